@@ -1,0 +1,3 @@
+//! pid 1 of a silo: starts the NT personality and answers the bridge protocol.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The Oriel command line.
+
+fn main() {}

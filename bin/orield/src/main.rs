@@ -1,0 +1,3 @@
+//! The Oriel daemon: Docker Engine API routes and wiring.
+
+fn main() {}

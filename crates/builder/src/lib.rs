@@ -1,0 +1,1 @@
+//! Dockerfiles: parse, plan, execute against a build host.

@@ -1,0 +1,1 @@
+//! Containers, execs, images and builds: the engine behind the API.

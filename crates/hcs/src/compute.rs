@@ -1,0 +1,139 @@
+//! The traits the engine drives compute systems with.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+
+use crate::{
+    ComputeError, ConsoleSize, ControlEvent, ProcessId, ProcessParameters, ProcessSummary,
+    SystemDocument, SystemId,
+};
+
+/// Makes compute systems. A system lives on when the `ComputeHost` and its process are gone.
+#[async_trait]
+pub trait ComputeHost: Send + Sync {
+    /// Makes and boots a compute system: on return it accepts processes. On error nothing of it is
+    /// left behind.
+    async fn create(
+        &self,
+        id: &SystemId,
+        document: &SystemDocument,
+    ) -> Result<Arc<dyn ComputeSystem>, ComputeError>;
+
+    /// Takes up a system made earlier, perhaps by a daemon that has died since.
+    ///
+    /// # Errors
+    /// [`ComputeError::SystemNotFound`] when nothing is known of it.
+    async fn open(&self, id: &SystemId) -> Result<OpenedSystem, ComputeError>;
+
+    /// Removes whatever a system left behind: mounts, cgroups, sockets, journals. Kills what is
+    /// still alive. Succeeds when there is nothing.
+    async fn clean(&self, id: &SystemId) -> Result<(), ComputeError>;
+
+    /// Tells what this host needs and whether it is there.
+    async fn check(&self) -> Vec<Check>;
+}
+
+/// A compute system taken up again.
+pub struct OpenedSystem {
+    /// The system, or `None` when it ended meanwhile.
+    pub system: Option<Arc<dyn ComputeSystem>>,
+    /// Its processes, each with the output and the exit code not yet taken by anyone.
+    pub processes: Vec<Process>,
+}
+
+/// What becomes of registry changes when a system ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registry {
+    /// They are written to the sandbox.
+    Keep,
+    /// They are lost; ending is then immediate.
+    Discard,
+}
+
+/// A running compute system. All calls may be made from several tasks at once.
+#[async_trait]
+pub trait ComputeSystem: Send + Sync {
+    /// Host process id of the system's pid 1.
+    fn host_pid(&self) -> u32;
+
+    /// Creates a process. `id` must not be in use in this system.
+    async fn create_process(
+        &self,
+        id: ProcessId,
+        parameters: &ProcessParameters,
+    ) -> Result<Process, ComputeError>;
+
+    /// Gives bytes to a process's standard input; waits while its buffer is full. Bytes for a
+    /// process that has ended or closed its input are dropped.
+    async fn write_stdin(&self, process: ProcessId, bytes: Vec<u8>) -> Result<(), ComputeError>;
+
+    /// Ends a process's standard input.
+    async fn close_stdin(&self, process: ProcessId) -> Result<(), ComputeError>;
+
+    /// Changes the size of a process's console.
+    async fn resize(&self, process: ProcessId, size: ConsoleSize) -> Result<(), ComputeError>;
+
+    /// Delivers a console control event to one process and its console's process group.
+    async fn signal(&self, process: ProcessId, event: ControlEvent) -> Result<(), ComputeError>;
+
+    /// Ends one process and its descendants at once, with this exit code.
+    async fn kill(&self, process: ProcessId, exit_code: u32) -> Result<(), ComputeError>;
+
+    /// Lists the Windows processes of the system.
+    async fn processes(&self) -> Result<Vec<ProcessSummary>, ComputeError>;
+
+    /// Ends the whole system and removes it from the host: on return no process, mount, cgroup or
+    /// socket of it is left, and with [`Registry::Keep`] the sandbox's registry files are current.
+    /// Idempotent.
+    async fn terminate(&self, registry: Registry) -> Result<(), ComputeError>;
+}
+
+/// A process in a compute system, as the host sees it.
+pub struct Process {
+    /// Its name within the system.
+    pub id: ProcessId,
+    /// Its Windows process id; 0 when unknown.
+    pub pid: u32,
+    /// Its output, then its exit. The channel is bounded: a reader that stops reading stops the
+    /// program in the end.
+    pub events: mpsc::Receiver<ProcessEvent>,
+}
+
+/// Something a process did. After [`ProcessEvent::Exited`] the channel closes; a channel that
+/// closes without it means the system died under the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProcessEvent {
+    /// Bytes on standard output, or on the console.
+    Stdout(Vec<u8>),
+    /// Bytes on standard error.
+    Stderr(Vec<u8>),
+    /// The process ended, all its output came before.
+    Exited(u32),
+}
+
+/// One line of `oriel system check`.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Check {
+    /// What was looked at, such as `user namespaces`.
+    pub name: String,
+    /// The verdict.
+    pub level: CheckLevel,
+    /// What was found.
+    pub finding: String,
+    /// What to do about it; empty when all is well.
+    pub remedy: String,
+}
+
+/// Verdict of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckLevel {
+    /// All is well.
+    Ok,
+    /// It works, with something missing.
+    Warning,
+    /// Containers cannot run.
+    Failing,
+}

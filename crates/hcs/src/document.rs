@@ -1,0 +1,87 @@
+//! The document that describes a compute system, in the spirit of HCS schema 2.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Names a compute system: the 64 hexadecimal digits of the container it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SystemId(pub String);
+
+impl std::fmt::Display for SystemId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How a compute system is kept apart from the host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// A silo: namespaces, no capabilities, a system-call filter.
+    #[default]
+    Process,
+}
+
+/// Everything a host needs to make a compute system. All paths are host paths.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SystemDocument {
+    /// How the system is isolated.
+    pub isolation: Isolation,
+    /// The computer name, as the container sees it: 1 to 15 characters are kept by NetBIOS names,
+    /// up to 63 by DNS.
+    pub host_name: String,
+    /// `Files` directories of the layer chain, topmost first, base last; never empty.
+    pub layers: Vec<PathBuf>,
+    /// The container's sandbox: a directory that holds `upper/`, `work/` and `registry/`, the last
+    /// with `system.reg`, `user.reg` and `userdef.reg` ready for Wine. The host may change their
+    /// ownership; it persists the registry there when the system ends with [`Registry::Keep`].
+    ///
+    /// [`Registry::Keep`]: crate::Registry::Keep
+    pub sandbox: PathBuf,
+    /// Root tree of the NT personality.
+    pub personality: PathBuf,
+    /// Path of the network namespace to join, or `None` for one with a loopback link only.
+    pub network_namespace: Option<PathBuf>,
+    /// Content of `/etc/hosts` inside.
+    pub hosts: String,
+    /// Content of `/etc/resolv.conf` inside.
+    pub resolv_conf: String,
+    /// Host directories shown below C:.
+    pub mounts: Vec<Mount>,
+    /// Account of the container's first process: `ContainerAdministrator` or `ContainerUser`. It
+    /// decides whose profile the NT session has.
+    pub user: String,
+    /// Name of an IANA time zone, such as `Europe/Berlin`; `None` is UTC.
+    pub time_zone: Option<String>,
+    /// Resource limits.
+    pub limits: Limits,
+}
+
+/// A host directory shown inside the container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Host directory.
+    pub source: PathBuf,
+    /// Absolute path on C:, such as `C:\data`.
+    pub target: String,
+    /// Whether writes are refused.
+    pub read_only: bool,
+}
+
+/// Resource limits; `None` is unlimited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Memory in bytes.
+    pub memory_bytes: Option<u64>,
+    /// Processor time in billionths of one processor.
+    pub nano_cpus: Option<u64>,
+    /// Relative processor weight, 1 to 10 000 as on Windows, where 5 000 is normal.
+    pub cpu_weight: Option<u32>,
+    /// Number of Linux tasks.
+    pub tasks: Option<u64>,
+}
+
+/// The Windows version Oriel presents: Windows Server 2022, the release whose containers run on
+/// every later host build. Base images carry it as `os.version`, the registry as `CurrentBuild`.
+pub const OS_VERSION: &str = "10.0.20348.2113";

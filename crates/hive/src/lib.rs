@@ -1,0 +1,1 @@
+//! Registry hives: regf reader and writer, layered merge, diff, Wine text form.

@@ -1,0 +1,1 @@
+//! Networks: bridge, endpoints, published ports, names.

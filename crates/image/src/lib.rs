@@ -1,0 +1,1 @@
+//! Images: content store, windowsfilter layers, references, save and load.

@@ -1,0 +1,1 @@
+//! The NT personality and the base images, built from Debian packages.

@@ -1,0 +1,1 @@
+//! Process isolation: a compute system made of Linux namespaces.

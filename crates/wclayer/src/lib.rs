@@ -1,0 +1,1 @@
+//! Windows container layer tars: reader and writer.

@@ -1,0 +1,3 @@
+//! The Windows-side container execution agent.
+
+fn main() {}
