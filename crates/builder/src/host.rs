@@ -1,0 +1,104 @@
+//! The seam between a build and the engine that runs its containers.
+//!
+//! A build needs containers for `RUN` only; every other instruction works on image records and
+//! sandbox layers. This trait is all a build asks of the engine, so the whole builder runs in a
+//! unit test on a fake.
+//!
+//! ```text
+//! create_run ──▶ run ──exit 0──▶ (the builder commits the sandbox) ──▶ remove
+//!                 ├──exit n──▶ remove, unless the client asked to keep it
+//!                 └──client gone: the future of `run` is dropped ──▶ remove
+//! ```
+
+use async_trait::async_trait;
+use oriel_hcs::{Class, CommandLine};
+use tokio::sync::mpsc;
+
+/// Runs the containers of a build.
+///
+/// The builder calls `remove` exactly once for each container that `create_run` made, also after
+/// failures and after cancellation, unless the request says to keep containers (`rm=0`).
+#[async_trait]
+pub trait BuildHost: Send + Sync {
+    /// Makes a container for one `RUN` instruction and does not start it. The container must be
+    /// visible to clients like any other. On error nothing of it is left behind.
+    async fn create_run(&self, step: &RunStep) -> Result<RunContainer, HostError>;
+
+    /// Starts the container, sends what it prints, and returns its exit code.
+    ///
+    /// On return the compute system has ended and its registry is written to the sandbox
+    /// (`Registry::Keep`), all output has been sent, and the sandbox may be committed. A send
+    /// that fails must not stop the program. Dropping the future must be safe at any point; the
+    /// builder then calls [`BuildHost::remove`].
+    async fn run(
+        &self,
+        container: &str,
+        output: mpsc::Sender<RunOutput>,
+    ) -> Result<u32, HostError>;
+
+    /// Removes the container with its sandbox, ending it first when it still runs. Succeeds when
+    /// it is not there.
+    async fn remove(&self, container: &str) -> Result<(), HostError>;
+}
+
+/// One `RUN` instruction, ready to be run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunStep {
+    /// Id of the image to start from, such as `sha256:…`.
+    pub image: String,
+    /// What to run. Replaces command and entry point of the image.
+    pub command: CommandLine,
+    /// `NAME=value` pairs: the stage's `ENV`, then the build arguments in scope.
+    pub environment: Vec<String>,
+    /// Absolute directory on C:, or empty for the engine's default.
+    pub working_directory: String,
+    /// Account, or empty for the engine's default.
+    pub user: String,
+    /// Labels for the container.
+    pub labels: Vec<(String, String)>,
+    /// What the client asked for about the containers of this build.
+    pub options: RunOptions,
+}
+
+/// What `POST /build` may ask about the containers of a build. Zero and empty mean "not said".
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunOptions {
+    /// Network of the containers (`networkmode`).
+    pub network_mode: String,
+    /// Isolation of the containers (`isolation`).
+    pub isolation: String,
+    /// Memory limit in bytes (`memory`).
+    pub memory_bytes: u64,
+    /// Relative processor weight (`cpushares`).
+    pub cpu_shares: u64,
+    /// `name:address` pairs for the hosts file (`extrahosts`).
+    pub extra_hosts: Vec<String>,
+}
+
+/// A container made for one `RUN` instruction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunContainer {
+    /// Its id, 64 hexadecimal digits.
+    pub id: String,
+    /// Id of its sandbox in the image store.
+    pub sandbox: String,
+}
+
+/// Something a `RUN` container printed, in the order it was printed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunOutput {
+    /// Bytes of standard output.
+    Stdout(Vec<u8>),
+    /// Bytes of standard error.
+    Stderr(Vec<u8>),
+}
+
+/// Why the engine could not do what the build asked. The text reaches the client unchanged.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct HostError {
+    /// Whose fault it is.
+    pub class: Class,
+    /// What was attempted on what, and why it failed.
+    pub message: String,
+}
