@@ -1,0 +1,1 @@
+//! Plain tar archives, read with every size bounded.
