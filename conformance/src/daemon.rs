@@ -1,0 +1,207 @@
+//! An `orield` of the tests' own.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{Docker, Leftovers};
+
+/// Start-up reconciles the state on disk; with a warm disk it takes well under a second.
+const START_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Where the daemon's parts are.
+pub struct Settings {
+    /// Directory with `orield`, `oriel`, `oriel-agent` and `cexecsvc.exe`.
+    pub programs: PathBuf,
+    /// The Docker CLI.
+    pub docker: PathBuf,
+    /// Data root that keeps the personality and the base images between runs.
+    pub data_root: PathBuf,
+}
+
+/// A running daemon with its own socket, exec root, bridge and subnet. Dropping it ends the daemon
+/// and every container.
+pub struct Daemon {
+    settings: Settings,
+    scratch: tempfile::TempDir,
+    child: Option<Child>,
+}
+
+impl Daemon {
+    /// Name of the daemon's bridge link.
+    pub const BRIDGE: &'static str = "orieltest0";
+
+    /// Starts a daemon.
+    ///
+    /// # Errors
+    /// When it does not answer in time; its log is part of the message.
+    pub fn start(settings: Settings) -> Result<Self> {
+        let scratch = tempfile::Builder::new().prefix("oriel-e2e-").tempdir()?;
+        let mut daemon = Self { settings, scratch, child: None };
+        daemon.launch()?;
+        Ok(daemon)
+    }
+
+    /// The daemon's socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.scratch.path().join("oriel.sock")
+    }
+
+    /// The Docker CLI for this daemon.
+    #[must_use]
+    pub fn docker(&self) -> Docker {
+        Docker::new(&self.settings.docker, &self.socket())
+    }
+
+    /// A directory for files of the tests, gone with the daemon.
+    #[must_use]
+    pub fn scratch(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// The daemon's data root.
+    #[must_use]
+    pub fn data_root(&self) -> &Path {
+        &self.settings.data_root
+    }
+
+    /// A program beside the daemon, such as `oriel`.
+    #[must_use]
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.settings.programs.join(name)
+    }
+
+    /// Ends the daemon as a power cut would, without a word to it.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn kill(&mut self) -> Result<()> {
+        let mut child = self.child.take().context("the daemon is not running")?;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// Starts the daemon again after [`Daemon::kill`], or asks a running one to end first.
+    ///
+    /// # Errors
+    /// When it does not end or does not answer.
+    pub fn restart(&mut self) -> Result<()> {
+        self.end()?;
+        self.launch()
+    }
+
+    /// What the daemon wrote to its log.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs_err::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.scratch.path().join("orield.log")
+    }
+
+    fn launch(&mut self) -> Result<()> {
+        let log = fs_err::OpenOptions::new().create(true).append(true).open(self.log_path())?;
+        let child = Command::new(self.program("orield"))
+            .arg("--host")
+            .arg(format!("unix://{}", self.socket().display()))
+            .arg("--data-root")
+            .arg(&self.settings.data_root)
+            .arg("--exec-root")
+            .arg(self.scratch.path().join("run"))
+            .arg("--pidfile")
+            .arg(self.scratch.path().join("orield.pid"))
+            .args(["--bridge", Self::BRIDGE, "--bip", "10.213.77.1/24", "--log-level", "debug"])
+            .stdin(Stdio::null())
+            .stdout(log.file().try_clone()?)
+            .stderr(log.into_parts().0)
+            .spawn()
+            .context("start orield")?;
+        self.child = Some(child);
+        self.await_ping()
+    }
+
+    fn await_ping(&mut self) -> Result<()> {
+        let end = Instant::now() + START_DEADLINE;
+        while Instant::now() < end {
+            if matches!(self.docker().http("GET", "/_ping", ""), Ok((200, _))) {
+                return Ok(());
+            }
+            if let Some(child) = &mut self.child
+                && let Some(status) = child.try_wait()?
+            {
+                bail!("orield ended with {status}:\n{}", self.log());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        bail!("orield did not answer within {START_DEADLINE:?}:\n{}", self.log())
+    }
+
+    fn end(&mut self) -> Result<()> {
+        let Some(mut child) = self.child.take() else { return Ok(()) };
+        if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+            kill_process(pid, Signal::TERM)?;
+        }
+        let end = Instant::now() + START_DEADLINE;
+        while child.try_wait()?.is_none() {
+            if Instant::now() > end {
+                child.kill()?;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Removes every container, ends the daemon, removes its bridge, and tells what is still there.
+    ///
+    /// # Errors
+    /// When the daemon does not end.
+    pub fn stop(mut self) -> Result<Leftovers> {
+        self.remove_containers();
+        self.end()?;
+        let leftovers = Leftovers::of(self.scratch.path(), &self.settings.data_root);
+        remove_bridge();
+        Ok(leftovers)
+    }
+
+    fn remove_containers(&self) {
+        let docker = self.docker();
+        let Ok(ids) = docker.run(&["ps", "-aq"]) else { return };
+        for id in ids.lines() {
+            let _ = docker.try_run(&["rm", "-f", id]);
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if self.child.is_some() {
+            self.remove_containers();
+            let _ = self.end();
+            remove_bridge();
+        }
+    }
+}
+
+/// A daemon leaves its bridge up when it ends, since containers go on; the tests do not want it.
+fn remove_bridge() {
+    let quiet = |program: &str, arguments: &[&str]| {
+        let _ = Command::new(program).args(arguments).stderr(Stdio::null()).status();
+    };
+    quiet("ip", &["link", "delete", Daemon::BRIDGE]);
+    let tables = Command::new("nft").args(["list", "tables"]).output();
+    let tables = tables.map(|output| output.stdout).unwrap_or_default();
+    for table in String::from_utf8_lossy(&tables).lines() {
+        if table.contains(Daemon::BRIDGE) {
+            let words: Vec<&str> = table.split(' ').skip(1).collect();
+            quiet("nft", &[&["delete", "table"], words.as_slice()].concat());
+        }
+    }
+}

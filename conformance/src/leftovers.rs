@@ -1,0 +1,66 @@
+//! What a daemon and its containers left on the host.
+
+use std::path::Path;
+
+/// Things that should be gone after the last container was removed and the daemon ended.
+#[derive(Debug, Default)]
+pub struct Leftovers(Vec<String>);
+
+impl Leftovers {
+    /// Looks for processes, mounts, network namespaces and sandboxes that belong to the daemon with
+    /// these two directories.
+    #[must_use]
+    pub fn of(exec_root: &Path, data_root: &Path) -> Self {
+        let mut found = Self::default();
+        found.processes(exec_root);
+        found.mounts(exec_root, data_root);
+        found.sandboxes(data_root);
+        found.links();
+        found
+    }
+
+    /// One line a thing; empty when the host is clean.
+    #[must_use]
+    pub fn list(&self) -> &[String] {
+        &self.0
+    }
+
+    fn processes(&mut self, exec_root: &Path) {
+        let root = exec_root.to_string_lossy().into_owned();
+        let Ok(entries) = fs_err::read_dir("/proc") else { return };
+        for entry in entries.flatten() {
+            let command = fs_err::read(entry.path().join("cmdline")).unwrap_or_default();
+            let command = String::from_utf8_lossy(&command).replace('\0', " ");
+            if command.contains(&root) {
+                self.0.push(format!("process {}: {command}", entry.file_name().to_string_lossy()));
+            }
+        }
+    }
+
+    fn mounts(&mut self, exec_root: &Path, data_root: &Path) {
+        let table = fs_err::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        for root in [exec_root, data_root] {
+            // The exec root itself may be a mount point of its own; what is mounted inside counts.
+            let below = format!("{}/", root.display());
+            let mounts = table.lines().filter(|line| line.contains(&below));
+            let strays = mounts.filter(|line| !line.contains("/netns "));
+            self.0.extend(strays.map(|line| format!("mount {line}")));
+        }
+    }
+
+    fn sandboxes(&mut self, data_root: &Path) {
+        let Ok(entries) = fs_err::read_dir(data_root.join("windowsfilter")) else { return };
+        for entry in entries.flatten() {
+            if entry.path().join("upper").exists() {
+                self.0.push(format!("sandbox {}", entry.path().display()));
+            }
+        }
+    }
+
+    fn links(&mut self) {
+        let bridge = format!("/sys/class/net/{}/brif", crate::Daemon::BRIDGE);
+        let Ok(entries) = fs_err::read_dir(bridge) else { return };
+        let ports = entries.flatten().map(|entry| entry.file_name());
+        self.0.extend(ports.map(|name| format!("link {}", name.to_string_lossy())));
+    }
+}
