@@ -1,0 +1,108 @@
+//! User namespaces with a mapping, held by a descriptor.
+//!
+//! The mapping of a user namespace is written from outside it, and the namespace must exist before
+//! the mounts that map ids by it and before the process that lives in it. So a short-lived child
+//! makes it, and the descriptor keeps it.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::PathBuf,
+};
+
+use nix::{
+    sched::{CloneFlags, setns, unshare},
+    sys::wait::{WaitStatus, waitpid},
+    unistd::{Pid, pipe2, read, write},
+};
+
+use crate::fork::{Fork, fork};
+
+/// A range of ids: `inside..inside + count` in a user namespace are `outside..` in its parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdRange {
+    /// First id inside.
+    pub inside: u32,
+    /// First id outside.
+    pub outside: u32,
+    /// How many.
+    pub count: u32,
+}
+
+/// A user namespace.
+#[derive(Debug)]
+pub struct UserNamespace(OwnedFd);
+
+impl UserNamespace {
+    /// Makes a user namespace in which users and groups are mapped alike.
+    ///
+    /// # Errors
+    /// Those of fork(2), unshare(2) and of writing the mapping; `Unsupported` when the process has
+    /// more than one thread.
+    pub fn new(range: IdRange) -> io::Result<Self> {
+        let (made, tell_made) = pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+        let (stop, tell_stop) = pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+        match fork()? {
+            Fork::Child => {
+                drop((made, tell_stop));
+                hold_namespace(tell_made, &stop)
+            }
+            Fork::Parent(child) => {
+                drop((tell_made, stop));
+                let namespace = take_namespace(child, &made, range);
+                drop(tell_stop);
+                wait_for(child)?;
+                namespace
+            }
+        }
+    }
+
+    /// Moves this process into the namespace, where it is user 0 with all capabilities.
+    ///
+    /// # Errors
+    /// Those of setns(2).
+    pub fn enter(&self) -> io::Result<()> {
+        Ok(setns(&self.0, CloneFlags::CLONE_NEWUSER)?)
+    }
+}
+
+impl AsFd for UserNamespace {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// The child: makes the namespace, says so, and ends when the parent has taken it.
+fn hold_namespace(tell_made: OwnedFd, stop: &OwnedFd) -> ! {
+    let status = match unshare(CloneFlags::CLONE_NEWUSER) {
+        Ok(()) => {
+            let told = write(&tell_made, &[1]).is_ok();
+            drop(tell_made);
+            let waited = read(stop, &mut [0]);
+            i32::from(!(told && waited.is_ok()))
+        }
+        Err(_) => 1,
+    };
+    crate::process::exit_now(status)
+}
+
+fn take_namespace(child: Pid, made: &OwnedFd, range: IdRange) -> io::Result<UserNamespace> {
+    if read(made, &mut [0])? != 1 {
+        return Err(io::Error::other("the kernel made no user namespace"));
+    }
+    let line = format!("{} {} {}\n", range.inside, range.outside, range.count);
+    let process = PathBuf::from(format!("/proc/{child}"));
+    fs_err::write(process.join("uid_map"), &line)?;
+    fs_err::write(process.join("gid_map"), &line)?;
+    let (namespace, _) = fs_err::File::open(process.join("ns/user"))?.into_parts();
+    Ok(UserNamespace(namespace.into()))
+}
+
+fn wait_for(child: Pid) -> io::Result<WaitStatus> {
+    loop {
+        match waitpid(child, None) {
+            Err(nix::Error::EINTR) => {}
+            other => return Ok(other?),
+        }
+    }
+}
