@@ -1,0 +1,118 @@
+//! Version numbers of the API, and which of them are served.
+
+use std::fmt;
+
+/// A version of the API, such as 1.51. Compared by number: 1.9 is older than 1.24.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ApiVersion {
+    /// Number before the point.
+    pub major: u32,
+    /// Number after the point.
+    pub minor: u32,
+}
+
+impl ApiVersion {
+    /// The newest version served: that of Docker 28, one below the reshaping of 1.52.
+    pub const MAX: Self = Self { major: 1, minor: 51 };
+    /// The oldest version served, as with Docker 28.
+    pub const MIN: Self = Self { major: 1, minor: 24 };
+
+    /// Whether this is version 1.`minor` or newer.
+    #[must_use]
+    pub fn at_least(self, minor: u32) -> bool {
+        self >= Self { major: 1, minor }
+    }
+
+    /// Takes the version off a path: `/v1.41/info` is version 1.41 of `/info`, a path without one
+    /// is the newest.
+    ///
+    /// # Errors
+    /// When the version is well formed but not served; the texts are Docker's.
+    pub fn split(path: &str) -> Result<(Self, &str), VersionError> {
+        let Some((version, rest)) = path.strip_prefix("/v").and_then(|rest| {
+            let end = rest.find('/')?;
+            Some((Self::parse(&rest[..end])?, &rest[end..]))
+        }) else {
+            return Ok((Self::MAX, path));
+        };
+        if version > Self::MAX {
+            return Err(VersionError::TooNew { version });
+        }
+        if version < Self::MIN {
+            return Err(VersionError::TooOld { version });
+        }
+        Ok((version, rest))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (major, minor) = text.split_once('.')?;
+        Some(Self { major: major.parse().ok()?, minor: minor.parse().ok()? })
+    }
+}
+
+impl fmt::Display for ApiVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// A version that is not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VersionError {
+    /// Newer than [`ApiVersion::MAX`].
+    TooNew {
+        /// The version asked for.
+        version: ApiVersion,
+    },
+    /// Older than [`ApiVersion::MIN`].
+    TooOld {
+        /// The version asked for.
+        version: ApiVersion,
+    },
+}
+
+impl fmt::Display for VersionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooNew { version } => write!(
+                f,
+                "client version {version} is too new. Maximum supported API version is {}",
+                ApiVersion::MAX
+            ),
+            Self::TooOld { version } => write!(
+                f,
+                "client version {version} is too old. Minimum supported API version is {}, please \
+                 upgrade your client to a newer version",
+                ApiVersion::MIN
+            ),
+        }
+    }
+}
+
+impl std::error::Error for VersionError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_without_version_is_the_newest() {
+        assert_eq!(ApiVersion::split("/_ping"), Ok((ApiVersion::MAX, "/_ping")));
+        assert_eq!(ApiVersion::split("/volumes"), Ok((ApiVersion::MAX, "/volumes")));
+        assert_eq!(ApiVersion::split("/version"), Ok((ApiVersion::MAX, "/version")));
+    }
+
+    #[test]
+    fn a_version_is_taken_off_the_path() {
+        let version = ApiVersion { major: 1, minor: 41 };
+        assert_eq!(ApiVersion::split("/v1.41/containers/json"), Ok((version, "/containers/json")));
+    }
+
+    #[test]
+    fn versions_outside_the_range_get_dockers_words() {
+        let error = ApiVersion::split("/v1.99/info").unwrap_err().to_string();
+        assert_eq!(error, "client version 1.99 is too new. Maximum supported API version is 1.51");
+        let error = ApiVersion::split("/v1.9/info").unwrap_err().to_string();
+        assert!(error.starts_with("client version 1.9 is too old."), "{error}");
+    }
+}
