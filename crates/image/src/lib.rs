@@ -1,1 +1,35 @@
+#![forbid(unsafe_code)]
 //! Images: content store, windowsfilter layers, references, save and load.
+//!
+//! An image is a configuration, a chain of layers and some names. This crate keeps all three on
+//! disk and makes writable sandboxes on top of a chain:
+//!
+//! ```text
+//! <root>/content/             blobs by digest, an OCI image layout
+//! <root>/windowsfilter/CHAIN/ a layer, extracted: Files/, Hives/, layerchain.json
+//! <root>/windowsfilter/ID/    a container's sandbox: upper/, work/, registry/, sandbox.json
+//! <root>/registry-cache/KEY/  merged registry of a chain, rendered for Wine
+//! ```
+//!
+//! Every function blocks; callers on an async runtime use its blocking threads. A crash leaves
+//! either the old or the new state: things are made under a temporary name and renamed, and
+//! [`ImageStore::open`] removes what was left half made.
+
+mod config;
+mod digest;
+mod error;
+mod reference;
+mod sandbox;
+mod store;
+mod time;
+
+pub use config::{Empty, Healthcheck, History, ImageConfig, RootFs, RunConfig};
+pub use digest::{ChainId, DiffId, Digest, ImageId};
+pub use error::ImageError;
+pub use reference::Reference;
+pub use sandbox::{
+    CONTAINER_ROOT_UID, Change, ChangeKind, DirectoryItem, FileKind, Sandbox, SandboxFiles,
+    SandboxSettings, Stat,
+};
+pub use store::{BaseImport, Commit, Image, ImageStore, InUse, Layer, LoadEvent, Loaded, Removed};
+pub use time::{parse_rfc3339, rfc3339};
