@@ -135,6 +135,9 @@ pub enum HiveError {
         /// The limit, [`crate::MAX_KEY_NAME`] or [`crate::MAX_VALUE_NAME`].
         limit: usize,
     },
+    /// A key other than a root has an empty name.
+    #[error("a registry key below another has no name")]
+    EmptyName,
     /// The tree does not fit a hive: a hive holds less than 2 GiB.
     #[error("registry tree is too large for a hive")]
     TooLarge,

@@ -25,11 +25,12 @@ impl From<&[u8]> for Security {
     }
 }
 
-/// The lasting flags of a key, as `nk` records hold them.
+/// The lasting flags of a key: bits 0-15 as at offset 2 of an `nk` record, bits 16-23 the byte at
+/// its offset 54 (flags for 32-bit programs and virtualisation).
 ///
 /// Flags that tell of storage (volatile, hive root, compressed name) are not part of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct KeyFlags(pub u16);
+pub struct KeyFlags(pub u32);
 
 impl KeyFlags {
     /// The key may not be deleted.
@@ -178,6 +179,21 @@ impl Key {
     #[must_use]
     pub fn key_count(&self) -> usize {
         1 + self.subkeys.iter().map(Self::key_count).sum::<usize>()
+    }
+
+    /// The values, for code of this crate that keeps their names apart.
+    pub(crate) fn values_mut(&mut self) -> &mut Vec<Value> {
+        &mut self.values
+    }
+
+    /// The subkeys, for code of this crate that keeps them in order.
+    pub(crate) fn subkeys_mut(&mut self) -> &mut Vec<Self> {
+        &mut self.subkeys
+    }
+
+    /// Changes how the name is spelled.
+    pub(crate) fn set_name(&mut self, name: WideString) {
+        self.name = name;
     }
 
     /// Where the subkey called `name` is, or belongs.

@@ -24,6 +24,7 @@ mod delta;
 mod diff;
 mod error;
 mod key;
+mod order;
 mod regf;
 mod upcase;
 mod value;

@@ -7,10 +7,11 @@ use std::cmp::Ordering;
 
 use crate::upcase::upcase;
 
-/// Longest key name in UTF-16 units ("Registry Element Size Limits", Microsoft Learn).
-pub const MAX_KEY_NAME: usize = 255;
+/// Longest key name in UTF-16 units (`REG_MAX_KEY_NAME_LENGTH`, 512 bytes; `MAX_NAME_LEN` of
+/// wineserver agrees).
+pub const MAX_KEY_NAME: usize = 256;
 
-/// Longest value name in UTF-16 units ("Registry Element Size Limits", Microsoft Learn).
+/// Longest value name in UTF-16 units (`REG_MAX_KEY_VALUE_NAME_LENGTH`).
 pub const MAX_VALUE_NAME: usize = 16_383;
 
 /// A sequence of UTF-16 units, usually but not always valid text.
