@@ -1,3 +1,13 @@
-//! The Windows-side container execution agent.
+//! The Windows-side container execution agent; see the library for what it does.
 
-fn main() {}
+use std::process::ExitCode;
+
+#[cfg(windows)]
+fn main() -> ExitCode {
+    cexecsvc::run()
+}
+
+#[cfg(not(windows))]
+fn main() -> ExitCode {
+    ExitCode::FAILURE
+}

@@ -1,0 +1,214 @@
+//! Creating processes and waiting for them.
+
+use std::os::windows::io::{AsRawHandle, OwnedHandle};
+
+use windows_sys::Win32::Foundation::HANDLE;
+use windows_sys::Win32::Security::SECURITY_ATTRIBUTES;
+use windows_sys::Win32::System::Threading::{
+    CREATE_UNICODE_ENVIRONMENT, CreateProcessW, DeleteProcThreadAttributeList,
+    EXTENDED_STARTUPINFO_PRESENT, GetExitCodeProcess, INFINITE, InitializeProcThreadAttributeList,
+    PROC_THREAD_ATTRIBUTE_HANDLE_LIST, PROC_THREAD_ATTRIBUTE_JOB_LIST,
+    PROC_THREAD_ATTRIBUTE_PSEUDOCONSOLE, PROCESS_INFORMATION, STARTF_USESTDHANDLES, STARTUPINFOEXW,
+    STARTUPINFOW, UpdateProcThreadAttribute, WaitForSingleObject,
+};
+
+use super::console::{PseudoConsole, Standard};
+use super::job::Job;
+use super::{Win32Error, check, own, wide};
+
+#[link(name = "kernelbase", kind = "raw-dylib")]
+unsafe extern "system" {
+    fn CreateProcessAsUserW(
+        token: HANDLE,
+        application: *const u16,
+        command_line: *mut u16,
+        process_attributes: *const SECURITY_ATTRIBUTES,
+        thread_attributes: *const SECURITY_ATTRIBUTES,
+        inherit: i32,
+        flags: u32,
+        environment: *const core::ffi::c_void,
+        directory: *const u16,
+        startup: *const STARTUPINFOW,
+        information: *mut PROCESS_INFORMATION,
+    ) -> i32;
+}
+
+/// What a process is made from.
+pub(crate) struct Image<'a> {
+    /// Full path of the executable.
+    pub(crate) application: &'a str,
+    /// The command line, program included.
+    pub(crate) command_line: &'a str,
+    /// Directory to start in; it exists.
+    pub(crate) directory: &'a str,
+    /// A Unicode environment block.
+    pub(crate) environment: &'a [u16],
+    /// Whose process it is; `None` is the agent's own token.
+    pub(crate) token: Option<&'a OwnedHandle>,
+    /// The job it is born into.
+    pub(crate) job: &'a Job,
+}
+
+/// Where a process's standard handles lead.
+pub(crate) enum Attachment<'a> {
+    /// To pipes whose ends are inheritable: input, output, error. Nothing else is inherited.
+    Pipes(Standard<'a>),
+    /// To a console.
+    Console(&'a PseudoConsole),
+}
+
+/// A process that was created.
+pub(crate) struct Process {
+    handle: OwnedHandle,
+    /// Its Windows process id.
+    pub(crate) pid: u32,
+}
+
+impl Process {
+    /// Creates a process; it runs at once.
+    pub(crate) fn create(image: &Image, attachment: &Attachment) -> Result<Self, Win32Error> {
+        let handles = match attachment {
+            Attachment::Pipes(standard) => standard.map(|handle| handle.as_raw_handle()),
+            Attachment::Console(_) => [std::ptr::null_mut(); 3],
+        };
+        let jobs = [image.job.handle().as_raw_handle()];
+        let mut attributes = Attributes::new()?;
+        attributes.set(PROC_THREAD_ATTRIBUTE_JOB_LIST, jobs.as_ptr().cast(), size_of_val(&jobs))?;
+        match attachment {
+            Attachment::Pipes(_) => attributes.set(
+                PROC_THREAD_ATTRIBUTE_HANDLE_LIST,
+                handles.as_ptr().cast(),
+                size_of_val(&handles),
+            )?,
+            Attachment::Console(console) => attributes.set(
+                PROC_THREAD_ATTRIBUTE_PSEUDOCONSOLE,
+                std::ptr::with_exposed_provenance(console.attribute().cast_unsigned()),
+                size_of::<usize>(),
+            )?,
+        }
+        let inherit = i32::from(matches!(attachment, Attachment::Pipes(_)));
+        let mut startup = STARTUPINFOEXW::default();
+        startup.StartupInfo.cb = super::size_of::<STARTUPINFOEXW>();
+        startup.StartupInfo.dwFlags = STARTF_USESTDHANDLES;
+        [
+            startup.StartupInfo.hStdInput,
+            startup.StartupInfo.hStdOutput,
+            startup.StartupInfo.hStdError,
+        ] = handles;
+        startup.lpAttributeList = attributes.list();
+        spawn(image, inherit, &startup)
+    }
+
+    /// Waits for the process to end and returns its exit code.
+    pub(crate) fn wait(&self) -> Result<u32, Win32Error> {
+        // SAFETY: the handle is open.
+        unsafe { WaitForSingleObject(self.handle.as_raw_handle(), INFINITE) };
+        let mut code = 0;
+        // SAFETY: the handle is open and the out pointer valid.
+        check(unsafe { GetExitCodeProcess(self.handle.as_raw_handle(), &raw mut code) })?;
+        Ok(code)
+    }
+}
+
+fn spawn(image: &Image, inherit: i32, startup: &STARTUPINFOEXW) -> Result<Process, Win32Error> {
+    let application = wide(image.application);
+    let mut command_line = wide(image.command_line);
+    let directory = wide(image.directory);
+    let mut information = PROCESS_INFORMATION::default();
+    let flags = CREATE_UNICODE_ENVIRONMENT | EXTENDED_STARTUPINFO_PRESENT;
+    let startup = (&raw const *startup).cast::<STARTUPINFOW>();
+    let none = std::ptr::null();
+    let environment = image.environment.as_ptr().cast();
+    let (program, line) = (application.as_ptr(), command_line.as_mut_ptr());
+    let (place, out) = (directory.as_ptr(), &raw mut information);
+    let created = match image.token {
+        // SAFETY: strings end with a NUL, the block with two; the command line is writable; the
+        // startup structure is extended as the flag says, its attributes outlive the call.
+        None => unsafe {
+            CreateProcessW(
+                program,
+                line,
+                none,
+                none,
+                inherit,
+                flags,
+                environment,
+                place,
+                startup,
+                out,
+            )
+        },
+        Some(token) => {
+            let token = token.as_raw_handle();
+            // SAFETY: as above, and the token is open.
+            unsafe {
+                CreateProcessAsUserW(
+                    token,
+                    program,
+                    line,
+                    none,
+                    none,
+                    inherit,
+                    flags,
+                    environment,
+                    place,
+                    startup,
+                    out,
+                )
+            }
+        }
+    };
+    check(created)?;
+    // SAFETY: the call succeeded, so both handles are ours; the thread's is not needed.
+    drop(unsafe { own(information.hThread) });
+    // SAFETY: as above.
+    Ok(Process { handle: unsafe { own(information.hProcess) }, pid: information.dwProcessId })
+}
+
+/// A process attribute list with room for two attributes.
+struct Attributes {
+    /// Pointer-sized cells, so that the list is aligned.
+    storage: Vec<usize>,
+}
+
+impl Attributes {
+    const ROOM: u32 = 2;
+
+    fn new() -> Result<Self, Win32Error> {
+        let mut bytes = 0;
+        let null = std::ptr::null_mut();
+        // SAFETY: without a list the call only reports the size.
+        unsafe { InitializeProcThreadAttributeList(null, Self::ROOM, 0, &raw mut bytes) };
+        let mut storage = vec![0; bytes.div_ceil(size_of::<usize>())];
+        let list = storage.as_mut_ptr().cast();
+        // SAFETY: the storage has the size the call asked for.
+        check(unsafe { InitializeProcThreadAttributeList(list, Self::ROOM, 0, &raw mut bytes) })?;
+        Ok(Self { storage })
+    }
+
+    fn list(&mut self) -> *mut core::ffi::c_void {
+        self.storage.as_mut_ptr().cast()
+    }
+
+    /// Adds an attribute; what `value` points to must outlive the list's use.
+    fn set(
+        &mut self,
+        attribute: u32,
+        value: *const core::ffi::c_void,
+        size: usize,
+    ) -> Result<(), Win32Error> {
+        let (previous, length) = (std::ptr::null_mut(), std::ptr::null());
+        let attribute = attribute as usize;
+        // SAFETY: the list is initialised with room for this attribute; the call stores `value`.
+        check(unsafe {
+            UpdateProcThreadAttribute(self.list(), 0, attribute, value, size, previous, length)
+        })
+    }
+}
+
+impl Drop for Attributes {
+    fn drop(&mut self) {
+        // SAFETY: the list was initialised in `new`.
+        unsafe { DeleteProcThreadAttributeList(self.list()) };
+    }
+}

@@ -1,0 +1,198 @@
+//! Registry keys.
+
+use windows_sys::Win32::System::Registry::{
+    HKEY, HKEY_CURRENT_USER, HKEY_LOCAL_MACHINE, KEY_ALL_ACCESS, KEY_READ, REG_DWORD,
+    REG_EXPAND_SZ, REG_OPTION_VOLATILE, REG_SZ,
+};
+
+use super::{Win32Error, wide};
+
+#[link(name = "kernelbase", kind = "raw-dylib")]
+unsafe extern "system" {
+    fn RegOpenKeyExW(
+        root: HKEY,
+        path: *const u16,
+        options: u32,
+        access: u32,
+        key: *mut HKEY,
+    ) -> u32;
+    fn RegCreateKeyExW(
+        root: HKEY,
+        path: *const u16,
+        reserved: u32,
+        class: *const u16,
+        options: u32,
+        access: u32,
+        attributes: *const core::ffi::c_void,
+        key: *mut HKEY,
+        disposition: *mut u32,
+    ) -> u32;
+    fn RegEnumValueW(
+        key: HKEY,
+        index: u32,
+        name: *mut u16,
+        name_length: *mut u32,
+        reserved: *const u32,
+        kind: *mut u32,
+        data: *mut u8,
+        data_length: *mut u32,
+    ) -> u32;
+    fn RegSetValueExW(
+        key: HKEY,
+        name: *const u16,
+        reserved: u32,
+        kind: u32,
+        data: *const u8,
+        length: u32,
+    ) -> u32;
+    fn RegCloseKey(key: HKEY) -> u32;
+}
+
+/// Bytes of the longest value data read: Windows' own limit for a variable is 32 767 characters.
+const MAX_DATA: usize = 64 << 10;
+
+/// Characters of the longest value name read (Windows' limit is 16 383).
+const MAX_NAME: usize = 16_384;
+
+/// The hive a key is in.
+#[derive(Clone, Copy)]
+pub(crate) enum Root {
+    /// `HKEY_LOCAL_MACHINE`.
+    Machine,
+    /// `HKEY_CURRENT_USER`.
+    User,
+}
+
+/// An open key.
+pub(crate) struct Key(HKEY);
+
+/// A string value.
+pub(crate) struct Text {
+    /// The value's name.
+    pub(crate) name: String,
+    /// Its text.
+    pub(crate) text: String,
+    /// Whether it is `REG_EXPAND_SZ`.
+    pub(crate) expand: bool,
+}
+
+impl Key {
+    /// Opens a key for reading; `None` when it does not exist.
+    pub(crate) fn open(root: Root, path: &str) -> Option<Self> {
+        let path = wide(path);
+        let mut key = std::ptr::null_mut();
+        // SAFETY: the path ends with a NUL and the out pointer is valid.
+        let status = unsafe { RegOpenKeyExW(root.key(), path.as_ptr(), 0, KEY_READ, &raw mut key) };
+        (status == 0).then_some(Self(key))
+    }
+
+    /// Opens or makes a key that is gone when the silo ends.
+    pub(crate) fn create_volatile(root: Root, path: &str) -> Result<Self, Win32Error> {
+        let path = wide(path);
+        let mut key = std::ptr::null_mut();
+        // SAFETY: the path ends with a NUL, the out pointer is valid, the rest is absent.
+        let status = unsafe {
+            RegCreateKeyExW(
+                root.key(),
+                path.as_ptr(),
+                0,
+                std::ptr::null(),
+                REG_OPTION_VOLATILE,
+                KEY_ALL_ACCESS,
+                std::ptr::null(),
+                &raw mut key,
+                std::ptr::null_mut(),
+            )
+        };
+        if status == 0 { Ok(Self(key)) } else { Err(Win32Error(status)) }
+    }
+
+    /// The key's string values, in the order of the registry.
+    pub(crate) fn texts(&self) -> Vec<Text> {
+        let mut texts = Vec::new();
+        let mut name = vec![0_u16; MAX_NAME];
+        let mut data = vec![0_u8; MAX_DATA];
+        for index in 0.. {
+            let mut name_length = size_u32(MAX_NAME);
+            let mut data_length = size_u32(MAX_DATA);
+            let mut kind = 0;
+            // SAFETY: both buffers have the lengths passed, which the call updates.
+            let status = unsafe {
+                RegEnumValueW(
+                    self.0,
+                    index,
+                    name.as_mut_ptr(),
+                    &raw mut name_length,
+                    std::ptr::null(),
+                    &raw mut kind,
+                    data.as_mut_ptr(),
+                    &raw mut data_length,
+                )
+            };
+            match status {
+                0 => {}
+                // ERROR_MORE_DATA: longer than a variable can be; passed over.
+                234 => continue,
+                _ => break,
+            }
+            if kind == REG_SZ || kind == REG_EXPAND_SZ {
+                texts.push(Text {
+                    name: String::from_utf16_lossy(&name[..index_of(name_length, MAX_NAME)]),
+                    text: text_of(&data[..index_of(data_length, MAX_DATA)]),
+                    expand: kind == REG_EXPAND_SZ,
+                });
+            }
+        }
+        texts
+    }
+
+    /// Sets a string value.
+    pub(crate) fn set_text(&self, name: &str, text: &str) -> Result<(), Win32Error> {
+        let data: Vec<u8> = wide(text).iter().flat_map(|unit| unit.to_le_bytes()).collect();
+        self.set(name, REG_SZ, &data)
+    }
+
+    /// Sets a 32-bit value.
+    pub(crate) fn set_number(&self, name: &str, number: u32) -> Result<(), Win32Error> {
+        self.set(name, REG_DWORD, &number.to_le_bytes())
+    }
+
+    fn set(&self, name: &str, kind: u32, data: &[u8]) -> Result<(), Win32Error> {
+        let name = wide(name);
+        let length = size_u32(data.len());
+        // SAFETY: the name ends with a NUL, the data has the length passed.
+        let status =
+            unsafe { RegSetValueExW(self.0, name.as_ptr(), 0, kind, data.as_ptr(), length) };
+        if status == 0 { Ok(()) } else { Err(Win32Error(status)) }
+    }
+}
+
+impl Drop for Key {
+    fn drop(&mut self) {
+        // SAFETY: the key was opened by this type and is closed once.
+        unsafe { RegCloseKey(self.0) };
+    }
+}
+
+impl Root {
+    fn key(self) -> HKEY {
+        match self {
+            Self::Machine => HKEY_LOCAL_MACHINE,
+            Self::User => HKEY_CURRENT_USER,
+        }
+    }
+}
+
+fn text_of(data: &[u8]) -> String {
+    let units: Vec<u16> =
+        data.as_chunks::<2>().0.iter().map(|unit| u16::from_le_bytes(*unit)).collect();
+    String::from_utf16_lossy(&units).trim_end_matches('\0').to_owned()
+}
+
+fn index_of(length: u32, limit: usize) -> usize {
+    usize::try_from(length).map_or(limit, |length| length.min(limit))
+}
+
+fn size_u32(size: usize) -> u32 {
+    u32::try_from(size).unwrap_or(u32::MAX)
+}
