@@ -31,11 +31,7 @@ pub(crate) enum SubnetError {
 
 impl Subnet {
     /// Checks that the three numbers fit together.
-    pub(crate) fn new(
-        first: Ipv4Addr,
-        prefix: u8,
-        gateway: Ipv4Addr,
-    ) -> Result<Self, SubnetError> {
+    pub(crate) fn new(first: Ipv4Addr, prefix: u8, gateway: Ipv4Addr) -> Result<Self, SubnetError> {
         if !(SHORTEST_PREFIX..=LONGEST_PREFIX).contains(&prefix) {
             return Err(SubnetError::Prefix(prefix));
         }
@@ -92,9 +88,7 @@ impl Subnet {
     }
 
     fn is_usable(self, address: Ipv4Addr) -> bool {
-        self.contains(address)
-            && address.to_bits() != self.first
-            && address != self.broadcast()
+        self.contains(address) && address.to_bits() != self.first && address != self.broadcast()
     }
 }
 

@@ -20,8 +20,18 @@
 //! `namespace` (threads that change their network namespace), `firewall` (`nft`), `ports`
 //! (sockets that hold published ports), `dns`. [`HostNetwork`] puts them together.
 
+mod addresses;
 mod check;
+mod dns;
+mod failure;
+mod firewall;
 mod host;
+mod links;
+mod namespace;
+mod naming;
+mod ports;
+mod rules;
+mod task;
 
 pub use check::check;
 pub use host::{HostNetwork, HostNetworkOptions};
