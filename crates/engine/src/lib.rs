@@ -1,1 +1,69 @@
 //! Containers, execs, images and builds: the engine behind the API.
+//!
+//! The engine knows Docker's notions and drives Windows' floor through three contracts:
+//! [`ComputeHost`] runs compute systems, [`NetworkDriver`] gives them addresses, and
+//! [`ImageStore`] keeps layers and sandboxes. It knows neither HTTP nor the kernel.
+//!
+//! ```text
+//! create ─▶ record + sandbox
+//! start  ─▶ endpoint ─▶ compute system ─▶ first process ─▶ record ─▶ supervisor
+//! supervisor: output ─▶ log and clients … exit ─▶ end system ─▶ drop endpoint ─▶ record
+//!             ─▶ release waits ─▶ remove or restart
+//! ```
+//! A client that goes away in the middle of an operation does not stop it: operations that change
+//! anything run as the engine's own tasks. A daemon that dies leaves containers running; the next
+//! one takes them up again in [`Engine::open`].
+
+mod attach;
+mod build;
+mod clock;
+mod command;
+mod container;
+mod create;
+mod document;
+mod engine;
+mod error;
+mod events;
+mod exec;
+mod images;
+mod logs;
+mod names;
+mod output;
+mod reconcile;
+mod records;
+mod remove;
+mod restart;
+mod signal;
+mod spec;
+mod start;
+mod state;
+mod stop;
+mod supervise;
+mod tasks;
+#[cfg(test)]
+mod tests;
+mod time;
+
+#[cfg(doc)]
+use oriel_hcs::{ComputeHost, NetworkDriver};
+#[cfg(doc)]
+use oriel_image::ImageStore;
+
+pub use attach::{Attachment, DetachKeys, LogOptions, Stdin};
+pub use clock::{Clock, IdSource};
+pub use command::{DEFAULT_ACCOUNT, directory, escape, pairs};
+pub use container::{ContainerView, NetworkView};
+pub use engine::{Engine, NETWORK_NAT, NETWORK_NONE, Parts};
+pub use error::EngineError;
+pub use events::Event;
+pub use exec::{ExecSpec, ExecState, ExecView};
+pub use logs::LogRecord;
+pub use output::{Chunk, Stream};
+pub use restart::RestartPolicy;
+pub use signal::{Action, action};
+pub use spec::{
+    CreateRequest, HostOptions, LogDriver, Overrides, Spec, StreamOptions, merge, parse_port,
+};
+pub use state::{Run, State};
+pub use stop::WaitFor;
+pub use time::{NEVER, Time};

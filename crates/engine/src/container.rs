@@ -1,0 +1,211 @@
+//! A container in memory.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use oriel_hcs::{ComputeSystem, Endpoint, ProcessId};
+use tokio::sync::{Notify, watch};
+
+use crate::{EngineError, Spec, State, Time, exec::Exec, output::Output, records::Record};
+
+/// A container. The engine's registry owns it; tasks hold it as long as they work on it.
+pub(crate) struct Container {
+    /// Its id.
+    pub(crate) id: String,
+    /// Held by whoever starts, ends or removes it; never while waiting for its program.
+    pub(crate) operation: tokio::sync::Mutex<()>,
+    record: Mutex<Record>,
+    live: Mutex<Option<Arc<Live>>>,
+    /// Its output.
+    pub(crate) output: Output,
+    /// What others wait for.
+    pub(crate) status: watch::Sender<Status>,
+    /// Wakes a restart that pauses, so that it gives up.
+    pub(crate) restart_cancelled: Notify,
+    removing: AtomicBool,
+    /// Its execs, by id. They are forgotten with it.
+    pub(crate) execs: Mutex<BTreeMap<String, Arc<Exec>>>,
+}
+
+/// What others wait for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Status {
+    /// Whether its program runs, or will again after a pause.
+    pub(crate) active: bool,
+    /// Whether its program runs.
+    pub(crate) running: bool,
+    /// Runs that have ended.
+    pub(crate) ended: u64,
+    /// Exit code of the latest.
+    pub(crate) code: u32,
+    /// What went wrong with the container itself.
+    pub(crate) error: String,
+    /// Whether it is gone.
+    pub(crate) removed: bool,
+}
+
+/// A run under way.
+pub(crate) struct Live {
+    /// Its compute system.
+    pub(crate) system: Arc<dyn ComputeSystem>,
+    /// Whether a client asked for its end.
+    pub(crate) stopped: AtomicBool,
+    /// Whether slow clients are to be left behind.
+    pub(crate) hurry: watch::Sender<bool>,
+    /// When it began.
+    pub(crate) started: Time,
+    /// Pause before it, when its policy began it.
+    pub(crate) pause: Duration,
+    next_process: AtomicU32,
+}
+
+impl Live {
+    /// A run whose system has processes up to `last_process`.
+    pub(crate) fn new(
+        system: Arc<dyn ComputeSystem>,
+        started: Time,
+        pause: Duration,
+        last_process: ProcessId,
+    ) -> Self {
+        Self {
+            system,
+            stopped: AtomicBool::new(false),
+            hurry: watch::Sender::new(false),
+            started,
+            pause,
+            next_process: AtomicU32::new(last_process.0 + 1),
+        }
+    }
+
+    /// An id for another process.
+    pub(crate) fn next_process(&self) -> ProcessId {
+        ProcessId(self.next_process.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl Container {
+    pub(crate) fn new(record: Record) -> Self {
+        let status = Status {
+            active: record.state.is_active(),
+            running: record.state.is_running(),
+            code: record.state.exit_code(),
+            error: record.state.error().to_owned(),
+            ..Status::default()
+        };
+        Self {
+            id: record.id.clone(),
+            operation: tokio::sync::Mutex::new(()),
+            record: Mutex::new(record),
+            live: Mutex::new(None),
+            output: Output::new(),
+            status: watch::Sender::new(status),
+            restart_cancelled: Notify::new(),
+            removing: AtomicBool::new(false),
+            execs: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// A copy of its record.
+    pub(crate) fn record(&self) -> Record {
+        self.record_mut().clone()
+    }
+
+    /// Its record; not to be held across anything that waits.
+    pub(crate) fn record_mut(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().expect("no panic while a record is changed")
+    }
+
+    /// Its run, when it has one.
+    pub(crate) fn live(&self) -> Option<Arc<Live>> {
+        self.live.lock().expect("no panic while a run is swapped").clone()
+    }
+
+    /// Its run.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub(crate) fn running(&self) -> Result<Arc<Live>, EngineError> {
+        self.live().ok_or_else(|| EngineError::NotRunning { id: self.id.clone() })
+    }
+
+    /// Sets or takes its run.
+    pub(crate) fn set_live(&self, live: Option<Arc<Live>>) {
+        *self.live.lock().expect("no panic while a run is swapped") = live;
+    }
+
+    /// Claims its removal; only the first caller succeeds.
+    pub(crate) fn claim_removal(&self) -> bool {
+        !self.removing.swap(true, Ordering::AcqRel)
+    }
+
+    /// Gives a claimed removal back.
+    pub(crate) fn release_removal(&self) {
+        self.removing.store(false, Ordering::Release);
+    }
+
+    /// Whether it is being removed.
+    pub(crate) fn is_removing(&self) -> bool {
+        self.removing.load(Ordering::Acquire)
+    }
+
+    /// What others see of it.
+    pub(crate) fn view(&self) -> ContainerView {
+        let record = self.record();
+        let execs = self.execs.lock().expect("no panic while execs are listed");
+        ContainerView {
+            id: record.id,
+            name: record.name,
+            created: record.created,
+            spec: record.spec,
+            state: record.state,
+            restarts: record.restarts,
+            endpoint: record.endpoint.map(|(_, endpoint)| endpoint),
+            execs: execs.values().filter(|exec| exec.is_running()).map(|e| e.id.clone()).collect(),
+            removing: self.is_removing(),
+        }
+    }
+}
+
+/// What others see of a container.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ContainerView {
+    /// Its id.
+    pub id: String,
+    /// Its name, without a slash.
+    pub name: String,
+    /// When it was created.
+    pub created: Time,
+    /// What it is.
+    pub spec: Spec,
+    /// Its state.
+    pub state: State,
+    /// Restarts by its policy.
+    pub restarts: u32,
+    /// Its place on its network, while it runs.
+    pub endpoint: Option<Endpoint>,
+    /// Ids of its running execs.
+    pub execs: Vec<String>,
+    /// Whether it is being removed.
+    pub removing: bool,
+}
+
+/// A network as others see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkView {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its driver.
+    pub driver: &'static str,
+    /// Its subnet and gateway, when it has one.
+    pub spec: Option<oriel_hcs::NetworkSpec>,
+    /// When it was created.
+    pub created: Time,
+}

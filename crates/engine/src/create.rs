@@ -1,0 +1,143 @@
+//! Creating and renaming containers.
+
+use std::sync::Arc;
+
+use oriel_image::SandboxSettings;
+
+use crate::{
+    CreateRequest, Engine, EngineError, LogDriver, Spec, command, container::Container, document,
+    names, records::Record,
+};
+
+impl Engine {
+    /// Creates a container and returns its id. On error nothing of it is left behind; a client
+    /// that goes away does not stop it.
+    ///
+    /// # Errors
+    /// `NotFound` for the image, `Conflict` for the name, `Invalid` for the rest of the request.
+    pub async fn create(&self, request: CreateRequest) -> Result<String, EngineError> {
+        let engine = self.clone();
+        self.inner.tasks.complete(async move { engine.create_now(request).await }).await
+    }
+
+    async fn create_now(&self, mut request: CreateRequest) -> Result<String, EngineError> {
+        let id = self.inner.parts.ids.id();
+        let name = self.claim_name(request.name.take(), &id)?;
+        let made = {
+            let (id, name) = (id.clone(), name.clone());
+            self.blocking(move |engine| engine.make(id, name, request)).await
+        };
+        match made {
+            Ok(record) => {
+                let container = Arc::new(Container::new(record.clone()));
+                self.registry().containers.insert(id.clone(), container);
+                self.emit(&record, "create", &[]);
+                Ok(id)
+            }
+            Err(error) => {
+                self.registry().names.remove(&name);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes a name for a container to be, inventing one when none is given.
+    fn claim_name(&self, name: Option<String>, id: &str) -> Result<String, EngineError> {
+        let wanted = name.as_deref().map(names::check).transpose()?;
+        let mut registry = self.registry();
+        let name = match wanted {
+            Some(name) => match registry.names.get(&name) {
+                Some(owner) => return Err(EngineError::NameTaken { name, owner: owner.clone() }),
+                None => name,
+            },
+            None => (0..)
+                .map(|attempt| names::invent(self.inner.parts.ids.as_ref(), attempt))
+                .find(|name| !registry.names.contains_key(name))
+                .expect("the range has no end"),
+        };
+        registry.names.insert(name.clone(), id.to_owned());
+        Ok(name)
+    }
+
+    /// Makes the sandbox, the directory and the record, in this order: a sandbox without a record
+    /// is removed at the next start.
+    fn make(
+        &self,
+        id: String,
+        name: String,
+        request: CreateRequest,
+    ) -> Result<Record, EngineError> {
+        let images = self.images();
+        let image = images.resolve(&request.image)?;
+        let image_id = image.id.to_string();
+        let spec = Spec::settle(&id, &image_id, &image.config.config, request)?;
+        let settings = SandboxSettings {
+            computer_name: spec.computer_name(),
+            account: spec.account().to_owned(),
+            variables: command::pairs(&spec.run.env),
+        };
+        images.create_sandbox(&id, &image.id, &settings)?;
+        let record = Record::new(id, name, self.now(), spec);
+        let saved = self.make_directory(&record).and_then(|()| self.inner.records.save(&record));
+        if let Err(error) = saved {
+            self.discard_files(&record.id);
+            return Err(error);
+        }
+        Ok(record)
+    }
+
+    fn make_directory(&self, record: &Record) -> Result<(), EngineError> {
+        if record.spec.host.log == LogDriver::None {
+            return Ok(());
+        }
+        fs_err::create_dir_all(document::directory(self.root(), &record.id))
+            .map_err(|source| EngineError::File { attempt: "make a container's directory", source })
+    }
+
+    /// Removes what a container has on disk. What cannot be removed now is removed at the next
+    /// start, because no record owns it.
+    pub(crate) fn discard_files(&self, id: &str) {
+        if let Err(error) = self.images().remove_sandbox(id) {
+            tracing::warn!(container.id = id, error = %error, "cannot remove a sandbox yet");
+        }
+        match fs_err::remove_dir_all(document::directory(self.root(), id)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(container.id = id, error = %error, "cannot remove a log yet");
+            }
+            _ => {}
+        }
+    }
+
+    /// Gives a container another name.
+    ///
+    /// # Errors
+    /// `NotFound`, `Invalid` for what is no name, `Conflict` for one that is taken.
+    pub async fn rename(&self, reference: &str, name: &str) -> Result<(), EngineError> {
+        if name.is_empty() {
+            return Err(EngineError::invalid("Neither old nor new names may be empty"));
+        }
+        let container = self.find(reference)?;
+        let (engine, name) = (self.clone(), name.to_owned());
+        self.inner.tasks.complete(async move { engine.rename_now(&container, name).await }).await
+    }
+
+    async fn rename_now(&self, container: &Container, name: String) -> Result<(), EngineError> {
+        let _operation = container.operation.lock().await;
+        let old = container.record().name;
+        if old == name {
+            return Err(EngineError::invalid(
+                "Renaming a container with the same name as its current name",
+            ));
+        }
+        let name = self.claim_name(Some(name), &container.id)?;
+        container.record_mut().name.clone_from(&name);
+        if let Err(error) = self.save(container).await {
+            container.record_mut().name = old;
+            self.registry().names.remove(&name);
+            return Err(error);
+        }
+        self.registry().names.remove(&old);
+        self.emit(&container.record(), "rename", &[("oldName", format!("/{old}"))]);
+        Ok(())
+    }
+}

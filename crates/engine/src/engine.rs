@@ -1,0 +1,279 @@
+//! The engine: what it holds, and how containers are found.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use oriel_hcs::{Check, ComputeHost, NetworkDriver, NetworkSpec};
+use oriel_image::ImageStore;
+use tokio::sync::broadcast;
+
+use crate::{
+    Clock, ContainerView, EngineError, Event, IdSource, NetworkView, Time,
+    container::Container,
+    events::Events,
+    exec::Exec,
+    records::{Record, Records},
+    tasks::Tasks,
+};
+
+/// The network containers join unless they say otherwise.
+pub const NETWORK_NAT: &str = "nat";
+/// The network of containers that want none.
+pub const NETWORK_NONE: &str = "none";
+
+/// What an engine is made of.
+pub struct Parts {
+    /// Runs compute systems.
+    pub host: Arc<dyn ComputeHost>,
+    /// Makes networks and endpoints.
+    pub network: Arc<dyn NetworkDriver>,
+    /// Keeps images and sandboxes.
+    pub images: ImageStore,
+    /// Keeps records; shared with the image store.
+    pub database: Arc<redb::Database>,
+    /// Data root.
+    pub root: PathBuf,
+    /// Finds the root tree of the NT personality; `None` when there is none yet. Called for every
+    /// start, so it should be quick.
+    pub personality: Box<dyn Fn() -> Option<PathBuf> + Send + Sync>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Makes ids.
+    pub ids: Arc<dyn IdSource>,
+    /// The network `nat`.
+    pub nat: NetworkSpec,
+}
+
+/// The engine. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) parts: Parts,
+    pub(crate) records: Records,
+    pub(crate) events: Events,
+    pub(crate) tasks: Tasks,
+    registry: Mutex<Registry>,
+    pub(crate) networks: Vec<NetworkView>,
+    pub(crate) daemon_id: String,
+}
+
+/// Containers by id and by name. A name is taken from the moment a creation begins.
+#[derive(Default)]
+pub(crate) struct Registry {
+    pub(crate) containers: BTreeMap<String, Arc<Container>>,
+    pub(crate) names: HashMap<String, String>,
+    pub(crate) execs: HashMap<String, Arc<Exec>>,
+}
+
+impl Engine {
+    /// Opens the engine and takes up what an earlier one left: see [`crate`].
+    ///
+    /// # Errors
+    /// When the database, the image store or the network refuses.
+    pub async fn open(parts: Parts) -> Result<Self, EngineError> {
+        let records = Records::open(parts.database.clone())?;
+        parts.network.create_network(&parts.nat).await?;
+        let fact = |name: &str| records.fact(name, || parts.ids.id());
+        let daemon_id = fact("daemon")?;
+        let created = parts.clock.now();
+        let networks = vec![
+            NetworkView {
+                id: fact("network nat")?,
+                name: NETWORK_NAT.to_owned(),
+                driver: "nat",
+                spec: Some(parts.nat.clone()),
+                created,
+            },
+            NetworkView {
+                id: fact("network none")?,
+                name: NETWORK_NONE.to_owned(),
+                driver: "null",
+                spec: None,
+                created,
+            },
+        ];
+        let engine = Self {
+            inner: Arc::new(Inner {
+                parts,
+                records,
+                events: Events::new(),
+                tasks: Tasks::new(),
+                registry: Mutex::new(Registry::default()),
+                networks,
+                daemon_id,
+            }),
+        };
+        engine.reconcile().await?;
+        Ok(engine)
+    }
+
+    /// A stable id of this engine.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.inner.daemon_id
+    }
+
+    /// The image store.
+    #[must_use]
+    pub fn images(&self) -> &ImageStore {
+        &self.inner.parts.images
+    }
+
+    /// Now, by the engine's clock.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.inner.parts.clock.now()
+    }
+
+    /// Data root.
+    #[must_use]
+    pub fn root(&self) -> &std::path::Path {
+        &self.inner.parts.root
+    }
+
+    /// What the compute host says of itself.
+    pub async fn check(&self) -> Vec<Check> {
+        self.inner.parts.host.check().await
+    }
+
+    /// All containers, newest first.
+    #[must_use]
+    pub fn containers(&self) -> Vec<ContainerView> {
+        let containers: Vec<_> = self.registry().containers.values().cloned().collect();
+        let mut views: Vec<ContainerView> = containers.iter().map(|c| c.view()).collect();
+        views.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
+        views
+    }
+
+    /// One container, by id, unique beginning of an id, or name.
+    ///
+    /// # Errors
+    /// `NotFound`; `Invalid` when several ids begin so.
+    pub fn container(&self, reference: &str) -> Result<ContainerView, EngineError> {
+        Ok(self.find(reference)?.view())
+    }
+
+    /// The networks.
+    #[must_use]
+    pub fn networks(&self) -> &[NetworkView] {
+        &self.inner.networks
+    }
+
+    /// One network, by name, id, or beginning of an id.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn network(&self, reference: &str) -> Result<&NetworkView, EngineError> {
+        let networks = &self.inner.networks;
+        networks
+            .iter()
+            .find(|network| network.name == reference || network.id == reference)
+            .or_else(|| {
+                let prefixed =
+                    |n: &&NetworkView| reference.len() > 2 && n.id.starts_with(reference);
+                networks.iter().find(prefixed)
+            })
+            .ok_or_else(|| EngineError::NoSuchNetwork { name: reference.to_owned() })
+    }
+
+    /// Events so far, oldest first, and those to come.
+    #[must_use]
+    pub fn events(&self) -> (Vec<Event>, broadcast::Receiver<Event>) {
+        self.inner.events.listen()
+    }
+
+    pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.inner.registry.lock().expect("no panic while the registry is changed")
+    }
+
+    pub(crate) fn find(&self, reference: &str) -> Result<Arc<Container>, EngineError> {
+        let registry = self.registry();
+        let named = reference.strip_prefix('/').unwrap_or(reference);
+        let by_name = || registry.names.get(named).and_then(|id| registry.containers.get(id));
+        if let Some(container) = registry.containers.get(reference).or_else(by_name) {
+            return Ok(container.clone());
+        }
+        let missing = || EngineError::NoSuchContainer { reference: reference.to_owned() };
+        if reference.is_empty() {
+            return Err(missing());
+        }
+        let from = registry.containers.range(reference.to_owned()..);
+        let mut found = from.take_while(|(id, _)| id.starts_with(reference));
+        let (_, first) = found.next().ok_or_else(missing)?;
+        if found.next().is_some() {
+            return Err(EngineError::AmbiguousPrefix { prefix: reference.to_owned() });
+        }
+        Ok(first.clone())
+    }
+
+    /// Emits an event of a container.
+    pub(crate) fn emit(&self, record: &Record, action: &str, further: &[(&str, String)]) {
+        let mut attributes = record.spec.run.labels.clone();
+        attributes.insert("image".to_owned(), record.spec.image.clone());
+        attributes.insert("name".to_owned(), record.name.clone());
+        for (key, value) in further {
+            attributes.insert((*key).to_owned(), value.clone());
+        }
+        self.emit_event("container", action, &record.id, attributes);
+    }
+
+    /// Emits an event of anything, such as an image that was tagged.
+    pub fn emit_event(
+        &self,
+        kind: &'static str,
+        action: &str,
+        id: &str,
+        attributes: BTreeMap<String, String>,
+    ) {
+        self.inner.events.emit(Event {
+            kind,
+            action: action.to_owned(),
+            id: id.to_owned(),
+            attributes,
+            time: self.now(),
+        });
+    }
+
+    /// Emits an event of a container's network.
+    pub(crate) fn emit_network(&self, record: &Record, action: &str) {
+        let Ok(network) = self.network(&record.spec.host.network) else { return };
+        let attributes = BTreeMap::from([
+            ("container".to_owned(), record.id.clone()),
+            ("name".to_owned(), network.name.clone()),
+            ("type".to_owned(), network.driver.to_owned()),
+        ]);
+        self.emit_event("network", action, &network.id, attributes);
+    }
+
+    /// Runs something that blocks, on a thread where it may. The one door between the engine's
+    /// tasks and the disk.
+    ///
+    /// # Errors
+    /// Those of `work`.
+    pub async fn blocking<T, E>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, EngineError>
+    where
+        T: Send + 'static,
+        E: Into<EngineError> + Send + 'static,
+    {
+        let engine = self.clone();
+        match tokio::task::spawn_blocking(move || work(&engine)).await {
+            Ok(result) => result.map_err(Into::into),
+            Err(_) => Err(EngineError::Task),
+        }
+    }
+
+    /// Writes a container's record as it is now.
+    pub(crate) async fn save(&self, container: &Container) -> Result<(), EngineError> {
+        let record = container.record();
+        self.blocking(move |engine| engine.inner.records.save(&record)).await
+    }
+}

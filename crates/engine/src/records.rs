@@ -1,0 +1,142 @@
+//! Containers in the database: one versioned JSON document each.
+
+use std::sync::Arc;
+
+use oriel_hcs::{Endpoint, EndpointSpec};
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use serde::{Deserialize, Serialize};
+
+use crate::{EngineError, Spec, State, Time};
+
+/// Container id to [`Record`].
+const CONTAINERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("engine_containers");
+/// Facts about the engine itself, such as the ids of networks.
+const FACTS: TableDefinition<'_, &str, &str> = TableDefinition::new("engine_facts");
+
+/// Version of [`Record`]; a newer one is refused at start rather than misread.
+const VERSION: u32 = 1;
+
+/// What is kept of a container.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    version: u32,
+    /// Its id.
+    pub(crate) id: String,
+    /// Its name, without a slash.
+    pub(crate) name: String,
+    /// When it was created.
+    pub(crate) created: Time,
+    /// What it is.
+    pub(crate) spec: Spec,
+    /// Its state.
+    pub(crate) state: State,
+    /// Restarts by its policy since a client last started it.
+    pub(crate) restarts: u32,
+    /// Its place on its network, while it runs.
+    pub(crate) endpoint: Option<(EndpointSpec, Endpoint)>,
+}
+
+impl Record {
+    pub(crate) fn new(id: String, name: String, created: Time, spec: Spec) -> Self {
+        let state = State::Created { failure: None };
+        Self { version: VERSION, id, name, created, spec, state, restarts: 0, endpoint: None }
+    }
+}
+
+/// The engine's tables. All calls block for the time of a disk write.
+#[derive(Clone)]
+pub(crate) struct Records {
+    database: Arc<Database>,
+}
+
+impl Records {
+    /// Opens the tables, and makes them when they are missing.
+    pub(crate) fn open(database: Arc<Database>) -> Result<Self, EngineError> {
+        let records = Self { database };
+        records.write("open the engine's tables", |transaction| {
+            transaction.open_table(CONTAINERS)?;
+            transaction.open_table(FACTS)?;
+            Ok(())
+        })?;
+        Ok(records)
+    }
+
+    /// All containers.
+    pub(crate) fn all(&self) -> Result<Vec<Record>, EngineError> {
+        let attempt = "read the containers";
+        let read = || -> Result<Vec<(String, Vec<u8>)>, redb::Error> {
+            let table = self.database.begin_read()?.open_table(CONTAINERS)?;
+            let mut rows = Vec::new();
+            for row in table.iter()? {
+                let (id, bytes) = row?;
+                rows.push((id.value().to_owned(), bytes.value().to_vec()));
+            }
+            Ok(rows)
+        };
+        let rows = read().map_err(|source| EngineError::Database { attempt, source })?;
+        rows.into_iter().map(|(id, bytes)| decode(id, &bytes)).collect()
+    }
+
+    /// Writes a container.
+    pub(crate) fn save(&self, record: &Record) -> Result<(), EngineError> {
+        let bytes = serde_json::to_vec(record)
+            .map_err(|source| EngineError::Record { id: record.id.clone(), source })?;
+        self.write("write a container", |transaction| {
+            transaction.open_table(CONTAINERS)?.insert(record.id.as_str(), bytes.as_slice())?;
+            Ok(())
+        })
+    }
+
+    /// Forgets a container.
+    pub(crate) fn delete(&self, id: &str) -> Result<(), EngineError> {
+        self.write("forget a container", |transaction| {
+            transaction.open_table(CONTAINERS)?.remove(id)?;
+            Ok(())
+        })
+    }
+
+    /// A fact, made by `make` the first time it is asked for.
+    pub(crate) fn fact(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> String,
+    ) -> Result<String, EngineError> {
+        let mut fact = String::new();
+        self.write("keep a fact", |transaction| {
+            let mut table = transaction.open_table(FACTS)?;
+            let known = table.get(name)?.map(|value| value.value().to_owned());
+            fact = known.unwrap_or_else(make);
+            table.insert(name, fact.as_str())?;
+            Ok(())
+        })?;
+        Ok(fact)
+    }
+
+    fn write(
+        &self,
+        attempt: &'static str,
+        change: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>,
+    ) -> Result<(), EngineError> {
+        let write = || -> Result<(), redb::Error> {
+            let transaction = self.database.begin_write()?;
+            change(&transaction)?;
+            transaction.commit()?;
+            Ok(())
+        };
+        write().map_err(|source| EngineError::Database { attempt, source })
+    }
+}
+
+fn decode(id: String, bytes: &[u8]) -> Result<Record, EngineError> {
+    #[derive(Deserialize)]
+    struct Head {
+        version: u32,
+    }
+    let damaged = |source| EngineError::Record { id: id.clone(), source };
+    let head: Head = serde_json::from_slice(bytes).map_err(damaged)?;
+    if head.version > VERSION {
+        let detail = format!("record version {} is newer than {VERSION}", head.version);
+        return Err(damaged(serde::de::Error::custom(detail)));
+    }
+    serde_json::from_slice(bytes).map_err(damaged)
+}

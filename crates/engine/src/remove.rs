@@ -1,0 +1,121 @@
+//! Removing containers.
+
+use std::sync::Arc;
+
+use crate::{ContainerView, Engine, EngineError, container::Container};
+
+impl Engine {
+    /// Removes a container; with `force` also one that runs.
+    ///
+    /// # Errors
+    /// `Conflict` when it runs or is being removed already.
+    pub async fn remove(&self, reference: &str, force: bool) -> Result<(), EngineError> {
+        let container = self.find(reference)?;
+        let engine = self.clone();
+        self.inner.tasks.complete(async move { engine.remove_now(&container, force).await }).await
+    }
+
+    pub(crate) async fn remove_now(
+        &self,
+        container: &Arc<Container>,
+        force: bool,
+    ) -> Result<(), EngineError> {
+        let record = container.record();
+        if record.state.is_active() && !force {
+            return Err(EngineError::StillRunning { name: format!("/{}", record.name) });
+        }
+        if !container.claim_removal() {
+            return Err(EngineError::RemovalInProgress { id: container.id.clone() });
+        }
+        let removed = self.end_and_delete(container, force).await;
+        if removed.is_err() {
+            container.release_removal();
+        }
+        removed
+    }
+
+    async fn end_and_delete(
+        &self,
+        container: &Arc<Container>,
+        force: bool,
+    ) -> Result<(), EngineError> {
+        self.cancel_restart(container).await;
+        // A start that was under way has come to its end when the lock is ours.
+        let (live, ended) = {
+            let _operation = container.operation.lock().await;
+            (container.live(), container.status.borrow().ended)
+        };
+        if let Some(live) = live {
+            if !force {
+                let name = format!("/{}", container.record().name);
+                return Err(EngineError::StillRunning { name });
+            }
+            live.stopped.store(true, std::sync::atomic::Ordering::Release);
+            self.kill_and_wait(container, &live, ended).await?;
+        }
+        self.delete(container).await
+    }
+
+    /// Removes a container that has ended, because it was created to be removed then.
+    pub(crate) async fn remove_ended(&self, container: &Arc<Container>) {
+        if !container.claim_removal() {
+            return;
+        }
+        if let Err(error) = self.delete(container).await {
+            container.release_removal();
+            tracing::error!(container.id = container.id, error = %error, "cannot remove");
+        }
+    }
+
+    /// Deletes the record, which is what decides, then what it owned.
+    async fn delete(&self, container: &Arc<Container>) -> Result<(), EngineError> {
+        let _operation = container.operation.lock().await;
+        let record = container.record();
+        let id = container.id.clone();
+        self.blocking(move |engine| engine.inner.records.delete(&id)).await?;
+        {
+            let mut registry = self.registry();
+            registry.containers.remove(&container.id);
+            registry.names.remove(&record.name);
+            registry.execs.retain(|_, exec| exec.container.id != container.id);
+        }
+        container.execs.lock().expect("no panic while execs are listed").clear();
+        container.output.close(self.now());
+        let id = container.id.clone();
+        self.blocking(move |engine| {
+            engine.discard_files(&id);
+            Ok::<_, EngineError>(())
+        })
+        .await?;
+        self.emit(&record, "destroy", &[]);
+        container.status.send_modify(|status| {
+            status.active = false;
+            status.removed = true;
+        });
+        Ok(())
+    }
+
+    /// Removes all containers that do not run and that `wanted` accepts; returns their ids.
+    ///
+    /// # Errors
+    /// `Host`; what was removed before stays so.
+    pub async fn prune(
+        &self,
+        wanted: impl Fn(&ContainerView) -> bool,
+    ) -> Result<Vec<String>, EngineError> {
+        let mut removed = Vec::new();
+        for view in self.containers() {
+            if view.state.is_active() || !wanted(&view) {
+                continue;
+            }
+            match self.remove(&view.id, false).await {
+                Ok(()) => removed.push(view.id),
+                // Started or removed by somebody else meanwhile.
+                Err(error) if error.class() == oriel_hcs::Class::Conflict => {}
+                Err(EngineError::NoSuchContainer { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(removed)
+    }
+}

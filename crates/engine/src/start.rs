@@ -1,0 +1,219 @@
+//! Starting containers.
+
+use std::{sync::Arc, time::Duration};
+
+use oriel_hcs::{ComputeSystem, Endpoint, EndpointSpec, Process, ProcessId, Registry, SystemId};
+
+use crate::{
+    Engine, EngineError, LogDriver, NETWORK_NONE, Run, State, Time,
+    container::{Container, Live},
+    document, logs,
+    records::Record,
+};
+
+impl Engine {
+    /// Starts a container: on return its program runs.
+    ///
+    /// # Errors
+    /// `NotModified` when it runs already; `Invalid` when Windows refuses to create the process;
+    /// `Unavailable` without an NT personality. Then nothing of the run is left behind.
+    pub async fn start(&self, reference: &str) -> Result<(), EngineError> {
+        let container = self.find(reference)?;
+        let engine = self.clone();
+        self.inner.tasks.complete(async move { engine.start_now(&container).await }).await
+    }
+
+    pub(crate) async fn start_now(&self, container: &Arc<Container>) -> Result<(), EngineError> {
+        let operation = container.operation.lock().await;
+        if container.is_removing() {
+            let reference = container.id.clone();
+            return Err(EngineError::NoSuchContainer { reference });
+        }
+        if container.record().state.is_active() {
+            return Err(EngineError::AlreadyStarted { id: container.id.clone() });
+        }
+        container.record_mut().restarts = 0;
+        let started = self.boot(container, Duration::ZERO).await;
+        drop(operation);
+        if started.is_err() && container.record().spec.host.auto_remove {
+            self.remove_ended(container).await;
+        }
+        started
+    }
+
+    /// Begins a run. The caller holds the operation lock. On error the run is undone and the
+    /// reason recorded.
+    pub(crate) async fn boot(
+        &self,
+        container: &Arc<Container>,
+        pause: Duration,
+    ) -> Result<(), EngineError> {
+        let record = container.record();
+        match self.begin(container, &record, pause).await {
+            Ok(process) => {
+                self.emit_network(&record, "connect");
+                self.emit(&record, "start", &[]);
+                self.follow(container, process);
+                Ok(())
+            }
+            Err(error) => {
+                container.output.close(self.now());
+                self.record_failure(container, &error).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Has a run supervised. No `async fn`: supervising may lead to the next run.
+    pub(crate) fn follow(&self, container: &Arc<Container>, process: Process) {
+        let (engine, container) = (self.clone(), container.clone());
+        self.inner.tasks.spawn(async move { engine.supervise(container, process).await });
+    }
+
+    async fn begin(
+        &self,
+        container: &Arc<Container>,
+        record: &Record,
+        pause: Duration,
+    ) -> Result<Process, EngineError> {
+        let personality = (self.inner.parts.personality)().ok_or(EngineError::NoPersonality)?;
+        if record.spec.host.log == LogDriver::JsonFile {
+            let directory = document::directory(self.root(), &container.id);
+            container.output.open_log(&logs::path(&directory, &container.id)).map_err(
+                |source| EngineError::File { attempt: "open a container's log", source },
+            )?;
+        }
+        let joined = self.join_network(record).await?;
+        let endpoint = joined.as_ref().map(|(_, endpoint)| endpoint);
+        let begun = match self.boot_system(record, &personality, endpoint).await {
+            Ok((system, process)) => {
+                let kept = self.keep_run(container, &system, joined.as_ref(), pause).await;
+                match kept {
+                    Ok(()) => Ok(process),
+                    Err(error) => {
+                        container.set_live(None);
+                        self.end_system(&container.id, system.as_ref(), Registry::Discard).await;
+                        Err(error)
+                    }
+                }
+            }
+            Err(error) => Err(error),
+        };
+        if begun.is_err() && joined.is_some() {
+            self.leave_network(&container.id).await;
+        }
+        begun
+    }
+
+    async fn join_network(
+        &self,
+        record: &Record,
+    ) -> Result<Option<(EndpointSpec, Endpoint)>, EngineError> {
+        let network = &record.spec.host.network;
+        if network == NETWORK_NONE {
+            return Ok(None);
+        }
+        self.network(network)?;
+        let spec = document::endpoint(&record.id, &record.name, &record.spec);
+        let endpoint = self.inner.parts.network.create_endpoint(&spec).await?;
+        Ok(Some((spec, endpoint)))
+    }
+
+    async fn boot_system(
+        &self,
+        record: &Record,
+        personality: &std::path::Path,
+        endpoint: Option<&Endpoint>,
+    ) -> Result<(Arc<dyn ComputeSystem>, Process), EngineError> {
+        let id = record.id.clone();
+        let sandbox = self.blocking(move |engine| engine.images().sandbox(&id)).await?;
+        let document = document::system(&record.spec, &sandbox, personality, endpoint);
+        let system_id = SystemId(record.id.clone());
+        let system = self.inner.parts.host.create(&system_id, &document).await?;
+        let parameters = document::init(&record.spec);
+        match system.create_process(ProcessId::INIT, &parameters).await {
+            Ok(process) => Ok((system, process)),
+            Err(error) => {
+                self.end_system(&record.id, system.as_ref(), Registry::Discard).await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Writes down that it runs; from here on a daemon that dies leaves a run to be taken up.
+    async fn keep_run(
+        &self,
+        container: &Arc<Container>,
+        system: &Arc<dyn ComputeSystem>,
+        joined: Option<&(EndpointSpec, Endpoint)>,
+        pause: Duration,
+    ) -> Result<(), EngineError> {
+        let started = self.now();
+        {
+            let mut record = container.record_mut();
+            record.state = State::Running { started, pid: system.host_pid() };
+            record.endpoint = joined.cloned();
+        }
+        let live = Live::new(system.clone(), started, pause, ProcessId::INIT);
+        container.set_live(Some(Arc::new(live)));
+        self.save(container).await?;
+        container.status.send_modify(|status| {
+            status.active = true;
+            status.running = true;
+        });
+        Ok(())
+    }
+
+    /// Ends a system for good, by force when asking does not help.
+    pub(crate) async fn end_system(
+        &self,
+        id: &str,
+        system: &dyn ComputeSystem,
+        registry: Registry,
+    ) {
+        let Err(error) = system.terminate(registry).await else { return };
+        tracing::warn!(container.id = id, error = %error, "cannot end a compute system in order");
+        if let Err(error) = self.inner.parts.host.clean(&SystemId(id.to_owned())).await {
+            tracing::error!(container.id = id, error = %error, "cannot remove a compute system");
+        }
+    }
+
+    /// Removes a container's endpoint; what stays is removed at the next start.
+    pub(crate) async fn leave_network(&self, id: &str) {
+        if let Err(error) = self.inner.parts.network.remove_endpoint(id).await {
+            tracing::warn!(container.id = id, error = %error, "cannot remove an endpoint yet");
+        }
+    }
+
+    /// Records why a start failed. A container that never ran stays *created*, as with Docker.
+    async fn record_failure(&self, container: &Container, error: &EngineError) {
+        let (code, reason, now) = (error.start_exit_code(), error.to_string(), self.now());
+        {
+            let mut record = container.record_mut();
+            record.endpoint = None;
+            record.state = failed(&record.state, code, reason.clone(), now);
+        }
+        if let Err(error) = self.save(container).await {
+            tracing::error!(container.id = container.id, error = %error, "cannot record a failure");
+        }
+        container.status.send_modify(|status| {
+            status.active = false;
+            status.running = false;
+            status.code = code;
+            status.error = reason;
+        });
+    }
+}
+
+/// State after a start that failed.
+fn failed(before: &State, code: u32, error: String, now: Time) -> State {
+    match before {
+        State::Created { .. } => State::Created { failure: Some((code, error)) },
+        State::Running { started, .. } => {
+            State::Exited(Run { started: *started, finished: now, code, error, by_client: false })
+        }
+        State::Restarting(run) | State::Exited(run) => {
+            State::Exited(Run { code, error, ..run.clone() })
+        }
+    }
+}
