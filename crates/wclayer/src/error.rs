@@ -16,7 +16,7 @@ pub enum LayerError {
         #[source]
         source: io::Error,
     },
-    /// The stream ended inside an entry, or without the end marker a tar has.
+    /// The stream ended inside an entry.
     #[error("the layer ends in the middle of an entry, at byte {offset}")]
     Truncated {
         /// Offset in the uncompressed tar.

@@ -156,7 +156,7 @@ impl LayerPath {
     /// # Errors
     /// [`LayerError::Name`] when `name` is not a plain component or the result too long.
     pub fn join(&self, name: &str) -> Result<Self, LayerError> {
-        if name.contains('/') {
+        if name.is_empty() || name.contains('/') {
             return Err(LayerError::Name { name: name.to_owned(), detail: "not a single name" });
         }
         let rest = if self.is_root() { name.to_owned() } else { format!("{}/{name}", self.rest) };
