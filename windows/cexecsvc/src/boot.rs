@@ -23,6 +23,7 @@ pub(crate) fn complete() -> Booted {
     report("fill the shared data page", fill_shared_data());
     report("link C: to its volume", object::link("\\??\\C:", "\\Device\\HarddiskVolume1"));
     report("describe the hardware", describe_hardware());
+    report("name the computer", name_computer());
     let account = session_account();
     report("describe the session", describe_session(account));
     if let Err(error) = make_profile(account) {
@@ -121,6 +122,22 @@ fn describe_hardware() -> Result<(), Win32Error> {
     let bios = Key::create_volatile(Root::Machine, "Hardware\\Description\\System\\BIOS")?;
     bios.set_text("SystemManufacturer", "Oriel")?;
     bios.set_text("SystemProductName", "Silo")
+}
+
+/// Makes the key that `GetComputerName` reads: the name of this boot, which is the configured one.
+fn name_computer() -> Result<(), Win32Error> {
+    const NAMES: &str = "System\\CurrentControlSet\\Control\\ComputerName";
+    if !system::computer_name().is_empty() {
+        return Ok(());
+    }
+    let configured = Key::open(Root::Machine, &format!("{NAMES}\\ComputerName"))
+        .into_iter()
+        .flat_map(|key| key.texts())
+        .find(|text| text.name.eq_ignore_ascii_case("ComputerName"))
+        .map_or_else(|| system::host_name().to_uppercase(), |text| text.text);
+    let active = Key::create_volatile(Root::Machine, &format!("{NAMES}\\ActiveComputerName"))?;
+    // A NetBIOS name has at most 15 characters.
+    active.set_text("ComputerName", &configured.chars().take(15).collect::<String>())
 }
 
 /// Makes `HKCU\Volatile Environment`, which Windows fills at log-on.

@@ -66,7 +66,7 @@ fn ask_helper(arguments: &str) -> Result<(), Win32Error> {
         token: None,
         job: &job,
     };
-    let helper = Process::create(&image, &Attachment::Pipes([nothing.as_handle(); 3]))?;
+    let helper = Process::create(&image, &Attachment { standard: [nothing.as_handle(); 3], console: None })?;
     match helper.wait()? {
         0 => Ok(()),
         code => Err(Win32Error(code)),

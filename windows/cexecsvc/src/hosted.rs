@@ -26,7 +26,7 @@ use crate::nt::console::PseudoConsole;
 use crate::nt::job::Job;
 use crate::nt::pipe::{self, Pipe};
 use crate::nt::process::{Attachment, Image, Process};
-use crate::nt::{Win32Error, control, system};
+use crate::nt::{Win32Error, control, object, system};
 use crate::outbox::Outbox;
 use crate::{boot, console, message};
 
@@ -186,7 +186,7 @@ fn on_pipes(image: &Image, stdin: bool) -> Result<(Process, Pipes), Win32Error> 
         pipe::inherit(handle)?;
     }
     let standard = theirs.map(AsHandle::as_handle);
-    let process = Process::create(image, &Attachment::Pipes(standard))?;
+    let process = Process::create(image, &Attachment { standard, console: None })?;
     let pipes = Pipes {
         input: stdin.then_some(input.write),
         output: Some(output.read),
@@ -199,7 +199,15 @@ fn on_pipes(image: &Image, stdin: bool) -> Result<(Process, Pipes), Win32Error> 
 fn on_console(image: &Image, size: ConsoleSize) -> Result<(Process, Pipes), Win32Error> {
     let (input, output) = (Pipe::new()?, Pipe::new()?);
     let console = PseudoConsole::new(size, &input.read, &output.write)?;
-    let process = Process::create(image, &Attachment::Console(&console))?;
+    let keyboard = object::console_handle("\\Device\\ConDrv\\Input")?;
+    let screen = object::console_handle("\\Device\\ConDrv\\Output")?;
+    let errors = object::console_handle("\\Device\\ConDrv\\Output")?;
+    let theirs = [&keyboard, &screen, &errors];
+    for handle in theirs {
+        pipe::inherit(handle)?;
+    }
+    let standard = theirs.map(AsHandle::as_handle);
+    let process = Process::create(image, &Attachment { standard, console: Some(&console) })?;
     let pipes = Pipes {
         input: Some(input.write),
         output: Some(output.read),

@@ -1,6 +1,6 @@
 //! Pseudo consoles, and the console calls of the helper that attaches itself to one.
 
-use std::os::windows::io::{AsRawHandle, BorrowedHandle, OwnedHandle};
+use std::os::windows::io::{AsRawHandle, OwnedHandle};
 
 use oriel_hcs::ConsoleSize;
 use windows_sys::Win32::Foundation::{GENERIC_READ, GENERIC_WRITE};
@@ -140,6 +140,3 @@ fn coord(size: ConsoleSize) -> COORD {
     let cells = |count: u16| i16::try_from(count).unwrap_or(i16::MAX).max(1);
     COORD { X: cells(size.width), Y: cells(size.height) }
 }
-
-/// Kept for the signature of callers that hold standard handles only by reference.
-pub(crate) type Standard<'a> = [BorrowedHandle<'a>; 3];

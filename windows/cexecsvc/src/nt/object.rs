@@ -52,6 +52,19 @@ unsafe extern "system" {
         kind: u32,
         signalled: u8,
     ) -> i32;
+    fn NtCreateFile(
+        file: *mut HANDLE,
+        access: u32,
+        attributes: *const ObjectAttributes,
+        status: *mut [usize; 2],
+        allocation: *const i64,
+        file_attributes: u32,
+        sharing: u32,
+        disposition: u32,
+        options: u32,
+        extended: *const core::ffi::c_void,
+        extended_length: u32,
+    ) -> i32;
     fn RtlGetVersion(version: *mut OSVERSIONINFOEXW) -> i32;
 }
 
@@ -105,6 +118,43 @@ pub(crate) fn link(name: &str, target: &str) -> Result<(), Win32Error> {
     // SAFETY: the call succeeded, so the handle is ours.
     drop(unsafe { own(handle) });
     Ok(())
+}
+
+/// Opens "the input" or "the output" of whatever console the process that *uses* the handle has:
+/// `\\Device\\ConDrv\\Input` and `Output` are looked up anew at each call. A process on a pseudo
+/// console gets these as its standard handles, since it does not make them itself.
+pub(crate) fn console_handle(name: &str) -> Result<OwnedHandle, Win32Error> {
+    /// Read and write data and attributes, synchronise.
+    const ACCESS: u32 = 0x0010_0183;
+    /// `FILE_SHARE_READ`, `WRITE` and `DELETE`.
+    const SHARE_ALL: u32 = 7;
+    /// `FILE_CREATE`: each open makes an object.
+    const CREATE: u32 = 2;
+    /// `FILE_NON_DIRECTORY_FILE` and `FILE_SYNCHRONOUS_IO_NONALERT`.
+    const SYNCHRONOUS: u32 = 0x60;
+
+    let mut name = Name::new(name);
+    let name = name.string();
+    let attributes = attributes(&name, 0);
+    let (mut handle, mut block) = (std::ptr::null_mut(), [0; 2]);
+    // SAFETY: all pointers are to live values of the right layout; the rest is absent.
+    status(unsafe {
+        NtCreateFile(
+            &raw mut handle,
+            ACCESS,
+            &raw const attributes,
+            &raw mut block,
+            std::ptr::null(),
+            0,
+            SHARE_ALL,
+            CREATE,
+            SYNCHRONOUS,
+            std::ptr::null(),
+            0,
+        )
+    })?;
+    // SAFETY: the call succeeded, so the handle is ours.
+    Ok(unsafe { own(handle) })
 }
 
 /// Makes a signalled event; it exists as long as the handle.

@@ -1,6 +1,6 @@
 //! Creating processes and waiting for them.
 
-use std::os::windows::io::{AsRawHandle, OwnedHandle};
+use std::os::windows::io::{AsRawHandle, BorrowedHandle, OwnedHandle};
 
 use windows_sys::Win32::Foundation::HANDLE;
 use windows_sys::Win32::Security::SECURITY_ATTRIBUTES;
@@ -12,7 +12,7 @@ use windows_sys::Win32::System::Threading::{
     STARTUPINFOW, UpdateProcThreadAttribute, WaitForSingleObject,
 };
 
-use super::console::{PseudoConsole, Standard};
+use super::console::PseudoConsole;
 use super::job::Job;
 use super::{Win32Error, check, own, wide};
 
@@ -50,11 +50,11 @@ pub(crate) struct Image<'a> {
 }
 
 /// Where a process's standard handles lead.
-pub(crate) enum Attachment<'a> {
-    /// To pipes whose ends are inheritable: input, output, error. Nothing else is inherited.
-    Pipes(Standard<'a>),
-    /// To a console.
-    Console(&'a PseudoConsole),
+pub(crate) struct Attachment<'a> {
+    /// Input, output, error; all inheritable. Nothing else is inherited.
+    pub(crate) standard: [BorrowedHandle<'a>; 3],
+    /// The console the process is on.
+    pub(crate) console: Option<&'a PseudoConsole>,
 }
 
 /// A process that was created.
@@ -67,26 +67,22 @@ pub(crate) struct Process {
 impl Process {
     /// Creates a process; it runs at once.
     pub(crate) fn create(image: &Image, attachment: &Attachment) -> Result<Self, Win32Error> {
-        let handles = match attachment {
-            Attachment::Pipes(standard) => standard.map(|handle| handle.as_raw_handle()),
-            Attachment::Console(_) => [std::ptr::null_mut(); 3],
-        };
+        let handles = attachment.standard.map(|handle| handle.as_raw_handle());
         let jobs = [image.job.handle().as_raw_handle()];
         let mut attributes = Attributes::new()?;
         attributes.set(PROC_THREAD_ATTRIBUTE_JOB_LIST, jobs.as_ptr().cast(), size_of_val(&jobs))?;
-        match attachment {
-            Attachment::Pipes(_) => attributes.set(
-                PROC_THREAD_ATTRIBUTE_HANDLE_LIST,
-                handles.as_ptr().cast(),
-                size_of_val(&handles),
-            )?,
-            Attachment::Console(console) => attributes.set(
+        attributes.set(
+            PROC_THREAD_ATTRIBUTE_HANDLE_LIST,
+            handles.as_ptr().cast(),
+            size_of_val(&handles),
+        )?;
+        if let Some(console) = attachment.console {
+            attributes.set(
                 PROC_THREAD_ATTRIBUTE_PSEUDOCONSOLE,
                 std::ptr::with_exposed_provenance(console.attribute().cast_unsigned()),
                 size_of::<usize>(),
-            )?,
+            )?;
         }
-        let inherit = i32::from(matches!(attachment, Attachment::Pipes(_)));
         let mut startup = STARTUPINFOEXW::default();
         startup.StartupInfo.cb = super::size_of::<STARTUPINFOEXW>();
         startup.StartupInfo.dwFlags = STARTF_USESTDHANDLES;
@@ -96,7 +92,7 @@ impl Process {
             startup.StartupInfo.hStdError,
         ] = handles;
         startup.lpAttributeList = attributes.list();
-        spawn(image, inherit, &startup)
+        spawn(image, &startup)
     }
 
     /// Waits for the process to end and returns its exit code.
@@ -110,14 +106,14 @@ impl Process {
     }
 }
 
-fn spawn(image: &Image, inherit: i32, startup: &STARTUPINFOEXW) -> Result<Process, Win32Error> {
+fn spawn(image: &Image, startup: &STARTUPINFOEXW) -> Result<Process, Win32Error> {
     let application = wide(image.application);
     let mut command_line = wide(image.command_line);
     let directory = wide(image.directory);
     let mut information = PROCESS_INFORMATION::default();
     let flags = CREATE_UNICODE_ENVIRONMENT | EXTENDED_STARTUPINFO_PRESENT;
     let startup = (&raw const *startup).cast::<STARTUPINFOW>();
-    let none = std::ptr::null();
+    let (none, inherit) = (std::ptr::null(), 1);
     let environment = image.environment.as_ptr().cast();
     let (program, line) = (application.as_ptr(), command_line.as_mut_ptr());
     let (place, out) = (directory.as_ptr(), &raw mut information);
@@ -165,14 +161,14 @@ fn spawn(image: &Image, inherit: i32, startup: &STARTUPINFOEXW) -> Result<Proces
     Ok(Process { handle: unsafe { own(information.hProcess) }, pid: information.dwProcessId })
 }
 
-/// A process attribute list with room for two attributes.
+/// A process attribute list with room for three attributes.
 struct Attributes {
     /// Pointer-sized cells, so that the list is aligned.
     storage: Vec<usize>,
 }
 
 impl Attributes {
-    const ROOM: u32 = 2;
+    const ROOM: u32 = 3;
 
     fn new() -> Result<Self, Win32Error> {
         let mut bytes = 0;

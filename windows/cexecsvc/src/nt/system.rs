@@ -4,16 +4,25 @@ use windows_sys::Win32::System::Diagnostics::Debug::{
     FORMAT_MESSAGE_FROM_SYSTEM, FORMAT_MESSAGE_IGNORE_INSERTS, FormatMessageW,
 };
 use windows_sys::Win32::System::SystemInformation::{
-    ComputerNameNetBIOS, GetComputerNameExW, GetSystemInfo, SYSTEM_INFO,
+    COMPUTER_NAME_FORMAT, ComputerNameDnsHostname, ComputerNameNetBIOS, GetComputerNameExW,
+    GetSystemInfo, SYSTEM_INFO,
 };
 
-/// The NetBIOS name of the computer.
+/// The NetBIOS name of the computer; empty before it is set.
 pub(crate) fn computer_name() -> String {
+    name(ComputerNameNetBIOS)
+}
+
+/// The DNS name of the computer.
+pub(crate) fn host_name() -> String {
+    name(ComputerNameDnsHostname)
+}
+
+fn name(kind: COMPUTER_NAME_FORMAT) -> String {
     let mut name = [0_u16; 256];
     let mut length = 256;
     // SAFETY: the buffer has the length passed, which the call updates.
-    let found =
-        unsafe { GetComputerNameExW(ComputerNameNetBIOS, name.as_mut_ptr(), &raw mut length) };
+    let found = unsafe { GetComputerNameExW(kind, name.as_mut_ptr(), &raw mut length) };
     let length = usize::try_from(length).map_or(0, |length| length.min(name.len()));
     if found == 0 { String::new() } else { String::from_utf16_lossy(&name[..length]) }
 }
