@@ -10,6 +10,8 @@
 //!                 └──client gone: the future of `run` is dropped ──▶ remove
 //! ```
 
+use std::time::SystemTime;
+
 use async_trait::async_trait;
 use oriel_hcs::{Class, CommandLine};
 use tokio::sync::mpsc;
@@ -30,11 +32,13 @@ pub trait BuildHost: Send + Sync {
     /// (`Registry::Keep`), all output has been sent, and the sandbox may be committed. A send
     /// that fails must not stop the program. Dropping the future must be safe at any point; the
     /// builder then calls [`BuildHost::remove`].
-    async fn run(
-        &self,
-        container: &str,
-        output: mpsc::Sender<RunOutput>,
-    ) -> Result<u32, HostError>;
+    async fn run(&self, container: &str, output: mpsc::Sender<RunOutput>)
+    -> Result<u32, HostError>;
+
+    /// The time, for the records of the images made.
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
 
     /// Removes the container with its sandbox, ending it first when it still runs. Succeeds when
     /// it is not there.

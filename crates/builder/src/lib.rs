@@ -11,14 +11,38 @@
 //! The builder talks to the image store for layers and records, and to the engine through
 //! [`BuildHost`] for the containers of `RUN`.
 
+mod archive;
+mod context;
+mod copy;
+mod error;
+mod execute;
+mod expand;
+mod glob;
 mod host;
+mod ignore;
+mod parse;
+mod paths;
+mod plan;
+mod report;
+mod state;
 
-use std::{collections::BTreeMap, io::Read, path::Path};
+use std::{collections::BTreeMap, io::Read, path::Path, sync::Arc};
 
+pub use error::{BuildError, ContextError, PathError, TransferError};
+pub use expand::ExpandError;
 pub use host::{BuildHost, HostError, RunContainer, RunOptions, RunOutput, RunStep};
-use oriel_hcs::Class;
-use oriel_image::{ImageId, ImageStore};
+use oriel_image::{ImageId, ImageStore, Reference};
+pub use parse::{DockerfileError, Position, Problem};
 use tokio::sync::mpsc;
+
+use context::Context;
+use execute::Execution;
+use ignore::Ignore;
+use plan::Plan;
+use report::Report;
+
+/// Longest `.dockerignore` read.
+const MAX_IGNORE_BYTES: u64 = 1 << 20;
 
 /// What a client asks for with `POST /build`, decoded from its query.
 #[derive(Clone, Debug, Default)]
@@ -53,7 +77,13 @@ pub struct BuildRequest {
 
 /// A build that is parsed, planned, and ready to run. Owns the unpacked context; dropping it
 /// removes that.
-pub struct Build {}
+#[derive(Debug)]
+pub struct Build {
+    request: BuildRequest,
+    context: Context,
+    plan: Plan,
+    tags: Vec<Reference>,
+}
 
 /// What a build made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,8 +105,23 @@ impl Build {
         context: &mut dyn Read,
         scratch: &Path,
     ) -> Result<Self, BuildError> {
-        let _ = (request, context, scratch);
-        todo!()
+        let tags = tags(&request.tags)?;
+        plan::check_platform(&request.platform).map_err(DockerfileError::whole)?;
+        let mut context = Context::unpack(context, scratch)?;
+        let name = match request.dockerfile.as_str() {
+            "" => "Dockerfile",
+            name => name,
+        };
+        let text = context
+            .read(name, parse::MAX_DOCKERFILE_BYTES)?
+            .ok_or_else(|| BuildError::NoDockerfile { name: name.to_owned() })?;
+        if let Some(lines) = context.read(".dockerignore", MAX_IGNORE_BYTES)? {
+            let ignore = Ignore::parse(&String::from_utf8_lossy(&lines))
+                .map_err(|bad| BuildError::BadIgnore { line: bad.line, text: bad.text })?;
+            context.apply(&ignore);
+        }
+        let plan = Plan::new(parse::parse(name, &text)?, &request)?;
+        Ok(Self { request, context, plan, tags })
     }
 
     /// Runs the build. `output` gets complete JSON lines as the Docker API has them, the newline
@@ -95,36 +140,33 @@ impl Build {
         host: &dyn BuildHost,
         output: mpsc::Sender<Vec<u8>>,
     ) -> Result<Built, BuildError> {
-        let _ = (images, host, output);
-        todo!()
+        let execution = Execution {
+            images,
+            host,
+            report: Report::new(output, self.request.quiet),
+            context: Arc::new(self.context),
+            tags: self.tags,
+            escape: self.plan.escape,
+            globals: self.plan.arguments.clone(),
+            done: BTreeMap::new(),
+            step: 0,
+            steps: self.plan.steps(),
+            request: self.request,
+        };
+        execution.run(self.plan).await
     }
 }
 
-/// Why a build failed.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// The engine could not do what the build asked.
-    #[error(transparent)]
-    Host(#[from] HostError),
-    /// The client has gone away.
-    #[error("build cancelled")]
-    Cancelled,
-}
-
-impl BuildError {
-    /// Whose fault it is.
-    #[must_use]
-    pub fn class(&self) -> Class {
-        match self {
-            Self::Host(error) => error.class,
-            Self::Cancelled => Class::Cancelled,
-        }
-    }
-
-    /// The error as the last line of a build's output:
-    /// `{"errorDetail":{"code":3,"message":"…"},"error":"…"}` and a newline.
-    #[must_use]
-    pub fn line(&self) -> Vec<u8> {
-        todo!()
-    }
+/// Reads the names for the result.
+fn tags(names: &[String]) -> Result<Vec<Reference>, BuildError> {
+    let names = names.iter().filter(|name| !name.is_empty());
+    names
+        .map(|name| {
+            let reference = Reference::parse(name)?;
+            if reference.digest().is_some() {
+                return Err(BuildError::DigestTag);
+            }
+            Ok(reference.or_latest())
+        })
+        .collect()
 }

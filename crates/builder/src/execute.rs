@@ -1,0 +1,642 @@
+//! Runs a plan: one image per step, each from the cache or made.
+//!
+//! ```text
+//! step ──▶ new configuration + history text ──▶ cache? ──yes──▶ next image
+//!                                                 └─no──▶ RUN: container, commit   ──▶ next image
+//!                                                         COPY, WORKDIR: sandbox, commit
+//!                                                         others: commit of the configuration
+//! ```
+//!
+//! A step owns its sandbox or container and removes it before it ends, however it ends.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use oriel_hcs::CommandLine as HostCommand;
+use oriel_image::{
+    Commit, Digest, Image, ImageError, ImageId, ImageStore, Reference, RunConfig, SandboxFiles,
+    SandboxSettings,
+};
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::sync::mpsc;
+
+use crate::{
+    BuildError, BuildHost, BuildRequest, Built, DockerfileError, Problem, RunOutput, RunStep,
+    TransferError,
+    context::Context,
+    copy::{self, Writer},
+    parse::{self, Instruction, Pair, Statement, Transfer},
+    paths,
+    plan::{Base, Plan, Stage, Step},
+    report::{Decoder, Report},
+    state::{State, quoted},
+};
+
+/// Pieces of output under way from a container: small, so that a slow client slows the program.
+const OUTPUT_PIECES: usize = 16;
+
+/// A build that runs.
+pub(crate) struct Execution<'a> {
+    pub(crate) images: ImageStore,
+    pub(crate) host: &'a dyn BuildHost,
+    pub(crate) report: Report,
+    pub(crate) request: BuildRequest,
+    pub(crate) context: Arc<Context>,
+    pub(crate) tags: Vec<Reference>,
+    pub(crate) escape: char,
+    pub(crate) globals: BTreeMap<String, String>,
+    pub(crate) done: BTreeMap<usize, (ImageId, RunConfig, String)>,
+    pub(crate) step: usize,
+    pub(crate) steps: usize,
+}
+
+/// What a step leaves in the history.
+struct Record {
+    created_by: String,
+}
+
+impl Execution<'_> {
+    /// Runs the plan to its end.
+    pub(crate) async fn run(mut self, plan: Plan) -> Result<Built, BuildError> {
+        let result = self.all(plan).await;
+        if result.is_err() {
+            self.report.give_up_quiet().await;
+        }
+        result
+    }
+
+    async fn all(&mut self, plan: Plan) -> Result<Built, BuildError> {
+        for warning in &plan.warnings {
+            self.report.stream(&format!("{warning}\n")).await?;
+        }
+        if self.request.pull {
+            let text =
+                "[Warning] --pull has no effect: Oriel cannot pull yet, local images are used";
+            self.report.stream(&format!("{text}\n")).await?;
+        }
+        for statement in &plan.globals {
+            self.announce(&statement.text).await?;
+        }
+        let mut last = None;
+        for stage in &plan.stages {
+            last = Some(self.stage(stage).await?);
+        }
+        if !plan.unused.is_empty() {
+            let names = plan.unused.join(" ");
+            let text = format!("[Warning] One or more build-args [{names}] were not consumed\n");
+            self.report.stream(&text).await?;
+        }
+        let image = last.ok_or_else(|| DockerfileError::whole(Problem::NoStage))?;
+        self.finish(image).await
+    }
+
+    async fn finish(&mut self, image: ImageId) -> Result<Built, BuildError> {
+        let mut tags = Vec::new();
+        for reference in self.tags.clone() {
+            tags.push(reference.familiar());
+            self.blocking(move |images| Ok(images.tag(&image, &reference)?)).await?;
+        }
+        if self.request.quiet {
+            self.report.result(&format!("{image}\n")).await?;
+        } else {
+            self.report.stream(&format!("Successfully built {}\n", image.0.short())).await?;
+            for tag in &tags {
+                self.report.stream(&format!("Successfully tagged {tag}\n")).await?;
+            }
+        }
+        Ok(Built { image, tags })
+    }
+
+    async fn announce(&mut self, text: &str) -> Result<(), BuildError> {
+        self.step += 1;
+        self.report.stream(&format!("Step {}/{} : {text}", self.step, self.steps)).await?;
+        self.report.stream("\n").await
+    }
+
+    async fn stage(&mut self, stage: &Stage) -> Result<ImageId, BuildError> {
+        self.announce(&stage.from.text).await?;
+        let mut state = self.begin(&stage.base).await?;
+        let triggers = state.config.on_build.take().unwrap_or_default();
+        self.report.arrow(&state.image.0.short()).await?;
+        self.triggers(&mut state, &triggers, &stage.from).await?;
+        for step in &stage.steps {
+            self.announce(&step.statement.text).await?;
+            self.execute(&mut state, step).await?;
+            self.report.arrow(&state.image.0.short()).await?;
+        }
+        self.report.image(&state.image.to_string()).await?;
+        let image = state.image;
+        self.done.insert(stage.index, (image, state.config, state.author));
+        Ok(image)
+    }
+
+    /// Runs what the base image's `ONBUILD` instructions left.
+    async fn triggers(
+        &mut self,
+        state: &mut State,
+        triggers: &[String],
+        from: &Statement,
+    ) -> Result<(), BuildError> {
+        if triggers.is_empty() {
+            return Ok(());
+        }
+        let s = if triggers.len() == 1 { "" } else { "s" };
+        self.report.stream(&format!("# Executing {} build trigger{s}\n", triggers.len())).await?;
+        for text in triggers {
+            let statement = parse::trigger(text, self.escape, from)?;
+            self.report.stream(&format!("Step : {text}\n")).await?;
+            let step = Step { statement, source: None };
+            // A future that may hold itself needs a place of its own.
+            Box::pin(self.execute(state, &step)).await?;
+        }
+        self.report.arrow(&state.image.0.short()).await
+    }
+
+    async fn begin(&mut self, base: &Base) -> Result<State, BuildError> {
+        let (image, config, author) = match base {
+            Base::Stage(index) => match self.done.get(index) {
+                Some(done) => done.clone(),
+                None => return Err(BuildError::Lost),
+            },
+            Base::Image(name) => {
+                let image = self.resolve(name).await?;
+                (image.id, image.config.config, image.config.author)
+            }
+        };
+        Ok(State {
+            image,
+            config,
+            author,
+            arguments: BTreeMap::new(),
+            has_cmd: false,
+            busted: self.request.no_cache,
+        })
+    }
+
+    async fn resolve(&self, name: &str) -> Result<Image, BuildError> {
+        let name = name.to_owned();
+        self.blocking(move |images| {
+            let image = images.resolve(&name).map_err(|error| match error {
+                ImageError::NoSuchImage { .. } => BuildError::NoBase { name: name.clone() },
+                error => error.into(),
+            })?;
+            if !image.config.os.eq_ignore_ascii_case("windows") {
+                return Err(BuildError::NotWindows { name, os: image.config.os });
+            }
+            Ok(image)
+        })
+        .await
+    }
+
+    async fn execute(&mut self, state: &mut State, step: &Step) -> Result<(), BuildError> {
+        let statement = &step.statement;
+        match &statement.instruction {
+            Instruction::Run(command) => {
+                let line = state.command_line(command);
+                self.run_step(state, line).await
+            }
+            Instruction::Transfer(transfer) => self.transfer(state, transfer, step).await,
+            Instruction::Workdir(path) => {
+                let path = self.expand(state, statement, path)?;
+                let path = paths::workdir(&state.config.working_dir, &path)?;
+                self.workdir(state, path).await
+            }
+            _ => {
+                let (comment, warning) = self.metadata(state, statement)?;
+                if let Some(warning) = warning {
+                    self.report.arrow(warning).await?;
+                }
+                let created_by = format!("{} #(nop)  {comment}", state.shell());
+                self.commit_metadata(state, Record { created_by }).await
+            }
+        }
+    }
+
+    fn expand(
+        &self,
+        state: &State,
+        statement: &Statement,
+        word: &str,
+    ) -> Result<String, BuildError> {
+        state.expand(word, self.escape).map_err(|problem| {
+            statement.error(Problem::Expansion { word: word.to_owned(), problem }).into()
+        })
+    }
+
+    fn expand_all(
+        &self,
+        state: &State,
+        statement: &Statement,
+        words: &[String],
+    ) -> Result<Vec<String>, BuildError> {
+        words.iter().map(|word| self.expand(state, statement, word)).collect()
+    }
+
+    fn expand_pairs(
+        &self,
+        state: &State,
+        statement: &Statement,
+        pairs: &[Pair],
+    ) -> Result<Vec<Pair>, BuildError> {
+        let expand = |word: &str| self.expand(state, statement, word);
+        let pair =
+            |pair: &Pair| Ok(Pair { name: expand(&pair.name)?, value: expand(&pair.value)? });
+        pairs.iter().map(pair).collect()
+    }
+
+    /// Changes the configuration; returns the history text after `#(nop)` and a warning.
+    fn metadata(
+        &self,
+        state: &mut State,
+        statement: &Statement,
+    ) -> Result<(String, Option<&'static str>), BuildError> {
+        let join = |pairs: &[Pair]| {
+            pairs.iter().map(|Pair { name, value }| format!(" {name}={value}")).collect::<String>()
+        };
+        let comment = match &statement.instruction {
+            Instruction::Env(pairs) => {
+                let pairs = self.expand_pairs(state, statement, pairs)?;
+                state.set_env(&pairs);
+                format!("ENV{}", join(&pairs))
+            }
+            Instruction::Label(pairs) => {
+                let pairs = self.expand_pairs(state, statement, pairs)?;
+                let text = format!("LABEL{}", join(&pairs));
+                state.config.labels.extend(pairs.into_iter().map(|pair| (pair.name, pair.value)));
+                text
+            }
+            Instruction::Arg(list) => self.declare(state, statement, list)?,
+            Instruction::Cmd(command) => {
+                let line = state.command_line(command);
+                let text = format!("CMD {}", quoted(&line.words));
+                return Ok((text, state.set_cmd(line)));
+            }
+            Instruction::Entrypoint(command) => {
+                let line = state.command_line(command);
+                let text = format!("ENTRYPOINT {}", quoted(&line.words));
+                return Ok((text, state.set_entrypoint(line)));
+            }
+            Instruction::Shell(words) => {
+                // The history names the shell that was, as Docker writes it after the change.
+                state.config.shell = Some(words.clone());
+                format!("SHELL [{}]", words.join(" "))
+            }
+            Instruction::User(user) => {
+                state.config.user = self.expand(state, statement, user)?;
+                format!("USER {}", state.config.user)
+            }
+            Instruction::Expose(words) => {
+                let words = self.expand_all(state, statement, words)?;
+                let words: Vec<_> =
+                    words.iter().flat_map(|word| word.split_whitespace().map(Into::into)).collect();
+                let ports = state.expose(&words).map_err(|problem| statement.error(problem))?;
+                format!("EXPOSE {ports}")
+            }
+            Instruction::Volume(words) => {
+                let words = self.expand_all(state, statement, words)?;
+                let text = format!("VOLUME [{}]", words.join(" "));
+                let volumes = words.into_iter().map(|word| (word, oriel_image::Empty {}));
+                state.config.volumes.extend(volumes);
+                text
+            }
+            Instruction::StopSignal(signal) => {
+                state.config.stop_signal = self.expand(state, statement, signal)?;
+                format!("STOPSIGNAL {}", state.config.stop_signal)
+            }
+            Instruction::Maintainer(name) => {
+                state.author.clone_from(name);
+                format!("MAINTAINER {name}")
+            }
+            Instruction::OnBuild(text) => {
+                state.config.on_build.get_or_insert_default().push(text.clone());
+                format!("ONBUILD {text}")
+            }
+            Instruction::Healthcheck(check) => state.set_healthcheck(check),
+            Instruction::From { .. }
+            | Instruction::Run(_)
+            | Instruction::Transfer(_)
+            | Instruction::Workdir(_) => return Err(BuildError::Lost),
+        };
+        Ok((comment, None))
+    }
+
+    fn declare(
+        &self,
+        state: &mut State,
+        statement: &Statement,
+        list: &[(String, Option<String>)],
+    ) -> Result<String, BuildError> {
+        let mut text = "ARG".to_owned();
+        for (name, default) in list {
+            let default = match default {
+                Some(word) => Some(self.expand(state, statement, word)?),
+                None => None,
+            };
+            text.push_str(&format!(" {name}"));
+            text.extend(default.iter().flat_map(|value| ["=", value]));
+            state.declare(name, default, &self.request, &self.globals);
+        }
+        Ok(text)
+    }
+
+    /// Looks for an image that this step made before: same parent, same history text, same
+    /// configuration.
+    async fn cached(&mut self, state: &mut State, record: &Record) -> Result<bool, BuildError> {
+        if state.busted {
+            return Ok(false);
+        }
+        let (parent, config) = (state.image, state.config.clone());
+        let (author, created_by) = (state.author.clone(), record.created_by.clone());
+        let found = self
+            .blocking(move |images| {
+                let same = |image: &Image| {
+                    let last = image.config.history.last();
+                    image.parent == Some(parent)
+                        && image.config.config == config
+                        && image.config.author == author
+                        && last.is_some_and(|history| history.created_by == created_by)
+                };
+                Ok(images.list()?.into_iter().find(same).map(|image| image.id))
+            })
+            .await?;
+        match found {
+            Some(image) => {
+                state.image = image;
+                self.report.arrow("Using cache").await?;
+                Ok(true)
+            }
+            None => {
+                state.busted = true;
+                Ok(false)
+            }
+        }
+    }
+
+    fn commit(&self, state: &State, record: Record, sandbox: Option<String>) -> Commit {
+        Commit {
+            sandbox,
+            parent: state.image,
+            config: state.config.clone(),
+            created_by: record.created_by,
+            comment: String::new(),
+            author: state.author.clone(),
+            created: self.host.now(),
+        }
+    }
+
+    async fn commit_metadata(
+        &mut self,
+        state: &mut State,
+        record: Record,
+    ) -> Result<(), BuildError> {
+        if self.cached(state, &record).await? {
+            return Ok(());
+        }
+        let commit = self.commit(state, record, None);
+        state.image = self.blocking(move |images| Ok(images.commit(&commit)?)).await?;
+        Ok(())
+    }
+
+    async fn workdir(&mut self, state: &mut State, path: String) -> Result<(), BuildError> {
+        state.config.working_dir.clone_from(&path);
+        let created_by = format!("{} #(nop) WORKDIR {path}", state.shell());
+        let record = Record { created_by };
+        if self.cached(state, &record).await? {
+            return Ok(());
+        }
+        let commit = self.commit(state, record, None);
+        state.image = self
+            .blocking(move |images| {
+                in_sandbox(images, commit, |files| Ok(files.create_dir_all(&path)?))
+            })
+            .await?;
+        Ok(())
+    }
+
+    async fn transfer(
+        &mut self,
+        state: &mut State,
+        transfer: &Transfer,
+        step: &Step,
+    ) -> Result<(), BuildError> {
+        let keyword = transfer.kind.keyword();
+        let fail = |problem: TransferError| BuildError::Transfer { keyword, problem };
+        let sources = self.expand_all(state, &step.statement, &transfer.sources)?;
+        let written = self.expand(state, &step.statement, &transfer.destination)?;
+        let to = paths::destination(&state.config.working_dir, &written)
+            .map_err(|problem| fail(problem.into()))?;
+        let mut owner = String::new();
+        if let Some(account) = &transfer.chown {
+            let account = self.expand(state, &step.statement, account)?;
+            check_account(&account).map_err(fail)?;
+            owner = format!("--chown={account} ");
+            let text = "[Warning] --chown has no effect: files of images carry no owner yet";
+            self.report.arrow(text).await?;
+        }
+        let from = match &step.source {
+            Some(base) => Some(self.begin(base).await?.image),
+            None => None,
+        };
+        let context = Arc::clone(&self.context);
+        let (chosen, label) = self
+            .blocking(move |images| {
+                let chosen = match from {
+                    None => copy::from_context(&context, &sources)
+                        .map_err(|problem| BuildError::Transfer { keyword, problem })?,
+                    Some(image) => {
+                        reading(images, &image, |files| copy::from_image(files, &sources))?
+                    }
+                };
+                let label = copy::label(&chosen, from.as_ref());
+                Ok((chosen, label))
+            })
+            .await?;
+        let written = written.replace('/', "\\");
+        let created_by = format!("{} #(nop) {keyword} {owner}{label} in {written} ", state.shell());
+        let record = Record { created_by };
+        if self.cached(state, &record).await? {
+            return Ok(());
+        }
+        let commit = self.commit(state, record, None);
+        let (kind, cancelled) = (transfer.kind, self.report.probe());
+        let context = Arc::clone(&self.context);
+        let write = move |images: &ImageStore| {
+            let write = |source: Option<&SandboxFiles>| {
+                in_sandbox(images, commit, |files| {
+                    let scratch = context.scratch();
+                    let writer = Writer { files, source, kind, scratch, cancelled: &cancelled };
+                    writer.write(&chosen, &to)
+                })
+            };
+            match from {
+                None => write(None),
+                Some(image) => reading(images, &image, |files| write(Some(files))),
+            }
+        };
+        state.image = self.blocking(write).await?;
+        Ok(())
+    }
+
+    async fn run_step(
+        &mut self,
+        state: &mut State,
+        line: crate::state::CommandLine,
+    ) -> Result<(), BuildError> {
+        let arguments = state.visible_arguments();
+        let command = line.words.join(" ");
+        let created_by = match arguments.as_slice() {
+            [] => command.clone(),
+            list => format!("|{} {} {command}", list.len(), list.join(" ")),
+        };
+        let record = Record { created_by };
+        if self.cached(state, &record).await? {
+            return Ok(());
+        }
+        let mut words = line.words;
+        let step = RunStep {
+            image: state.image.to_string(),
+            command: match line.escaped {
+                true => HostCommand::Verbatim(words.pop().unwrap_or_default()),
+                false => HostCommand::Arguments(words),
+            },
+            environment: [state.config.env.clone(), arguments, state.proxies(&self.request)]
+                .concat(),
+            working_directory: state.config.working_dir.clone(),
+            user: state.config.user.clone(),
+            labels: state.config.labels.clone().into_iter().collect(),
+            options: self.request.run.clone(),
+        };
+        let container = self.host.create_run(&step).await?;
+        let result = self.run_container(state, record, &container, &command).await;
+        let keep = !self.request.remove && !self.request.force_remove;
+        if keep && !matches!(result, Err(BuildError::Cancelled)) {
+            return result;
+        }
+        let removed = self.host.remove(&container.id).await;
+        result?;
+        removed?;
+        let short = short(&container.id);
+        self.report.arrow(&format!("Removed intermediate container {short}")).await
+    }
+
+    async fn run_container(
+        &mut self,
+        state: &mut State,
+        record: Record,
+        container: &crate::RunContainer,
+        command: &str,
+    ) -> Result<(), BuildError> {
+        self.report.arrow(&format!("Running in {}", short(&container.id))).await?;
+        let code = self.output_of(&container.id).await?;
+        if code != 0 {
+            return Err(BuildError::Command { command: command.to_owned(), code });
+        }
+        let commit = self.commit(state, record, Some(container.sandbox.clone()));
+        state.image = self.blocking(move |images| Ok(images.commit(&commit)?)).await?;
+        Ok(())
+    }
+
+    /// Runs a container to its end, passing on what it prints.
+    async fn output_of(&mut self, container: &str) -> Result<u32, BuildError> {
+        let (sender, mut pieces) = mpsc::channel::<RunOutput>(OUTPUT_PIECES);
+        let mut decoder = Decoder::default();
+        let running = self.host.run(container, sender);
+        tokio::pin!(running);
+        let code = loop {
+            let piece = tokio::select! {
+                biased;
+                () = self.report.closed() => return Err(BuildError::Cancelled),
+                Some(piece) = pieces.recv() => piece,
+                code = &mut running => break code?,
+            };
+            self.print(&decoder.text(piece)).await?;
+        };
+        while let Ok(piece) = pieces.try_recv() {
+            self.print(&decoder.text(piece)).await?;
+        }
+        self.print(&decoder.finish()).await?;
+        Ok(code)
+    }
+
+    async fn print(&mut self, text: &str) -> Result<(), BuildError> {
+        if text.is_empty() { Ok(()) } else { self.report.stream(text).await }
+    }
+
+    /// The one place where the builder leaves the async threads.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&ImageStore) -> Result<T, BuildError> + Send + 'static,
+    ) -> Result<T, BuildError> {
+        if (self.report.probe())() {
+            return Err(BuildError::Cancelled);
+        }
+        let images = self.images.clone();
+        let result = tokio::task::spawn_blocking(move || work(&images)).await;
+        result.map_err(|_| BuildError::Lost)?
+    }
+}
+
+/// Makes a sandbox on the commit's parent, changes it, commits it, and removes it in any case.
+fn in_sandbox(
+    images: &ImageStore,
+    mut commit: Commit,
+    change: impl FnOnce(&SandboxFiles) -> Result<(), BuildError>,
+) -> Result<ImageId, BuildError> {
+    let id = random_id()?;
+    let settings =
+        SandboxSettings { account: commit.config.user.clone(), ..SandboxSettings::default() };
+    let sandbox = images.create_sandbox(&id, &commit.parent, &settings)?;
+    let result = change(&images.sandbox_files(&sandbox)).and_then(|()| {
+        commit.sandbox = Some(id.clone());
+        Ok(images.commit(&commit)?)
+    });
+    let removed = images.remove_sandbox(&id);
+    let image = result?;
+    removed?;
+    Ok(image)
+}
+
+/// Makes a sandbox on an image to read its files, and removes it in any case.
+fn reading<T>(
+    images: &ImageStore,
+    image: &ImageId,
+    read: impl FnOnce(&SandboxFiles) -> Result<T, BuildError>,
+) -> Result<T, BuildError> {
+    let id = random_id()?;
+    let sandbox = images.create_sandbox(&id, image, &SandboxSettings::default())?;
+    let result = read(&images.sandbox_files(&sandbox));
+    let removed = images.remove_sandbox(&id);
+    let value = result?;
+    removed?;
+    Ok(value)
+}
+
+/// A name for a sandbox that no container has.
+fn random_id() -> Result<String, BuildError> {
+    let mut bytes = [0; 32];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| BuildError::Lost)?;
+    Ok(Digest::of(&bytes).hex())
+}
+
+/// The first 12 digits of a container's id.
+fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}
+
+/// Accounts that `--chown` may name: Docker's on Windows, by name or by SID.
+fn check_account(account: &str) -> Result<(), TransferError> {
+    const ACCOUNTS: &[&str] = &[
+        "ContainerAdministrator",
+        "ContainerUser",
+        "S-1-5-93-2-1",
+        "S-1-5-93-2-2",
+        "Administrators",
+        "BUILTIN\\Administrators",
+        "User Manager\\ContainerAdministrator",
+        "User Manager\\ContainerUser",
+    ];
+    if ACCOUNTS.iter().any(|known| known.eq_ignore_ascii_case(account)) {
+        return Ok(());
+    }
+    Err(TransferError::UnknownAccount { account: account.to_owned() })
+}

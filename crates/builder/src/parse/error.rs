@@ -1,0 +1,277 @@
+//! What can be wrong with a Dockerfile, and where.
+
+use std::fmt;
+
+use crate::expand::ExpandError;
+
+/// A place in a Dockerfile. Both count from 1; columns count characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The line.
+    pub line: usize,
+    /// The column.
+    pub column: usize,
+}
+
+/// Something wrong with a Dockerfile.
+///
+/// The first line of its text is Docker's, which scripts look for. The lines after it, when the
+/// place is known, name line and column and show the line.
+#[derive(Debug, PartialEq, Eq)]
+pub struct DockerfileError {
+    /// What is wrong.
+    pub problem: Problem,
+    /// Where; `None` when it is about the file as a whole.
+    pub position: Option<Position>,
+    /// The line of the file at `position`.
+    excerpt: String,
+}
+
+/// Longest excerpt shown, in characters: a terminal line.
+const MAX_EXCERPT: usize = 120;
+
+impl DockerfileError {
+    /// An error at a place whose line reads `excerpt`.
+    pub(crate) fn new(problem: Problem, position: Position, excerpt: &str) -> Self {
+        let excerpt = excerpt.chars().take(MAX_EXCERPT).collect();
+        Self { problem, position: Some(position), excerpt }
+    }
+
+    /// An error about the file as a whole.
+    pub(crate) fn whole(problem: Problem) -> Self {
+        Self { problem, position: None, excerpt: String::new() }
+    }
+}
+
+impl std::error::Error for DockerfileError {}
+
+impl fmt::Display for DockerfileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(Position { line, column }) = self.position else {
+            return write!(f, "{}", self.problem);
+        };
+        let gutter = " ".repeat(line.to_string().len());
+        let indent: String = self
+            .excerpt
+            .chars()
+            .take(column - 1)
+            .map(|c| if c == '\t' { '\t' } else { ' ' })
+            .collect();
+        write!(f, "dockerfile parse error on line {line}: {}", self.problem)?;
+        write!(f, "\n{gutter}--> line {line}, column {column}")?;
+        write!(f, "\n{gutter} |\n{line} | {}\n{gutter} | {indent}^", self.excerpt)
+    }
+}
+
+/// What is wrong with a Dockerfile. Texts are Docker's where Docker has one.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// The file has no bytes.
+    #[error("the Dockerfile ({name}) cannot be empty")]
+    EmptyFile {
+        /// Its name.
+        name: String,
+    },
+    /// The file is not text.
+    #[error("the Dockerfile is not UTF-8 text")]
+    NotUtf8,
+    /// The file has comments only.
+    #[error("file with no instructions")]
+    NoInstructions,
+    /// A directive stands twice.
+    #[error("only one {name} parser directive can be used")]
+    RepeatedDirective {
+        /// The directive.
+        name: String,
+    },
+    /// The escape directive names a character that cannot be one.
+    #[error("invalid escape token '{value}' does not match ` or \\")]
+    BadEscape {
+        /// What it names.
+        value: String,
+    },
+    /// No instruction has this name.
+    #[error("unknown instruction: {name}{}", did_you_mean(.suggestion.as_deref()))]
+    UnknownInstruction {
+        /// The name, in capitals.
+        name: String,
+        /// A known one that is nearly the same.
+        suggestion: Option<String>,
+    },
+    /// The instruction has no flag of this name.
+    #[error("unknown flag: --{name}{}", did_you_mean(.suggestion.as_deref()))]
+    UnknownFlag {
+        /// The flag's name.
+        name: String,
+        /// A known one that is nearly the same.
+        suggestion: Option<String>,
+    },
+    /// A flag stands twice.
+    #[error("duplicate flag specified: {name}")]
+    RepeatedFlag {
+        /// The flag's name.
+        name: String,
+    },
+    /// A flag has no value.
+    #[error("missing a value on flag: {name}")]
+    FlagWithoutValue {
+        /// The flag's name.
+        name: String,
+    },
+    /// Only BuildKit knows this option.
+    #[error(
+        "the --{name} option requires BuildKit. Refer to https://docs.docker.com/go/buildkit/ to \
+         learn how to build images with BuildKit enabled"
+    )]
+    NeedsBuildKit {
+        /// The flag's name.
+        name: String,
+    },
+    /// A here-document, which only BuildKit knows.
+    #[error(
+        "here-documents ({word}) are not supported by the classic builder; join the commands with \
+         && and continued lines, or COPY a script and run it"
+    )]
+    HereDocument {
+        /// The word that begins it.
+        word: String,
+    },
+    /// An instruction with no argument.
+    #[error("{instruction} requires at least one argument")]
+    AtLeastOneArgument {
+        /// The instruction.
+        instruction: &'static str,
+    },
+    /// An instruction with none or several arguments.
+    #[error("{instruction} requires exactly one argument")]
+    ExactlyOneArgument {
+        /// The instruction.
+        instruction: &'static str,
+    },
+    /// `COPY` or `ADD` with one argument.
+    #[error(
+        "{instruction} requires at least two arguments, but only one was provided. Destination \
+         could not be determined"
+    )]
+    NoDestination {
+        /// The instruction.
+        instruction: &'static str,
+    },
+    /// `FROM` with a wrong number of words, or a second one that is not `AS`.
+    #[error("FROM requires either one or three arguments")]
+    FromArguments,
+    /// A stage name that cannot be one.
+    #[error(
+        "invalid name for build stage: {name:?}, name can't start with a number or contain symbols"
+    )]
+    BadStageName {
+        /// The name.
+        name: String,
+    },
+    /// Two stages of one name.
+    #[error("duplicate name {name}")]
+    RepeatedStageName {
+        /// The name.
+        name: String,
+    },
+    /// An instruction before the first `FROM`.
+    #[error("no build stage in current context")]
+    NoStage,
+    /// `ENV name` or `LABEL name`.
+    #[error("{instruction} must have two arguments")]
+    TwoArguments {
+        /// The instruction.
+        instruction: &'static str,
+    },
+    /// A word without an equals sign among words with one.
+    #[error("Syntax error - can't find = in {word:?}. Must be of the form: name=value")]
+    NoEquals {
+        /// The word.
+        word: String,
+    },
+    /// `ENV =value` and its like.
+    #[error("{instruction} names can not be blank")]
+    BlankName {
+        /// The instruction.
+        instruction: &'static str,
+    },
+    /// A JSON array with something other than strings in it.
+    #[error("when using JSON array syntax, arrays must be comprised of strings only")]
+    NotStrings,
+    /// `SHELL` without a JSON array.
+    #[error("SHELL requires the arguments to be in JSON form")]
+    ShellNotJson,
+    /// An instruction that `ONBUILD` cannot hold.
+    #[error("{instruction} isn't allowed as an ONBUILD trigger")]
+    BadTrigger {
+        /// The instruction.
+        instruction: String,
+    },
+    /// A `HEALTHCHECK` of an unknown kind.
+    #[error("unknown type {kind:?} in HEALTHCHECK (try CMD)")]
+    UnknownHealthcheck {
+        /// The word after `HEALTHCHECK`.
+        kind: String,
+    },
+    /// `HEALTHCHECK NONE` with something after it.
+    #[error("HEALTHCHECK NONE takes no arguments")]
+    HealthcheckNone,
+    /// `HEALTHCHECK CMD` with nothing after it.
+    #[error("missing command after HEALTHCHECK CMD")]
+    HealthcheckWithoutCommand,
+    /// A duration or a number in a flag that does not parse.
+    #[error("invalid value {value:?} for flag --{name}: {reason}")]
+    BadFlagValue {
+        /// The flag's name.
+        name: String,
+        /// Its value.
+        value: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A port that does not parse.
+    #[error("invalid containerPort: {port}")]
+    BadPort {
+        /// What was written.
+        port: String,
+    },
+    /// Variables that cannot be put in.
+    #[error("failed to process {word:?}: {problem}")]
+    Expansion {
+        /// The word.
+        word: String,
+        /// What is wrong with it.
+        problem: ExpandError,
+    },
+    /// A stage that is not there, or not there yet.
+    #[error("invalid from flag value {value}: no earlier stage and no image of that name")]
+    UnknownStage {
+        /// The flag's value.
+        value: String,
+    },
+    /// `target` names no stage.
+    #[error("target stage {target:?} could not be found")]
+    UnknownTarget {
+        /// The name asked for.
+        target: String,
+    },
+    /// `FROM` whose image name is empty once variables are put in.
+    #[error("base name ({written}) should not be blank")]
+    BlankBase {
+        /// What was written.
+        written: String,
+    },
+    /// `FROM scratch`, which no Windows builder knows.
+    #[error("Windows does not support FROM scratch")]
+    FromScratch,
+    /// A platform other than Windows.
+    #[error("unsupported platform {platform:?}: Oriel builds windows/amd64 images")]
+    BadPlatform {
+        /// The platform asked for.
+        platform: String,
+    },
+}
+
+fn did_you_mean(suggestion: Option<&str>) -> String {
+    suggestion.map(|name| format!(" (did you mean {name}?)")).unwrap_or_default()
+}

@@ -1,0 +1,164 @@
+//! Physical lines to logical lines: directives, comments and continuation.
+//!
+//! ```text
+//! # escape=`            directives: only before anything else
+//! RUN one && `          a line that ends in the escape character goes on
+//!   # comment           comments and empty lines inside are dropped
+//!   two                 the text is `RUN one &&   two`
+//! ```
+
+use super::{DockerfileError, Position, Problem};
+
+/// A Dockerfile cut into logical lines.
+pub(super) struct File {
+    /// The escape character.
+    pub(super) escape: char,
+    /// One per instruction.
+    pub(super) lines: Vec<LogicalLine>,
+    /// Warnings ready to be printed.
+    pub(super) warnings: Vec<String>,
+}
+
+/// The text of one instruction, and where each part of it stands in the file.
+#[derive(Debug, Default)]
+pub(super) struct LogicalLine {
+    /// Continued lines joined.
+    pub(super) text: String,
+    segments: Vec<Segment>,
+}
+
+/// A part of a logical line that comes from one physical line.
+#[derive(Debug)]
+struct Segment {
+    /// Byte offset in the logical text.
+    offset: usize,
+    /// Where that byte stands in the file.
+    start: Position,
+    /// The physical line.
+    excerpt: String,
+}
+
+impl LogicalLine {
+    /// A line that stands in no file, such as a trigger kept in an image.
+    pub(super) fn synthetic(text: &str, start: Position, excerpt: &str) -> Self {
+        let segment = Segment { offset: 0, start, excerpt: excerpt.to_owned() };
+        Self { text: text.to_owned(), segments: vec![segment] }
+    }
+
+    /// Where a byte of the text stands in the file.
+    pub(super) fn position(&self, offset: usize) -> Position {
+        let segment = self.segment(offset);
+        let column = self.text[segment.offset..offset.min(self.text.len())].chars().count();
+        Position { column: segment.start.column + column, ..segment.start }
+    }
+
+    /// The physical line that a byte of the text comes from.
+    pub(super) fn excerpt(&self, offset: usize) -> &str {
+        &self.segment(offset).excerpt
+    }
+
+    /// An error about the byte at `offset`.
+    pub(super) fn error(&self, offset: usize, problem: Problem) -> DockerfileError {
+        DockerfileError::new(problem, self.position(offset), self.excerpt(offset))
+    }
+
+    fn segment(&self, offset: usize) -> &Segment {
+        let after = self.segments.partition_point(|segment| segment.offset <= offset);
+        &self.segments[after.saturating_sub(1)]
+    }
+
+    fn push(&mut self, number: usize, physical: &str, kept: &str, skipped: usize) {
+        self.segments.push(Segment {
+            offset: self.text.len(),
+            start: Position { line: number, column: skipped + 1 },
+            excerpt: physical.to_owned(),
+        });
+        self.text.push_str(kept);
+    }
+}
+
+/// Cuts a Dockerfile into logical lines.
+pub(super) fn read(text: &str) -> Result<File, DockerfileError> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let escape = escape_directive(text)?;
+    let mut file = File { escape, lines: Vec::new(), warnings: Vec::new() };
+    let mut current: Option<LogicalLine> = None;
+    let mut empty_inside = false;
+    for (index, physical) in text.lines().enumerate() {
+        let trimmed = physical.trim_start();
+        if trimmed.starts_with('#') || trimmed.is_empty() {
+            empty_inside |= current.is_some() && trimmed.is_empty();
+            continue;
+        }
+        let line = current.get_or_insert_default();
+        let (visible, skipped) = match line.segments.is_empty() {
+            true => (trimmed, physical.chars().count() - trimmed.chars().count()),
+            false => (physical, 0),
+        };
+        let (kept, goes_on) = strip_continuation(visible, escape);
+        line.push(index + 1, physical, kept, skipped);
+        if !goes_on {
+            file.lines.extend(current.take().map(finish));
+        }
+    }
+    file.lines.extend(current.take().map(finish));
+    if empty_inside {
+        let text = "[WARNING]: Empty continuation lines will become errors in a future release.";
+        file.warnings.push(text.to_owned());
+    }
+    Ok(file)
+}
+
+/// Removes white space from the end of an instruction.
+fn finish(mut line: LogicalLine) -> LogicalLine {
+    line.text.truncate(line.text.trim_end().len());
+    line
+}
+
+/// The line without the escape character at its end, and whether it had one. A doubled escape
+/// character at the end is text.
+fn strip_continuation(line: &str, escape: char) -> (&str, bool) {
+    let end = line.trim_end_matches([' ', '\t']);
+    match end.strip_suffix(escape) {
+        Some(rest) if !rest.ends_with(escape) => (rest, true),
+        _ => (line, false),
+    }
+}
+
+/// Reads the parser directives at the top of the file. `syntax` chooses a BuildKit frontend and
+/// `check` its linter, so the classic builder knows them and does nothing with them.
+fn escape_directive(text: &str) -> Result<char, DockerfileError> {
+    let mut escape = '\\';
+    let mut seen = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let Some((name, value)) = directive(line) else { break };
+        let name = name.to_ascii_lowercase();
+        let at = |problem| {
+            Err(DockerfileError::new(problem, Position { line: index + 1, column: 1 }, line))
+        };
+        if !["escape", "syntax", "check"].contains(&name.as_str()) {
+            break;
+        }
+        if seen.contains(&name) {
+            return at(Problem::RepeatedDirective { name });
+        }
+        if name == "escape" {
+            escape = match value {
+                "`" => '`',
+                "\\" => '\\',
+                _ => return at(Problem::BadEscape { value: value.to_owned() }),
+            };
+        }
+        seen.push(name);
+    }
+    Ok(escape)
+}
+
+/// Splits `# name = value`.
+fn directive(line: &str) -> Option<(&str, &str)> {
+    let (name, value) = line.trim_start().strip_prefix('#')?.split_once('=')?;
+    let (name, value) = (name.trim(), value.trim());
+    let named = name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.chars().all(|c| c.is_ascii_alphanumeric());
+    (named && !value.is_empty()).then_some((name, value))
+}

@@ -1,0 +1,362 @@
+//! From instructions to stages: what has to be built, and in which order.
+//!
+//! Stages that the target does not need are dropped. What a `FROM` or a `--from` names is decided
+//! here: an earlier stage, or an image.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    BuildRequest, DockerfileError, Problem, expand,
+    parse::{Dockerfile, Instruction, Pair, Statement},
+};
+
+/// A planned build.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// The escape character of the Dockerfile.
+    pub(crate) escape: char,
+    /// `ARG`s before the first `FROM`, which are steps too.
+    pub(crate) globals: Vec<Statement>,
+    /// Values of those.
+    pub(crate) arguments: BTreeMap<String, String>,
+    /// The stages needed, in the order of the Dockerfile; the last is the result.
+    pub(crate) stages: Vec<Stage>,
+    /// Build arguments that no `ARG` declares.
+    pub(crate) unused: Vec<String>,
+    /// What the parser warns about.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// One stage.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    /// Its number in the Dockerfile.
+    pub(crate) index: usize,
+    /// Its name.
+    pub(crate) name: Option<String>,
+    /// What it stands on.
+    pub(crate) base: Base,
+    /// Its `FROM`.
+    pub(crate) from: Statement,
+    /// The rest of its instructions.
+    pub(crate) steps: Vec<Step>,
+}
+
+/// One instruction of a stage.
+#[derive(Debug)]
+pub(crate) struct Step {
+    /// The instruction.
+    pub(crate) statement: Statement,
+    /// For `COPY --from`, what it names.
+    pub(crate) source: Option<Base>,
+}
+
+/// What a stage stands on or copies from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Base {
+    /// The stage of this number.
+    Stage(usize),
+    /// An image of this name.
+    Image(String),
+}
+
+impl Plan {
+    /// Plans a Dockerfile.
+    pub(crate) fn new(file: Dockerfile, request: &BuildRequest) -> Result<Self, DockerfileError> {
+        let declared = declared(&file.statements);
+        let mut statements = file.statements.into_iter().peekable();
+        let mut globals = Vec::new();
+        let mut arguments = platform_arguments();
+        while let Some(statement) = statements.next_if(|s| !is_from(s)) {
+            let Instruction::Arg(list) = &statement.instruction else {
+                return Err(statement.error(Problem::NoStage));
+            };
+            for (name, default) in list {
+                declare(
+                    name,
+                    default.as_deref(),
+                    (&statement, file.escape, request),
+                    &mut arguments,
+                )?;
+            }
+            globals.push(statement);
+        }
+        let mut stages: Vec<Stage> = Vec::new();
+        for statement in statements {
+            if is_from(&statement) {
+                stages.push(stage(statement, &stages, &arguments, file.escape)?);
+            } else if let Some((stage, earlier)) = stages.split_last_mut() {
+                let source = source(&statement, earlier)?;
+                stage.steps.push(Step { statement, source });
+            }
+        }
+        if stages.is_empty() {
+            return Err(DockerfileError::whole(Problem::NoStage));
+        }
+        let mut stages = needed(stages, target(&request.target)?.as_ref(), &request.target)?;
+        add_labels(&mut stages, request, file.escape);
+        let known = |name: &&String| !declared.contains(*name) && !is_proxy(name);
+        let unused = request.build_args.keys().filter(known).cloned().collect();
+        let escape = file.escape;
+        Ok(Self { escape, globals, arguments, stages, unused, warnings: file.warnings })
+    }
+
+    /// Number of steps, as `Step 1/n` counts them.
+    pub(crate) fn steps(&self) -> usize {
+        self.globals.len() + self.stages.iter().map(|stage| stage.steps.len() + 1).sum::<usize>()
+    }
+}
+
+/// Whether a build argument needs no `ARG`. The list is Docker's.
+pub(crate) fn is_proxy(name: &str) -> bool {
+    const PROXIES: &[&str] = &["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
+    PROXIES.iter().any(|proxy| proxy.eq_ignore_ascii_case(name))
+}
+
+fn is_from(statement: &Statement) -> bool {
+    matches!(statement.instruction, Instruction::From { .. })
+}
+
+fn declared(statements: &[Statement]) -> BTreeSet<String> {
+    let arguments = statements.iter().filter_map(|statement| match &statement.instruction {
+        Instruction::Arg(list) => Some(list.iter().map(|(name, _)| name.clone())),
+        _ => None,
+    });
+    arguments.flatten().collect()
+}
+
+/// Arguments that describe the platform; `FROM --platform=$BUILDPLATFORM` is common.
+fn platform_arguments() -> BTreeMap<String, String> {
+    ["TARGET", "BUILD"]
+        .iter()
+        .flat_map(|side| {
+            [("PLATFORM", "windows/amd64"), ("OS", "windows"), ("ARCH", "amd64")]
+                .map(|(what, value)| (format!("{side}{what}"), value.to_owned()))
+        })
+        .collect()
+}
+
+fn declare(
+    name: &str,
+    default: Option<&str>,
+    (statement, escape, request): (&Statement, char, &BuildRequest),
+    arguments: &mut BTreeMap<String, String>,
+) -> Result<(), DockerfileError> {
+    let value = match (request.build_args.get(name), default) {
+        (Some(Some(given)), _) => Some(given.clone()),
+        (_, Some(default)) => Some(expanded(default, statement, arguments, escape)?),
+        _ => None,
+    };
+    if let Some(value) = value {
+        arguments.insert(name.to_owned(), value);
+    }
+    Ok(())
+}
+
+fn expanded(
+    word: &str,
+    statement: &Statement,
+    arguments: &BTreeMap<String, String>,
+    escape: char,
+) -> Result<String, DockerfileError> {
+    expand::word(word, escape, &|name| arguments.get(name).cloned())
+        .map_err(|problem| statement.error(Problem::Expansion { word: word.to_owned(), problem }))
+}
+
+fn stage(
+    from: Statement,
+    earlier: &[Stage],
+    arguments: &BTreeMap<String, String>,
+    escape: char,
+) -> Result<Stage, DockerfileError> {
+    let Instruction::From { image, name, platform } = &from.instruction else {
+        return Err(from.error(Problem::NoStage));
+    };
+    if let Some(platform) = platform {
+        let platform = expanded(platform, &from, arguments, escape)?;
+        check_platform(&platform).map_err(|problem| from.error(problem))?;
+    }
+    let resolved = expanded(image, &from, arguments, escape)?;
+    if resolved.is_empty() {
+        return Err(from.error(Problem::BlankBase { written: image.clone() }));
+    }
+    if resolved == "scratch" {
+        return Err(from.error(Problem::FromScratch));
+    }
+    if let Some(name) = name.as_ref().filter(|name| named(earlier, name).is_some()) {
+        return Err(from.error(Problem::RepeatedStageName { name: name.clone() }));
+    }
+    let base = named(earlier, &resolved).map_or(Base::Image(resolved), Base::Stage);
+    Ok(Stage { index: earlier.len(), name: name.clone(), base, from, steps: Vec::new() })
+}
+
+/// Refuses platforms other than Windows on x86-64.
+pub(crate) fn check_platform(platform: &str) -> Result<(), Problem> {
+    let lower = platform.to_ascii_lowercase();
+    let mut parts = lower.split('/');
+    let os = parts.next().unwrap_or_default();
+    // Clients may append the version: `windows(10.0.20348.1)/amd64`.
+    let windows = os.is_empty() || os == "windows" || os.starts_with("windows(");
+    if windows && parts.next().is_none_or(|arch| arch == "amd64") && parts.next().is_none() {
+        return Ok(());
+    }
+    Err(Problem::BadPlatform { platform: platform.to_owned() })
+}
+
+fn named(stages: &[Stage], name: &str) -> Option<usize> {
+    let same = |stage: &Stage| stage.name.as_deref().is_some_and(|n| n.eq_ignore_ascii_case(name));
+    stages.iter().position(same)
+}
+
+fn source(statement: &Statement, earlier: &[Stage]) -> Result<Option<Base>, DockerfileError> {
+    let Instruction::Transfer(transfer) = &statement.instruction else { return Ok(None) };
+    let Some(from) = &transfer.from else { return Ok(None) };
+    if let Some(stage) = named(earlier, from) {
+        return Ok(Some(Base::Stage(stage)));
+    }
+    match from.parse::<usize>() {
+        Ok(number) if number < earlier.len() => Ok(Some(Base::Stage(number))),
+        Ok(_) => Err(statement.error(Problem::UnknownStage { value: from.clone() })),
+        Err(_) => Ok(Some(Base::Image(from.clone()))),
+    }
+}
+
+/// What `target` names: a stage by number or by name.
+enum Target {
+    Number(usize),
+    Name(String),
+}
+
+fn target(text: &str) -> Result<Option<Target>, DockerfileError> {
+    Ok(match (text, text.parse()) {
+        ("", _) => None,
+        (_, Ok(number)) => Some(Target::Number(number)),
+        (name, _) => Some(Target::Name(name.to_owned())),
+    })
+}
+
+/// Keeps the stages that the target needs.
+fn needed(
+    stages: Vec<Stage>,
+    target: Option<&Target>,
+    text: &str,
+) -> Result<Vec<Stage>, DockerfileError> {
+    let last = match target {
+        None => Some(stages.len() - 1),
+        Some(Target::Number(number)) => Some(*number).filter(|number| *number < stages.len()),
+        Some(Target::Name(name)) => named(&stages, name),
+    };
+    let Some(last) = last else {
+        return Err(DockerfileError::whole(Problem::UnknownTarget { target: text.to_owned() }));
+    };
+    let mut wanted = BTreeSet::from([last]);
+    for stage in stages[..=last].iter().rev() {
+        if !wanted.contains(&stage.index) {
+            continue;
+        }
+        let sources = stage.steps.iter().filter_map(|step| step.source.as_ref());
+        wanted.extend(sources.chain([&stage.base]).filter_map(|base| match base {
+            Base::Stage(index) => Some(*index),
+            Base::Image(_) => None,
+        }));
+    }
+    Ok(stages.into_iter().filter(|stage| wanted.contains(&stage.index)).collect())
+}
+
+/// Adds the labels of the request as one more step, as Docker does.
+fn add_labels(stages: &mut [Stage], request: &BuildRequest, escape: char) {
+    let Some(stage) = stages.last_mut().filter(|_| !request.labels.is_empty()) else { return };
+    let text: String = request.labels.iter().map(|(k, v)| format!(" {k}={v}")).collect();
+    let quote = |text: &str| {
+        text.chars().fold(String::new(), |mut quoted, c| {
+            if c == escape || "'\"$".contains(c) {
+                quoted.push(escape);
+            }
+            quoted.push(c);
+            quoted
+        })
+    };
+    let pairs = request.labels.iter().map(|(k, v)| Pair { name: quote(k), value: quote(v) });
+    let statement = Statement {
+        instruction: Instruction::Label(pairs.collect()),
+        text: format!("LABEL{text}"),
+        ..stage.from.clone()
+    };
+    stage.steps.push(Step { statement, source: None });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse;
+
+    fn plan(text: &str, request: &BuildRequest) -> Result<Plan, DockerfileError> {
+        Plan::new(parse::parse("Dockerfile", text.as_bytes()).unwrap(), request)
+    }
+
+    const STAGES: &str = "ARG BASE=nanoserver\nFROM ${BASE}:v1 AS build\nRUN a\nFROM x AS unused\n\
+                          RUN b\nFROM $BASE\nCOPY --from=Build /o /i\nCOPY --from=img /o /i\n";
+
+    #[test]
+    fn stages_the_target_does_not_need_are_dropped() {
+        let plan = plan(STAGES, &BuildRequest::default()).unwrap();
+        let indexes: Vec<_> = plan.stages.iter().map(|stage| stage.index).collect();
+        assert_eq!(indexes, [0, 2]);
+        assert_eq!(plan.stages[0].base, Base::Image("nanoserver:v1".into()));
+        assert_eq!(plan.stages[1].steps[0].source, Some(Base::Stage(0)));
+        assert_eq!(plan.stages[1].steps[1].source, Some(Base::Image("img".into())));
+        assert_eq!(plan.steps(), 6);
+    }
+
+    #[test]
+    fn a_target_ends_the_build_there() {
+        let by = |target: &str| {
+            let request = BuildRequest { target: target.into(), ..Default::default() };
+            plan(STAGES, &request).map(|plan| plan.stages.last().map(|stage| stage.index))
+        };
+        assert_eq!(by("UNUSED").unwrap(), Some(1));
+        assert_eq!(by("0").unwrap(), Some(0));
+        let text = by("nope").unwrap_err().to_string();
+        assert_eq!(text, "target stage \"nope\" could not be found");
+    }
+
+    #[test]
+    fn build_arguments_reach_from_and_unused_ones_are_told() {
+        let build_args = [("BASE", "other"), ("LOST", "1"), ("http_proxy", "p")];
+        let build_args =
+            build_args.map(|(name, value)| (name.to_owned(), Some(value.to_owned()))).into();
+        let request = BuildRequest { build_args, ..Default::default() };
+        let plan = plan(STAGES, &request).unwrap();
+        assert_eq!(plan.stages[0].base, Base::Image("other:v1".into()));
+        assert_eq!(plan.unused, ["LOST"]);
+    }
+
+    #[test]
+    fn what_cannot_be_planned_is_told_with_its_place() {
+        let table = [
+            ("RUN x", "line 1: no build stage in current context", "line 1, column 1"),
+            ("FROM scratch", "line 1: Windows does not support FROM scratch", "column 1"),
+            ("FROM $X", "line 1: base name ($X) should not be blank", "column 1"),
+            ("FROM a\n  FROM ${b", "line 2: failed to process", "line 2, column 3"),
+            ("FROM a AS x\nFROM b as X", "line 2: duplicate name x", "line 2"),
+            ("FROM --platform=linux/amd64 a", "unsupported platform \"linux/amd64\"", "line 1"),
+            ("FROM a\nCOPY --from=1 x y", "invalid from flag value 1", "line 2"),
+        ];
+        for (text, problem, place) in table {
+            let error = plan(text, &BuildRequest::default()).unwrap_err().to_string();
+            assert!(error.contains(problem) && error.contains(place), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn labels_of_the_request_are_the_last_step() {
+        let labels = [("a".to_owned(), "x $y 'z'".to_owned())].into();
+        let request = BuildRequest { labels, ..Default::default() };
+        let plan = plan("FROM a", &request).unwrap();
+        let step = &plan.stages[0].steps[0].statement;
+        assert_eq!(step.text, "LABEL a=x $y 'z'");
+        let Instruction::Label(pairs) = &step.instruction else { panic!("not a label") };
+        let value = expand::word(&pairs[0].value, '\\', &|_| None).unwrap();
+        assert_eq!(value, "x $y 'z'");
+    }
+}
