@@ -26,12 +26,18 @@ impl<'a, T> NameIndex<'a, T> {
 
     /// Places of the items whose name an earlier item has already.
     fn repeated(&self) -> Vec<usize> {
+        self.equal_neighbours().map(|(_, later)| later).collect()
+    }
+
+    /// Places of the items whose name a later item has too.
+    pub(crate) fn replaced(&self) -> Vec<usize> {
+        self.equal_neighbours().map(|(earlier, _)| earlier).collect()
+    }
+
+    fn equal_neighbours(&self) -> impl Iterator<Item = (usize, usize)> {
         let name = |place: usize| (self.name)(&self.items[place]);
-        let pairs = self.places.windows(2);
-        pairs
-            .filter(|pair| name(pair[0]).name_order(name(pair[1])).is_eq())
-            .map(|pair| pair[1])
-            .collect()
+        let pairs = self.places.windows(2).map(|pair| (pair[0], pair[1]));
+        pairs.filter(move |(a, b)| name(*a).name_order(name(*b)).is_eq())
     }
 }
 

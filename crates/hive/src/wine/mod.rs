@@ -1,4 +1,27 @@
 //! The registry as Wine keeps it: `system.reg`, `userdef.reg` and `user.reg`.
+//!
+//! The text is what wineserver's `server/registry.c` reads and writes: one section for each key that
+//! has something to say, keys without values implied by those below them.
+//!
+//! ```text
+//! WINE REGISTRY Version 2
+//! ;; All keys relative to REGISTRY\\Machine
+//!
+//! #arch=win64
+//!
+//! [Software\\Example] 1700000000
+//! #time=1da1756a1e4b800
+//! "Name"="text"
+//! ```
+//!
+//! Security descriptors, the order of values and the times of implied keys have no place in it.
+
+mod escape;
+mod parse;
+mod render;
+
+#[cfg(test)]
+mod tests;
 
 use crate::{HiveError, Key};
 
@@ -16,6 +39,15 @@ pub enum Branch {
 /// SID that wineserver gives every Unix user (`server/token.c`, `local_user_sid`).
 pub const LOCAL_USER: &str = "S-1-5-21-0-0-0-1000";
 
+/// The line that every registry file begins with.
+const SIGNATURE: &str = "WINE REGISTRY Version 2";
+
+/// Seconds from 1601, where FILETIMEs begin, to 1970, where Unix times do.
+const EPOCH_SECONDS: u64 = 11_644_473_600;
+
+/// Units of a FILETIME in a second.
+const TICKS: u64 = 10_000_000;
+
 /// Reads a registry file of Wine; the root is the branch's own key.
 ///
 /// # Errors
@@ -23,13 +55,11 @@ pub const LOCAL_USER: &str = "S-1-5-21-0-0-0-1000";
 /// [`HiveError::NotWine`] or [`HiveError::WineSyntax`] for text that wineserver would not have
 /// written, [`HiveError::TooDeep`] and [`HiveError::NameTooLong`] for keys it would not take.
 pub fn parse(text: &[u8]) -> Result<Key, HiveError> {
-    let _ = text;
-    todo!()
+    parse::file(text)
 }
 
 /// Writes a registry file of Wine, byte for byte as wineserver does.
 #[must_use]
 pub fn render(root: &Key, branch: &Branch) -> Vec<u8> {
-    let _ = (root, branch);
-    todo!()
+    render::file(root, branch)
 }

@@ -1,0 +1,137 @@
+//! From a tree to Wine's text, byte for byte as wineserver writes it.
+
+use super::escape;
+use super::{Branch, EPOCH_SECONDS, SIGNATURE, TICKS};
+use crate::upcase::wine_downcase;
+use crate::{Key, Value, ValueKind, WideString};
+
+/// A line of hex data goes on below once it is longer than this.
+const LINE: usize = 76;
+
+/// Writes a whole file.
+pub(super) fn file(root: &Key, branch: &Branch) -> Vec<u8> {
+    let place = match branch {
+        Branch::Machine => "Machine".to_owned(),
+        Branch::Default => r"User\\.Default".to_owned(),
+        Branch::User(sid) => format!(r"User\\{sid}"),
+    };
+    let head = format!("{SIGNATURE}\n;; All keys relative to REGISTRY\\\\{place}\n\n#arch=win64\n");
+    let mut out = head.into_bytes();
+    key(&mut out, root, &mut Vec::new());
+    out
+}
+
+/// Writes `key`, whose path as written is `path`, and all below it.
+fn key(out: &mut Vec<u8>, key: &Key, path: &mut Vec<u8>) {
+    let implied = !key.subkeys().is_empty();
+    if !implied || !key.values().is_empty() || key.class.is_some() || key.is_symlink() {
+        section(out, key, path);
+    }
+    for subkey in in_order(key.subkeys(), Key::name) {
+        let length = path.len();
+        if length > 0 {
+            path.extend_from_slice(br"\\");
+        }
+        escape::write(path, subkey.name().units(), *b"[]");
+        self::key(out, subkey, path);
+        path.truncate(length);
+    }
+}
+
+fn section(out: &mut Vec<u8>, key: &Key, path: &[u8]) {
+    let seconds = (key.last_write / TICKS).saturating_sub(EPOCH_SECONDS) & u64::from(u32::MAX);
+    out.extend_from_slice(b"\n[");
+    out.extend_from_slice(path);
+    out.extend_from_slice(
+        format!(
+            "] {seconds}\n#time={:x}{:08x}\n",
+            key.last_write >> 32,
+            key.last_write & u64::from(u32::MAX)
+        )
+        .as_bytes(),
+    );
+    if let Some(class) = &key.class {
+        out.extend_from_slice(b"#class=");
+        quoted(out, class.units());
+        out.push(b'\n');
+    }
+    if key.is_symlink() {
+        out.extend_from_slice(b"#link\n");
+    }
+    for value in in_order(key.values(), |value| &value.name) {
+        self::value(out, value);
+    }
+}
+
+fn value(out: &mut Vec<u8>, value: &Value) {
+    let line = out.len();
+    if value.name.is_empty() {
+        out.push(b'@');
+    } else {
+        quoted(out, value.name.units());
+    }
+    out.push(b'=');
+    match (value.kind, text(value)) {
+        (ValueKind::SZ, Some(text)) => quoted(out, text.units()),
+        (ValueKind(kind), Some(text)) => {
+            out.extend_from_slice(format!("str({kind:x}):").as_bytes());
+            quoted(out, text.units());
+        }
+        (ValueKind::DWORD, None) if let Some(number) = value.number() => {
+            out.extend_from_slice(format!("dword:{number:08x}").as_bytes());
+        }
+        (ValueKind::BINARY, None) => {
+            out.extend_from_slice(b"hex:");
+            bytes(out, &value.data, line);
+        }
+        (ValueKind(kind), None) => {
+            out.extend_from_slice(format!("hex({kind:x}):").as_bytes());
+            bytes(out, &value.data, line);
+        }
+    }
+    out.push(b'\n');
+}
+
+/// The text of a value that is written as text: of a text type, whole units, the last one NUL.
+fn text(value: &Value) -> Option<WideString> {
+    let texts = [ValueKind::SZ, ValueKind::EXPAND_SZ, ValueKind::MULTI_SZ];
+    let data = value.data.strip_suffix(&[0, 0])?;
+    (texts.contains(&value.kind) && data.len().is_multiple_of(2))
+        .then(|| WideString::from_le_bytes(data))
+}
+
+fn quoted(out: &mut Vec<u8>, units: &[u16]) {
+    out.push(b'"');
+    escape::write(out, units, *b"\"\"");
+    out.push(b'"');
+}
+
+/// Writes bytes in hex; the line they stand in began at `line`.
+fn bytes(out: &mut Vec<u8>, data: &[u8], line: usize) {
+    let mut width = out.len() - line;
+    for (at, byte) in data.iter().enumerate() {
+        out.extend_from_slice(&[hex_digit(byte >> 4), hex_digit(byte & 0xf)]);
+        width += 2;
+        if at + 1 < data.len() {
+            out.push(b',');
+            width += 1;
+            if width > LINE {
+                out.extend_from_slice(b"\\\n  ");
+                width = 2;
+            }
+        }
+    }
+}
+
+fn hex_digit(nibble: u8) -> u8 {
+    if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
+}
+
+/// Items in the order of their lowercase names, in which Wine keeps them.
+fn in_order<T>(items: &[T], name: fn(&T) -> &WideString) -> Vec<&T> {
+    let mut sorted: Vec<&T> = items.iter().collect();
+    sorted.sort_by_cached_key(|item| -> Vec<u16> {
+        name(item).units().iter().copied().map(wine_downcase).collect()
+    });
+    sorted
+}
