@@ -155,14 +155,16 @@ impl HostNetwork {
         self.write_rules(state).await
     }
 
-    async fn make_network(&self, spec: &NetworkSpec) -> Result<Network, NetworkError> {
+    async fn make_network(
+        &self,
+        spec: &NetworkSpec,
+        subnet: Subnet,
+    ) -> Result<Network, NetworkError> {
         let NetworkSpec { name, bridge, .. } = spec;
         let attempt = || format!("make network {name}");
         if !naming::is_link(bridge) {
             return Err(host(attempt(), format!("{bridge:?} is no name for a link")));
         }
-        let subnet = Subnet::new(spec.subnet, spec.prefix, spec.gateway)
-            .map_err(|error| host(attempt(), error))?;
         let mark = naming::mark(&self.instance, name);
         let made = async {
             let index = Netlink::open()?.ensure_bridge(bridge, subnet, &mark).await?;
@@ -390,11 +392,15 @@ async fn release(ports: Vec<Held>) {
 impl NetworkDriver for HostNetwork {
     async fn create_network(&self, spec: &NetworkSpec) -> Result<(), NetworkError> {
         let mut state = self.state.lock().await;
-        let known = state.networks.get(&spec.name).is_some_and(|network| network.spec == *spec);
-        if !known {
+        let subnet = Subnet::new(spec.subnet, spec.prefix, spec.gateway)
+            .map_err(|error| host(format!("make network {}", spec.name), error))?;
+        state
+            .admit(spec, subnet)
+            .map_err(|reason| host(format!("make network {}", spec.name), reason))?;
+        if state.networks.get(&spec.name).is_some_and(|known| known.spec != *spec) {
             self.drop_network(&mut state, &spec.name).await?;
         }
-        let mut network = self.admit_and_make(&state, spec).await?;
+        let mut network = self.make_network(spec, subnet).await?;
         let running = state.networks.get_mut(&spec.name).and_then(|known| known.names.take());
         let zone = state.zone(&spec.name, network.subnet);
         network.names = match running {
@@ -468,18 +474,6 @@ impl NetworkDriver for HostNetwork {
 }
 
 impl HostNetwork {
-    async fn admit_and_make(
-        &self,
-        state: &State,
-        spec: &NetworkSpec,
-    ) -> Result<Network, NetworkError> {
-        let attempt = || format!("make network {}", spec.name);
-        let subnet = Subnet::new(spec.subnet, spec.prefix, spec.gateway)
-            .map_err(|error| host(attempt(), error))?;
-        state.admit(spec, subnet).map_err(|reason| host(attempt(), reason))?;
-        self.make_network(spec).await
-    }
-
     /// Removes a network, by its record or by the mark on its bridge.
     async fn drop_network(&self, state: &mut State, name: &str) -> Result<(), NetworkError> {
         let attempt = || format!("remove network {name}");

@@ -9,7 +9,8 @@ use std::{
 use fs_err as fs;
 use futures_util::TryStreamExt;
 use rtnetlink::{
-    Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
+    Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth,
+    RouteMessageBuilder,
     packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage},
 };
 
@@ -117,7 +118,12 @@ impl Netlink {
             .alias(pair.mark)
             .up()
             .build();
-        self.handle.link().set(join).execute().await.map_err(into_io)
+        self.handle.link().set(join).execute().await.map_err(into_io)?;
+        let link = self.link(pair.host_link).await?.ok_or(io::ErrorKind::NotFound)?;
+        // With br_netfilter, translated packets are bridged, not routed: one from an endpoint to
+        // its own published port leaves where it came from, which bridges refuse by default.
+        let port = LinkBridgePort::new(link.index).hairpin(true).build();
+        self.handle.link().set_port(port).execute().await.map_err(into_io)
     }
 
     /// Makes a veth pair that leads nowhere, to see whether that works.

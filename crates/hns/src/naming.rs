@@ -73,7 +73,7 @@ mod tests {
         let id = "4f2ad7c1b0e94e7f8a1b2c3d4e5f60718293a4b5c6d7e8f901234567890abcde";
         let link = host_link("default", id);
         assert_eq!(link.len(), LONGEST_LINK_NAME);
-        assert_eq!(link, "ord7b6caf5def38");
+        assert_eq!(link, "orc5fee348af3f9");
         assert_ne!(link, host_link("default", "other"));
         assert_ne!(link, host_link("second", id));
     }
