@@ -38,7 +38,8 @@ fn isolated(name: &str, body: impl AsyncFnOnce(HostNetwork)) {
     }
     if !nix::unistd::geteuid().is_root() {
         // Past the harness, which swallows what passing tests print.
-        writeln!(std::io::stderr(), "skipped: {name} needs root").unwrap();
+        let mut terminal = std::io::stderr();
+        writeln!(terminal, "skipped: {name} needs root").unwrap();
         return;
     }
     let status = Command::new("unshare")
