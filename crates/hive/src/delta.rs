@@ -67,7 +67,7 @@ pub struct DeltaKey {
     /// Values set and values gone; no two of the same name.
     pub values: Vec<ValueChange>,
     /// Keys below that change, in the order of their upcased names; no two of the same name.
-    pub subkeys: Vec<DeltaKey>,
+    pub subkeys: Vec<Self>,
 }
 
 /// Everything one layer changes in one hive.

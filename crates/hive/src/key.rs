@@ -61,7 +61,7 @@ pub struct Key {
     /// Who may do what; `None` means as the key above.
     pub security: Option<Security>,
     values: Vec<Value>,
-    subkeys: Vec<Key>,
+    subkeys: Vec<Self>,
 }
 
 impl Key {
@@ -217,4 +217,75 @@ fn check_path(path: &str) -> Result<(), HiveError> {
         return Err(HiveError::NameTooLong { length: longest, limit: MAX_KEY_NAME });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_found_in_any_case() {
+        let mut root = Key::new("ROOT");
+        root.get_or_create(r"Software\Été\x").unwrap();
+        assert!(root.get(r"SOFTWARE\éTÉ\X").is_some());
+        assert!(root.get(r"\Software\").is_some());
+        assert!(root.get("").is_some());
+        assert!(root.get(r"Software\y").is_none());
+    }
+
+    #[test]
+    fn keys_are_made_once() {
+        let mut root = Key::new("ROOT");
+        root.get_or_create(r"A\b").unwrap();
+        root.get_or_create(r"a\B").unwrap();
+        assert_eq!(root.key_count(), 3);
+    }
+
+    #[test]
+    fn subkeys_stay_in_the_order_of_windows() {
+        let mut root = Key::new("ROOT");
+        for name in ["_", "b", "A", "Z", "é", "a1"] {
+            root.get_or_create(name).unwrap();
+        }
+        let names: Vec<String> = root.subkeys().iter().map(|key| key.name().to_string()).collect();
+        assert_eq!(names, ["A", "a1", "b", "Z", "_", "é"]);
+    }
+
+    #[test]
+    fn removing_a_key_returns_all_of_it() {
+        let mut root = Key::new("ROOT");
+        root.get_or_create(r"a\b\c").unwrap();
+        assert_eq!(root.remove(r"A\B\").unwrap().key_count(), 2);
+        assert!(root.remove(r"a\b").is_none());
+        assert!(root.remove("").is_none());
+        assert_eq!(root.remove("a").unwrap().key_count(), 1);
+    }
+
+    #[test]
+    fn inserting_replaces_the_key_of_that_name() {
+        let mut root = Key::new("ROOT");
+        assert!(root.insert(Key::new("System")).is_none());
+        assert!(root.insert(Key::new("ROOT").renamed("SYSTEM")).is_some());
+        assert_eq!(root.subkeys().len(), 1);
+    }
+
+    #[test]
+    fn values_keep_their_place_when_set_again() {
+        let mut key = Key::new("k");
+        key.set_value(Value::dword("one", 1));
+        key.set_value(Value::dword("two", 2));
+        assert_eq!(key.set_value(Value::dword("ONE", 3)), Some(Value::dword("one", 1)));
+        assert_eq!(key.values(), [Value::dword("ONE", 3), Value::dword("two", 2)]);
+        assert_eq!(key.remove_value("one").and_then(|value| value.number()), Some(3));
+        assert_eq!(key.remove_value("one"), None);
+    }
+
+    #[test]
+    fn keys_that_no_registry_holds_are_not_made() {
+        let mut root = Key::new("ROOT");
+        let deep = [r"k\"; MAX_DEPTH + 1].concat();
+        assert_eq!(root.get_or_create(&deep), Err(HiveError::TooDeep { limit: MAX_DEPTH }));
+        assert!(root.get_or_create(&"x".repeat(MAX_KEY_NAME + 1)).is_err());
+        assert_eq!(root.key_count(), 1);
+    }
 }

@@ -104,3 +104,30 @@ impl Value {
 fn terminated(text: &str) -> Vec<u8> {
     text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_end_at_their_first_nul() {
+        assert_eq!(Value::sz("v", "a\0b").text().unwrap(), "a");
+        assert_eq!(Value::expand_sz("v", "%X%").text().unwrap(), "%X%");
+        assert_eq!(Value::new("v", ValueKind::SZ, *b"a\0b\0").text().unwrap(), "ab");
+        assert_eq!(Value::new("v", ValueKind::SZ, []).text().unwrap(), "");
+        assert_eq!(Value::dword("v", 1).text(), None);
+    }
+
+    #[test]
+    fn numbers_have_four_bytes() {
+        assert_eq!(Value::dword("v", 0xffff_fffe).number(), Some(0xffff_fffe));
+        assert_eq!(Value::new("v", ValueKind::DWORD, [1, 2]).number(), None);
+        assert_eq!(Value::qword("v", 1).number(), None);
+    }
+
+    #[test]
+    fn several_texts_end_with_one_nul_more() {
+        assert_eq!(Value::multi_sz("v", &["a"]).data, *b"a\0\0\0\0\0");
+        assert_eq!(Value::multi_sz("v", &[]).data, [0, 0]);
+    }
+}

@@ -120,3 +120,31 @@ impl std::fmt::Debug for WideString {
         write!(formatter, "{:?}", String::from_utf16_lossy(&self.0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_match_in_any_case_but_differ_exactly() {
+        let name = WideString::from("Été");
+        assert!(name.matches("ÉTÉ"));
+        assert_ne!(name, WideString::from("ÉTÉ"));
+        assert_eq!(name, "Été");
+    }
+
+    #[test]
+    fn the_shorter_name_comes_first() {
+        let order = |a: &str, b: &str| WideString::from(a).name_order(&b.into());
+        assert_eq!(order("ab", "ABC"), Ordering::Less);
+        assert_eq!(order("b", "ABC"), Ordering::Greater);
+        assert_eq!(order("_", "z"), Ordering::Greater);
+    }
+
+    #[test]
+    fn units_that_are_not_text_survive_as_bytes() {
+        let name = WideString::from(vec![0xd800, 0, 0x61]);
+        assert_eq!(WideString::from_le_bytes(&name.to_le_bytes()), name);
+        assert_eq!(name.to_string(), "\u{fffd}\0a");
+    }
+}

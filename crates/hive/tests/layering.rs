@@ -1,5 +1,7 @@
 //! Layers of random changes: what `diff` finds, `apply` must bring back, also through files.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use oriel_hive::{

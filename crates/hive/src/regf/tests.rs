@@ -48,9 +48,9 @@ fn without_security(key: &mut Key) {
     key.subkeys_mut().iter_mut().for_each(without_security);
 }
 
-/// Where `bytes` are in `hive`, as an offset from the first bin.
-fn offset_of(hive: &[u8], bytes: &[u8]) -> usize {
-    hive.windows(bytes.len()).position(|window| window == bytes).unwrap() - PAGE
+/// Where the first `bytes` from `start` on are in the file.
+fn find(hive: &[u8], start: usize, bytes: &[u8]) -> usize {
+    start + hive[start..].windows(bytes.len()).position(|window| window == bytes).unwrap()
 }
 
 /// The hive with a field overwritten and its sum right again.
@@ -127,9 +127,9 @@ fn keys_without_a_descriptor_take_that_of_the_key_above() {
     let of = |path| back.get(path).and_then(|key| key.security.clone()).unwrap();
     assert_eq!(of("").as_bytes(), security::DEFAULT);
     assert_eq!(of(r"a\b").as_bytes(), [9]);
-    let record = PAGE + offset_of(&hive, b"sk");
+    let record = find(&hive, PAGE, b"sk");
     assert_eq!(hive[record + 12..record + 16], [1, 0, 0, 0], "one key uses the first");
-    let second = record + 4 + offset_of(&hive[record + 4 - PAGE..], b"sk");
+    let second = find(&hive, record + 4, b"sk");
     assert_eq!(hive[second + 12..second + 16], [2, 0, 0, 0], "two keys use the second");
 }
 
@@ -209,7 +209,7 @@ fn a_dirty_hive_is_read_only_on_demand() {
 #[test]
 fn a_key_below_itself_is_an_error() {
     let hive = small_hive();
-    let list = PAGE + offset_of(&hive, b"lh");
+    let list = find(&hive, PAGE, b"lh");
     let hive = damaged(&hive, list + 4, 0x20_u32.to_le_bytes());
     let expected = HiveError::UsedTwice { structure: Structure::Key, offset: 0x20 };
     assert_eq!(read(&hive), Err(expected));
@@ -218,9 +218,9 @@ fn a_key_below_itself_is_an_error() {
 #[test]
 fn a_list_that_counts_too_much_is_an_error() {
     let hive = small_hive();
-    let list = offset_of(&hive, b"lh");
-    let offset = u32::try_from(list - 4).unwrap();
-    let hive = damaged(&hive, PAGE + list + 2, u16::MAX.to_le_bytes());
+    let list = find(&hive, PAGE, b"lh");
+    let offset = u32::try_from(list - 4 - PAGE).unwrap();
+    let hive = damaged(&hive, list + 2, u16::MAX.to_le_bytes());
     let expected = HiveError::BadSize { structure: Structure::SubkeyList, offset };
     assert_eq!(read(&hive), Err(expected));
 }
@@ -278,10 +278,10 @@ fn a_written_delta_reads_back_the_same() {
 #[test]
 fn tombstones_are_written_as_windows_does() {
     let hive = write_delta(&delta_specimen()).unwrap();
-    let key = PAGE + offset_of(&hive, b"gone") - key_field::NAME;
+    let key = find(&hive, PAGE, b"gone") - key_field::NAME;
     assert_eq!(hive[key..key + 4], *b"nk\x20\0");
     assert_eq!(hive[key + 4..key + 14], [0, 0, 0, 0, 0, 0, 0, 0, 2, 1]);
-    let value = key + 80 + offset_of(&hive[key + 80 - PAGE..], b"gone") - 20;
+    let value = find(&hive, key + 80, b"gone") - 20;
     assert_eq!(hive[value..value + 12], *b"vk\x04\0\0\0\0\0\xff\xff\xff\xff");
     assert_eq!(hive[value + 12..value + 18], [0, 0, 0, 0, 3, 0]);
 }

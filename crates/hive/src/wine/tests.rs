@@ -8,11 +8,11 @@ const FILE: &str = r#"WINE REGISTRY Version 2
 
 #arch=win64
 
-[] 1700000000
+[] 1700006381
 #time=1da1756a1e4b800
 "root value"="x"
 
-[Software\\B\[1\]] 1700000000
+[Software\\B\[1\]] 1700006381
 #time=1da1756a1e4b800
 #class="a \"class\""
 @="default"
@@ -20,7 +20,7 @@ const FILE: &str = r#"WINE REGISTRY Version 2
 "bin"=hex:01,ff
 "dword"=dword:0000002a
 "empty"=hex(0):
-"esc\\\"\n\e\1"="a\x20acb\x00e9f \x7f\0018"
+"esc\\\"\n\e\1"="a\x20acb\x00e9f \x7f\0017"
 "expand"=str(2):"%PATH%"
 "long"=hex(ffff0012):00,01,02,03,04,05,06,07,08,09,0a,0b,0c,0d,0e,0f,10,11,12,\
   13,14,15,16,17,18,19,1a,1b,1c,1d,1e,1f,20,21,22,23,24,25,26,27,28,29,2a,2b,\
@@ -30,10 +30,10 @@ const FILE: &str = r#"WINE REGISTRY Version 2
 "short dword"=hex(4):01
 
 [Software\\B_] 0
-#time=0
+#time=000000000
 
 [Software\\Ba] 0
-#time=0
+#time=000000000
 #link
 "SymbolicLinkValue"=hex(6):5c,00
 "#;
@@ -54,7 +54,7 @@ fn text_becomes_keys_and_values() {
     assert_eq!(key.last_write, 0x01da_1756_a1e4_b800);
     assert_eq!(key.value("").unwrap().text().unwrap(), "default");
     assert_eq!(key.value("DWORD").unwrap().number(), Some(42));
-    assert_eq!(key.value("esc\\\"\n\u{1b}\u{1}").unwrap().text().unwrap(), "a€béf \u{7f}\u{1}8");
+    assert_eq!(key.value("esc\\\"\n\u{1b}\u{1}").unwrap().text().unwrap(), "a€béf \u{7f}\u{1}7");
     assert_eq!(key.value("multi"), Some(&Value::multi_sz("multi", &["a", "b"])));
     assert_eq!(key.value("long").unwrap().data, (0..=0x2d).collect::<Vec<u8>>());
     assert!(tree.get(r"Software\Ba").unwrap().is_symlink());
