@@ -10,15 +10,14 @@
 //! [`NetworkDriver::reconcile`], without a record of it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     io,
-    net::{IpAddr, Ipv4Addr},
     os::fd::{AsFd, OwnedFd},
     path::PathBuf,
 };
 
 use async_trait::async_trait;
-use oriel_hcs::{Endpoint, EndpointSpec, NetworkDriver, NetworkError, NetworkSpec, PortMapping};
+use oriel_hcs::{Endpoint, EndpointSpec, NetworkDriver, NetworkError, NetworkSpec};
 use tokio::sync::Mutex;
 
 use crate::{
@@ -29,8 +28,9 @@ use crate::{
     links::{self, Netlink, Pair},
     namespace::{self, Namespaces},
     naming,
-    ports::{self, Ephemeral, Held},
-    rules::{self, NetworkRules, PublishedPort, RuleSet},
+    ports::{self, Held},
+    rules,
+    state::{Network, Plan, Record, State, adopt},
 };
 
 /// How a [`HostNetwork`] is set up.
@@ -69,32 +69,6 @@ pub struct HostNetwork {
     namespaces: Namespaces,
     /// Held across awaits on purpose: two changes of links or rules must not interleave.
     state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    networks: BTreeMap<String, Network>,
-    endpoints: BTreeMap<String, Record>,
-    ephemeral: Ephemeral,
-    /// Whether the rules in the kernel are this process' own. Until then they may be those of the
-    /// process before, with ports of containers that are not known yet.
-    owns_rules: bool,
-}
-
-#[derive(Debug)]
-struct Network {
-    spec: NetworkSpec,
-    subnet: Subnet,
-    bridge: u32,
-    /// `None` once shut down.
-    names: Option<Names>,
-}
-
-#[derive(Debug)]
-struct Record {
-    spec: EndpointSpec,
-    endpoint: Endpoint,
-    ports: Vec<Held>,
 }
 
 impl HostNetwork {
@@ -291,97 +265,6 @@ impl HostNetwork {
     }
 }
 
-/// What an endpoint will be.
-#[derive(Clone, Copy, Debug)]
-struct Plan {
-    address: Ipv4Addr,
-    subnet: Subnet,
-    bridge: u32,
-}
-
-impl State {
-    fn network(&self, name: &str) -> Result<&Network, NetworkError> {
-        self.networks.get(name).ok_or_else(|| NetworkError::NotFound { name: name.to_owned() })
-    }
-
-    fn plan(&self, spec: &EndpointSpec) -> Result<Plan, NetworkError> {
-        let Network { subnet, bridge, .. } = *self.network(&spec.network)?;
-        let taken = self.members(&spec.network).map(|record| record.endpoint.address).collect();
-        let address = subnet
-            .lowest_free(&taken)
-            .ok_or_else(|| NetworkError::NoAddress { name: spec.network.clone() })?;
-        Ok(Plan { address, subnet, bridge })
-    }
-
-    fn members(&self, network: &str) -> impl Iterator<Item = &Record> {
-        self.endpoints.values().filter(move |record| record.spec.network == network)
-    }
-
-    fn ports(&self) -> Vec<PortMapping> {
-        self.endpoints.values().flat_map(|record| record.endpoint.ports.clone()).collect()
-    }
-
-    fn rules(&self) -> RuleSet {
-        let network = |network: &Network| NetworkRules {
-            bridge: network.spec.bridge.clone(),
-            subnet: network.subnet,
-        };
-        let ports = |record: &Record| {
-            let address = record.endpoint.address;
-            let published = |mapping: &PortMapping| published(mapping, address);
-            record.endpoint.ports.iter().filter_map(published).collect::<Vec<_>>()
-        };
-        RuleSet {
-            networks: self.networks.values().map(network).collect(),
-            ports: self.endpoints.values().flat_map(ports).collect(),
-        }
-    }
-
-    fn zone(&self, name: &str, subnet: Subnet) -> Zone {
-        let mut zone = Zone::new(name, subnet);
-        for record in self.members(name) {
-            zone.insert(record.endpoint.address, &record.spec.names);
-        }
-        zone
-    }
-
-    fn publish_names(&self, name: &str) {
-        let Some(network) = self.networks.get(name) else { return };
-        if let Some(names) = &network.names {
-            names.publish(self.zone(name, network.subnet));
-        }
-    }
-
-    /// Whether the network may be made as described.
-    fn admit(&self, spec: &NetworkSpec, subnet: Subnet) -> Result<(), String> {
-        for (name, other) in &self.networks {
-            if *name == spec.name {
-                let changed = other.spec != *spec && self.members(name).next().is_some();
-                if changed {
-                    return Err("it has endpoints and cannot change".to_owned());
-                }
-            } else if other.spec.bridge == spec.bridge {
-                return Err(format!("link {} belongs to network {name}", spec.bridge));
-            } else if other.subnet.overlaps(subnet) {
-                return Err(format!("its subnet overlaps with that of network {name}"));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A mapping as the packet filter sees it; IPv6 ones are the forwarder's business.
-fn published(mapping: &PortMapping, address: Ipv4Addr) -> Option<PublishedPort> {
-    let IpAddr::V4(ip) = mapping.host_ip else { return None };
-    Some(PublishedPort {
-        protocol: mapping.protocol,
-        host: (!ip.is_unspecified()).then_some(ip),
-        host_port: mapping.host_port,
-        address,
-        container_port: mapping.container_port,
-    })
-}
-
 async fn release(ports: Vec<Held>) {
     for held in ports {
         held.release().await;
@@ -498,13 +381,4 @@ impl HostNetwork {
         removed.await.map_err(|error: io::Error| host(attempt(), error))?;
         if was_known { self.write_rules(state).await } else { Ok(()) }
     }
-}
-
-fn adopt(spec: &EndpointSpec, endpoint: &Endpoint) -> Record {
-    if !endpoint.namespace.exists() {
-        tracing::warn!(endpoint.id = spec.id, "a living endpoint has lost its namespace");
-    }
-    let adopt = |mapping: &PortMapping| ports::adopt(mapping, endpoint.address);
-    let ports = endpoint.ports.iter().map(adopt).collect();
-    Record { spec: spec.clone(), endpoint: endpoint.clone(), ports }
 }

@@ -15,10 +15,11 @@
 //!                   [::]:published (forwarder, task of this process)
 //! ```
 //!
-//! Pure parts: `addresses` (who gets which), `naming` (names of links, files and tables), `rules`
-//! (the whole rule set of an instance), `dns::zone` (answers). Kernel parts: `links` (rtnetlink),
-//! `namespace` (threads that change their network namespace), `firewall` (`nft`), `ports`
-//! (sockets that hold published ports), `dns`. [`HostNetwork`] puts them together.
+//! Pure parts: `addresses` (who gets which), `naming` (names of links, files and tables), `state`
+//! (what is known, and whether a wish fits it), `rules` (the whole rule set of an instance),
+//! `dns::zone` (answers). Kernel parts: `links` (rtnetlink), `namespace` (threads that change
+//! their network namespace), `firewall` (`nft`), `ports` (sockets that hold published ports),
+//! `dns`. [`HostNetwork`] puts them together.
 
 mod addresses;
 mod check;
@@ -31,6 +32,7 @@ mod namespace;
 mod naming;
 mod ports;
 mod rules;
+mod state;
 mod task;
 
 pub use check::check;
