@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use oriel_hcs::ConsoleSize;
 
+use crate::boot;
 use crate::environment::Environment;
 use crate::nt::job::Job;
 use crate::nt::process::{Attachment, Image, Process};
@@ -35,7 +36,9 @@ pub(crate) fn type_bytes(input: &mut File, pid: u32, bytes: &[u8]) -> io::Result
         input.write_all(typed.unwrap_or(piece))?;
         if typed.is_some() {
             // A process that has ended has no console to interrupt.
-            let _gone = ask_helper(&format!("{INTERRUPT} {pid}"));
+            if let Err(error) = ask_helper(&format!("{INTERRUPT} {pid}")) {
+                boot::complain(&format!("cannot press Ctrl+C: error {}", error.0));
+            }
         }
     }
     Ok(())
@@ -66,7 +69,8 @@ fn ask_helper(arguments: &str) -> Result<(), Win32Error> {
         token: None,
         job: &job,
     };
-    let helper = Process::create(&image, &Attachment { standard: [nothing.as_handle(); 3], console: None })?;
+    let helper =
+        Process::create(&image, &Attachment { standard: [nothing.as_handle(); 3], console: None })?;
     match helper.wait()? {
         0 => Ok(()),
         code => Err(Win32Error(code)),

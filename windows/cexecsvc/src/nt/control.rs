@@ -12,9 +12,11 @@ use std::os::windows::io::{AsRawHandle, OwnedHandle};
 use std::sync::OnceLock;
 
 use oriel_hcs::ControlEvent;
+use windows_sys::Win32::Foundation::HANDLE;
 use windows_sys::Win32::System::Console::SetConsoleCtrlHandler;
 use windows_sys::Win32::System::Diagnostics::Debug::ReadProcessMemory;
 use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleW, GetProcAddress};
+use windows_sys::Win32::System::ProcessStatus::K32GetMappedFileNameW;
 use windows_sys::Win32::System::Threading::{
     CreateRemoteThread, GetCurrentProcess, OpenProcess, PROCESS_ALL_ACCESS, TerminateProcess,
 };
@@ -76,39 +78,63 @@ fn start_routine(process: &OwnedHandle, event: ControlEvent) -> Result<(), Win32
     Ok(())
 }
 
-/// Whether a process has a handler of its own; `true` when that cannot be told.
+/// Whether a process has a handler of its own; `true` when that cannot be told. The C runtimes'
+/// handlers do not count: they know Ctrl+C and Ctrl+Break only.
 fn has_handler(process: &OwnedHandle) -> bool {
-    static LIST: OnceLock<Option<HandlerList>> = OnceLock::new();
-    let Some(list) = LIST.get_or_init(HandlerList::find) else { return true };
-    read_word(process.as_raw_handle(), list.head).is_none_or(|first| first != list.default)
-}
-
-/// Where `kernelbase` keeps its list of control handlers.
-struct HandlerList {
-    /// Address of the pointer to the first handler.
-    head: usize,
-    /// That pointer while only the built-in handler is there.
-    default: usize,
-}
-
-impl HandlerList {
-    /// Finds the list by registering a handler and looking which word of `kernelbase` now points
-    /// to a node that holds it and leads on to the word's former value.
-    fn find() -> Option<Self> {
-        let before = writable_words()?;
-        // SAFETY: the handler is a function of the right signature that lives for ever.
-        check(unsafe { SetConsoleCtrlHandler(Some(ignore), 1) }).ok()?;
-        let found = before.iter().find_map(|&(address, default)| {
-            let node = read_own_word(address).filter(|node| *node != default)?;
-            let handler = read_own_word(node)?;
-            let next = read_own_word(node.checked_add(size_of::<usize>())?)?;
-            let ours = ignore as unsafe extern "system" fn(u32) -> BOOL as usize;
-            (handler == ours && next == default).then_some(Self { head: address, default })
-        });
-        // SAFETY: as above.
-        unsafe { SetConsoleCtrlHandler(Some(ignore), 0) };
-        found
+    static LIST: OnceLock<Option<usize>> = OnceLock::new();
+    let process = process.as_raw_handle();
+    let Some(mut link) = *LIST.get_or_init(list_head) else { return true };
+    for _ in 0..MAX_HANDLERS {
+        let Some(node) = read_word(process, link) else { return true };
+        let next = node + size_of::<usize>();
+        let (Some(handler), Some(after)) = (read_word(process, node), read_word(process, next))
+        else {
+            return true;
+        };
+        // The built-in handler is the last of every list.
+        if after == 0 {
+            return false;
+        }
+        if !is_runtime(process, handler) {
+            return true;
+        }
+        link = next;
     }
+    true
+}
+
+/// Handlers looked at, so that a list that changes meanwhile ends.
+const MAX_HANDLERS: usize = 64;
+
+/// Whether code belongs to a C runtime.
+fn is_runtime(process: HANDLE, code: usize) -> bool {
+    let mut path = [0_u16; 512];
+    // SAFETY: the buffer has the length passed; the address is only looked up in the process.
+    let length = unsafe {
+        K32GetMappedFileNameW(process, std::ptr::without_provenance(code), path.as_mut_ptr(), 512)
+    };
+    let length = usize::try_from(length).map_or(0, |length| length.min(path.len()));
+    let path = String::from_utf16_lossy(&path[..length]).to_lowercase();
+    let file = path.rsplit(['\\', '/']).next().unwrap_or_default();
+    file == "ucrtbase.dll" || file.starts_with("msvcr")
+}
+
+/// Address at which `kernelbase` keeps its list of control handlers: it is the word that, once a
+/// handler is registered, points to a node with that handler and the word's former value.
+fn list_head() -> Option<usize> {
+    let before = writable_words()?;
+    let ours = ignore as unsafe extern "system" fn(u32) -> BOOL;
+    // SAFETY: the handler is a function of the right signature that lives for ever.
+    check(unsafe { SetConsoleCtrlHandler(Some(ours), 1) }).ok()?;
+    let found = before.iter().find_map(|&(address, former)| {
+        let node = read_own_word(address).filter(|node| *node != former)?;
+        let handler = read_own_word(node)?;
+        let next = read_own_word(node.checked_add(size_of::<usize>())?)?;
+        (handler == ours as usize && next == former).then_some(address)
+    });
+    // SAFETY: as above.
+    unsafe { SetConsoleCtrlHandler(Some(ours), 0) };
+    found
 }
 
 unsafe extern "system" fn ignore(_event: u32) -> BOOL {
@@ -144,7 +170,7 @@ fn read_own_word(address: usize) -> Option<usize> {
 }
 
 /// Reads a word of a process; `None` where nothing is mapped.
-fn read_word(process: windows_sys::Win32::Foundation::HANDLE, address: usize) -> Option<usize> {
+fn read_word(process: HANDLE, address: usize) -> Option<usize> {
     let mut word = 0_usize;
     // SAFETY: the out buffer has the size passed; a bad address makes the call fail.
     let read = unsafe {

@@ -26,7 +26,7 @@ mod offset {
     pub(super) const NAME_LENGTH: usize = 56;
     pub(super) const NAME_POINTER: usize = 64;
     pub(super) const PROCESS_ID: usize = 80;
-    pub(super) const PRIVATE_BYTES: usize = 200;
+    pub(super) const PRIVATE_BYTES: usize = 184;
 }
 
 /// Every process of the silo but the agent itself.
