@@ -79,6 +79,9 @@ const MAX_PREFIXES: usize = 32;
 
 #[cfg(test)]
 mod tests {
+    use std::iter::{Peekable, repeat_n};
+    use std::str::Chars;
+
     use super::*;
 
     /// `CommandLineToArgvW` for everything after the program, written from its documentation.
@@ -90,30 +93,26 @@ mod tests {
             if rest.peek().is_none() {
                 return arguments;
             }
-            let (mut argument, mut quoted) = (String::new(), false);
-            while let Some(&next) = rest.peek() {
-                let mut backslashes = 0;
-                while rest.next_if_eq(&'\\').is_some() {
-                    backslashes += 1;
-                }
-                if backslashes > 0 {
-                    let halved =
-                        if rest.peek() == Some(&'"') { backslashes / 2 } else { backslashes };
-                    argument.extend(std::iter::repeat_n('\\', halved));
-                    if rest.peek() == Some(&'"') && backslashes % 2 == 1 {
-                        argument.push('"');
-                        rest.next();
-                    }
-                    continue;
-                }
-                if !quoted && (next == ' ' || next == '\t') {
-                    break;
-                }
-                rest.next();
-                if next == '"' { quoted = !quoted } else { argument.push(next) }
-            }
-            arguments.push(argument);
+            arguments.push(one(&mut rest));
         }
+    }
+
+    fn one(rest: &mut Peekable<Chars>) -> String {
+        let (mut argument, mut quoted) = (String::new(), false);
+        while rest.peek().is_some_and(|next| quoted || !matches!(next, ' ' | '\t')) {
+            let mut backslashes = 0;
+            while rest.next_if_eq(&'\\').is_some() {
+                backslashes += 1;
+            }
+            let mark = rest.peek() == Some(&'"');
+            argument.extend(repeat_n('\\', if mark { backslashes / 2 } else { backslashes }));
+            match (mark, backslashes % 2, rest.next_if(|_| mark || backslashes == 0)) {
+                (true, 1, _) => argument.push('"'),
+                (true, _, _) => quoted = !quoted,
+                (false, _, next) => argument.extend(next),
+            }
+        }
+        argument
     }
 
     #[test]

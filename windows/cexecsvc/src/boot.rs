@@ -107,7 +107,7 @@ fn fill_shared_data() -> Result<(), Win32Error> {
 /// Makes `HKLM\HARDWARE`, from which programs read the processor's name and speed.
 fn describe_hardware() -> Result<(), Win32Error> {
     let processor = Processor::identify();
-    let megahertz = crate::nt::processor::megahertz();
+    let megahertz = processor::megahertz();
     for index in 0..system::processor_count() {
         let path = format!("Hardware\\Description\\System\\CentralProcessor\\{index}");
         let key = Key::create_volatile(Root::Machine, &path)?;

@@ -9,7 +9,7 @@ use windows_sys::Win32::Storage::FileSystem::{
 };
 use windows_sys::Win32::System::Console::{
     AttachConsole, COORD, ClosePseudoConsole, CreatePseudoConsole, FreeConsole, HPCON,
-    INPUT_RECORD, KEY_EVENT, KEY_EVENT_RECORD, KEY_EVENT_RECORD_0, LEFT_CTRL_PRESSED, SMALL_RECT,
+    INPUT_RECORD, KEY_EVENT_RECORD, KEY_EVENT_RECORD_0, LEFT_CTRL_PRESSED, SMALL_RECT,
     SetConsoleCtrlHandler, SetConsoleScreenBufferSize, SetConsoleWindowInfo, WriteConsoleInputW,
 };
 
@@ -92,9 +92,12 @@ pub(crate) fn resize(size: ConsoleSize) -> Result<(), Win32Error> {
 
 /// Presses Ctrl+C on the attached console: an event or a character, as its mode says.
 pub(crate) fn press_ctrl_c() -> Result<(), Win32Error> {
+    /// `KEY_EVENT`, in the width of the record's field.
+    const KEYBOARD: u16 = 1;
+
     let input = open("CONIN$")?;
     let key = |down| INPUT_RECORD {
-        EventType: KEY_EVENT as u16,
+        EventType: KEYBOARD,
         Event: windows_sys::Win32::System::Console::INPUT_RECORD_0 {
             KeyEvent: KEY_EVENT_RECORD {
                 bKeyDown: down,
