@@ -58,7 +58,12 @@ impl Places {
         let out = PathBuf::from(variable("OUT_DIR")?);
         let beside = out.ancestors().nth(3).ok_or("OUT_DIR is not in a target directory")?;
         let target = beside.parent().ok_or("the profile folder has no parent")?;
-        Ok(Self { root: root.to_owned(), beside: beside.to_owned(), guest: target.join("guest") })
+        Ok(Self {
+            root: root.to_owned(),
+            beside: beside.to_owned(),
+            guest: target.join("guest"),
+            stamp: out.with_file_name("invoked.timestamp"),
+        })
     }
 
     fn watch(&self) {
