@@ -130,6 +130,8 @@ fn build_agent(places: &Places) -> Outcome<()> {
     let target = places.guest.join("linux");
     let release = variable("PROFILE")? == "release";
     let mut command = cargo(&target)?;
+    // The very compiler of the outer build, not what a proxy on the path would choose.
+    command.env("RUSTC", variable("RUSTC")?);
     command.current_dir(&places.root).env("RUSTFLAGS", "-Ctarget-feature=+crt-static").args([
         "build",
         "--locked",
