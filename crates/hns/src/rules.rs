@@ -15,7 +15,7 @@
 //! ```
 //!
 //! `accept` ends this table's verdict only: another table that drops what is forwarded still does
-//! (see [`crate::check`]).
+//! (see [`crate::check()`]).
 
 use std::{collections::HashSet, net::Ipv4Addr};
 
