@@ -13,12 +13,19 @@
 //!    └───── agent.sock, bridge frames ───┴─▶ relay ──pipes──▶ wine64 cexecsvc.exe
 //! ```
 
-use std::{path::PathBuf, sync::Arc};
+pub mod agent;
+mod confine;
+mod error;
+mod host;
+mod job;
+mod launch;
+mod seccomp;
+mod state;
 
-use async_trait::async_trait;
-use oriel_hcs::{
-    Check, ComputeError, ComputeHost, ComputeSystem, OpenedSystem, SystemDocument, SystemId,
-};
+use std::path::PathBuf;
+
+pub use error::SiloError;
+pub use host::SiloHost;
 
 /// Where the host half finds and keeps things.
 #[derive(Clone, Debug)]
@@ -29,53 +36,7 @@ pub struct SiloPaths {
     pub cexecsvc: PathBuf,
     /// Directory for the state of running systems, such as `/run/oriel/silo`; made when absent.
     pub run_dir: PathBuf,
-    /// A directory of the file system that layers and sandboxes are on, for [`ComputeHost::check`].
+    /// A directory of the file system that layers and sandboxes are on, which
+    /// [`check`](oriel_hcs::ComputeHost::check) looks at.
     pub data_root: PathBuf,
-}
-
-/// Makes silos.
-pub struct SiloHost {
-    paths: SiloPaths,
-}
-
-impl SiloHost {
-    /// A host that keeps its state at `paths`.
-    #[must_use]
-    pub fn new(paths: SiloPaths) -> Self {
-        Self { paths }
-    }
-}
-
-#[async_trait]
-impl ComputeHost for SiloHost {
-    async fn create(
-        &self,
-        _id: &SystemId,
-        _document: &SystemDocument,
-    ) -> Result<Arc<dyn ComputeSystem>, ComputeError> {
-        todo!("{:?}", self.paths)
-    }
-
-    async fn open(&self, _id: &SystemId) -> Result<OpenedSystem, ComputeError> {
-        todo!()
-    }
-
-    async fn clean(&self, _id: &SystemId) -> Result<(), ComputeError> {
-        todo!()
-    }
-
-    async fn check(&self) -> Vec<Check> {
-        todo!()
-    }
-}
-
-/// The guest half.
-pub mod agent {
-    use std::{ffi::OsString, process::ExitCode};
-
-    /// What `oriel-agent` does: launches the silo described in the directory given as its only
-    /// argument, and becomes its pid 1.
-    pub fn main(_arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-        todo!()
-    }
 }

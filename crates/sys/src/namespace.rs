@@ -3,14 +3,16 @@
 //! The mapping of a user namespace is written from outside it, and the namespace must exist before
 //! the mounts that map ids by it and before the process that lives in it. So a short-lived child
 //! makes it, and the descriptor keeps it.
+#![expect(unsafe_code, reason = "the flags of a link are changed by ioctl")]
 
 use std::{
-    io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    io, mem,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::PathBuf,
 };
 
 use nix::{
+    libc,
     sched::{CloneFlags, setns, unshare},
     sys::wait::{WaitStatus, waitpid},
     unistd::{Pid, pipe2, read, write},
@@ -105,4 +107,29 @@ fn wait_for(child: Pid) -> io::Result<WaitStatus> {
             other => return Ok(other?),
         }
     }
+}
+
+/// Brings up the loopback link of this process's network namespace.
+///
+/// # Errors
+/// Those of socket(2) and of `SIOCSIFFLAGS`.
+pub fn raise_loopback() -> io::Result<()> {
+    let socket = rustix::net::socket_with(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::DGRAM,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )?;
+    // SAFETY: all bytes zero is a valid `ifreq`: an empty name and a union of plain data.
+    let mut request: libc::ifreq = unsafe { mem::zeroed() };
+    for (place, byte) in request.ifr_name.iter_mut().zip(*b"lo") {
+        *place = libc::c_char::from_ne_bytes([byte]);
+    }
+    let flags = libc::IFF_UP | libc::IFF_RUNNING;
+    request.ifr_ifru.ifru_flags =
+        libc::c_short::try_from(flags).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: the descriptor is open, and `request` is a valid `ifreq` with a name that ends with
+    // NUL and the flags set, which the call only reads.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

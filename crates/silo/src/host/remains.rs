@@ -1,0 +1,57 @@
+//! Finding out whether a silo lives, and removing what is left of it.
+
+use std::{io, os::fd::AsFd, time::Duration};
+
+use fs_err as fs;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use oriel_hcs::SystemId;
+use oriel_sys::process::Handle;
+
+use crate::{
+    error::{Attempt, SiloError},
+    job::{self, Roots},
+    state::StateDir,
+};
+
+/// How long a killed pid 1 may take to be gone with all its processes.
+const DEATH_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Whether the silo's pid 1 runs.
+pub(super) fn is_alive(state: &StateDir) -> bool {
+    matches!(handle(state), Ok(Some(_)))
+}
+
+/// A handle of the silo's pid 1; `None` when it is gone or never was.
+pub(super) fn handle(state: &StateDir) -> io::Result<Option<Handle>> {
+    match state.process()? {
+        Some(name) => Handle::open(name),
+        None => Ok(None),
+    }
+}
+
+/// Waits until pid 1, and with it every process of the silo, has ended; false when it did not in
+/// time. Blocks.
+pub(super) fn wait_for_end(handle: &Handle, limit: Duration) -> Result<bool, SiloError> {
+    let mut fds = [PollFd::new(handle.as_fd(), PollFlags::POLLIN)];
+    let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+    let ready = poll(&mut fds, limit).attempt(|| "wait for the end of a silo".to_owned())?;
+    Ok(ready == 1)
+}
+
+/// Kills the silo and removes all traces of it. Idempotent. Blocks, a bounded time.
+///
+/// The order makes a crash in between harmless: the state directory, by which the rest is found,
+/// goes last.
+pub(super) fn remove(id: &SystemId, state: &StateDir) -> Result<(), SiloError> {
+    if let Some(handle) = handle(state).attempt(|| format!("find silo {id}"))? {
+        handle.kill().attempt(|| format!("kill silo {id}"))?;
+        wait_for_end(&handle, DEATH_DEADLINE)?;
+    }
+    job::remove(&Roots::discover()?, id)?;
+    match fs::remove_dir_all(state.path()) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).attempt(|| format!("remove the state of silo {id}"))
+        }
+        _ => Ok(()),
+    }
+}

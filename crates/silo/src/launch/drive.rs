@@ -1,0 +1,147 @@
+//! Drive C: of a silo, and what is mounted into it.
+//!
+//! The layers are shown with their owners mapped (0 on disk is the container's 0), the sandbox's
+//! upper directory as it is. Paths are given to overlayfs relative to the stage and as short as
+//! can be, because the kernel takes one page of options and chains have up to 127 layers.
+
+use std::{fmt::Write as _, os::fd::OwnedFd, path::Path};
+
+use fs_err as fs;
+use nix::mount::{MsFlags, mount as mount_call};
+use oriel_hcs::Mount;
+use oriel_sys::{
+    mount::{Attributes, Tree},
+    namespace::UserNamespace,
+};
+use rustix::{
+    fs::{CWD, Mode, OFlags, openat},
+    io::Errno,
+};
+
+use super::{
+    CONTAINER_IDS, attach, base_layer,
+    folder::{Folder, components},
+    root::PLAIN,
+};
+use crate::{
+    error::{Attempt, SiloError},
+    state::Order,
+};
+
+/// Where Wine looks for its builtin modules, below the root, and the directory of the base layer
+/// that holds them.
+const BUILTINS: [(&str, &str); 2] = [
+    ("usr/lib/x86_64-linux-gnu/wine/x86_64-windows", "System32"),
+    ("usr/lib/x86_64-linux-gnu/wine/i386-windows", "SysWOW64"),
+];
+
+/// Mounts the prefix, C:, the builtin modules, the Windows-side agent and the document's mounts.
+pub(super) fn mount(order: &Order, root: &OwnedFd, users: &UserNamespace) -> Result<(), SiloError> {
+    let sandbox = &order.document.sandbox;
+    let tree = Tree::copy(CWD, sandbox)
+        .attempt(|| format!("take up the sandbox {}", sandbox.display()))?;
+    tree.restrict(PLAIN).attempt(|| "restrict the sandbox".to_owned())?;
+    attach(&tree, CWD, "sandbox")?;
+    let prefix = Tree::copy(CWD, Path::new("sandbox/registry"))
+        .attempt(|| "take up the registry".to_owned())?;
+    attach(&prefix, root, "prefix")?;
+    overlay(order, users)?;
+    builtins(order, root, users)?;
+    let drive =
+        Folder::open(Path::new("root/prefix/drive_c")).attempt(|| "open drive C:".to_owned())?;
+    agent(order, &drive, users)?;
+    for mount in &order.document.mounts {
+        let attempt = || format!("mount {} on {}", mount.source.display(), mount.target);
+        guest_mount(mount, &drive, users).attempt(attempt)?;
+    }
+    Ok(())
+}
+
+fn overlay(order: &Order, users: &UserNamespace) -> Result<(), SiloError> {
+    let mut lower = String::new();
+    for (index, layer) in order.document.layers.iter().enumerate() {
+        let place = format!("layers/{index}");
+        fs::create_dir(&place).attempt(|| "set up the stage".to_owned())?;
+        let tree =
+            Tree::copy(CWD, layer).attempt(|| format!("take up the layer {}", layer.display()))?;
+        tree.map_ids(users, PLAIN.and(Attributes::READ_ONLY))
+            .attempt(|| format!("map the owners of the layer {}", layer.display()))?;
+        attach(&tree, CWD, &place)?;
+        let separator = if index == 0 { "" } else { ":" };
+        // Writing to a string cannot fail.
+        let _ = write!(lower, "{separator}{place}");
+    }
+    // Renames of directories and copies of metadata alone would leave marks in the upper
+    // directory that no Windows layer can express.
+    let options = format!(
+        "lowerdir={lower},upperdir=sandbox/upper,workdir=sandbox/work,redirect_dir=off,\
+         metacopy=off,index=off"
+    );
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    let (kind, place) = (Some("overlay"), "root/prefix/drive_c");
+    mount_call(kind, place, kind, flags, Some(options.as_str()))
+        .attempt(|| format!("mount the layer chain of {} on C:\\", order.id))
+}
+
+fn builtins(order: &Order, root: &OwnedFd, users: &UserNamespace) -> Result<(), SiloError> {
+    let base = base_layer(&order.document)?;
+    let layer = Folder::open(base).attempt(|| format!("open {}", base.display()))?;
+    for (place, directory) in BUILTINS {
+        let found = layer.descend(&["Windows", directory]);
+        let Some(modules) = found.attempt(|| format!("find {directory} in the base layer"))? else {
+            continue;
+        };
+        let tree = Tree::copy(&modules, Path::new(""))
+            .attempt(|| format!("take up {directory} of the base layer"))?;
+        tree.map_ids(users, PLAIN.and(Attributes::READ_ONLY))
+            .attempt(|| format!("map the owners of {directory} of the base layer"))?;
+        attach(&tree, root, place)?;
+    }
+    Ok(())
+}
+
+/// Lays the host's `cexecsvc.exe` over the placeholder that base images contain.
+fn agent(order: &Order, drive: &Folder, users: &UserNamespace) -> Result<(), SiloError> {
+    let missing = || SiloError::Missing {
+        file: "Windows\\System32\\cexecsvc.exe".to_owned(),
+        place: "the layer chain".to_owned(),
+    };
+    let system = drive.descend(&["Windows", "System32"]);
+    let system = system.attempt(|| "find C:\\Windows\\System32".to_owned())?.ok_or_else(missing)?;
+    let place = system.file("cexecsvc.exe").attempt(|| "find cexecsvc.exe".to_owned())?;
+    let place = place.ok_or_else(missing)?;
+    let path = &order.cexecsvc;
+    let tree = Tree::copy(CWD, path).attempt(|| format!("take up {}", path.display()))?;
+    let attributes = PLAIN.and(Attributes::READ_ONLY);
+    restrict_and_map(&tree, users, attributes)
+        .and_then(|()| tree.attach(place))
+        .attempt(|| format!("mount {} as cexecsvc.exe", path.display()))
+}
+
+fn guest_mount(mount: &Mount, drive: &Folder, users: &UserNamespace) -> std::io::Result<()> {
+    let parts = components(&mount.target).ok_or(std::io::ErrorKind::InvalidInput)?;
+    let mut place = drive.descend(&[])?.ok_or(std::io::ErrorKind::NotFound)?;
+    for part in parts {
+        place = place.enter_or_make(part, CONTAINER_IDS.outside)?;
+    }
+    let source = openat(CWD, &mount.source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let tree = Tree::copy(&source, Path::new(""))?;
+    let write = if mount.read_only { Attributes::READ_ONLY } else { Attributes::default() };
+    restrict_and_map(&tree, users, PLAIN.and(write))?;
+    tree.attach(&place)
+}
+
+/// Maps owners where the file system can; elsewhere (network and FUSE file systems) the container
+/// has the rights of others.
+fn restrict_and_map(
+    tree: &Tree,
+    users: &UserNamespace,
+    attributes: Attributes,
+) -> std::io::Result<()> {
+    match tree.map_ids(users, attributes) {
+        Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
+            tree.restrict(attributes)
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,417 @@
+//! Silos on the real kernel.
+//!
+//! This program is its own harness and plays three parts: the harness, a case (in a process of its
+//! own), and `oriel-agent`, for which [`SiloHost`] is given this very program. The cases need root,
+//! and a personality and base layer: `ORIEL_TEST_PERSONALITY` (root tree), `ORIEL_TEST_BASE`
+//! (`Files` of a base layer), `ORIEL_TEST_REGISTRY` (directory with the three registry files) and
+//! `ORIEL_TEST_CEXECSVC`. What is missing is reported as skipped.
+#![expect(clippy::print_stdout, reason = "a test harness reports on standard output")]
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use fs_err as fs;
+use oriel_hcs::{
+    CommandLine, ComputeHost, ComputeSystem, Isolation, Limits, Mount, Process, ProcessEvent,
+    ProcessId, ProcessParameters, Registry, SystemDocument, SystemId,
+};
+use oriel_silo::{SiloHost, SiloPaths};
+
+/// How long anything may take before a case fails.
+const DEADLINE: Duration = Duration::from_secs(90);
+
+type Case = (&'static str, fn(&Fixture) -> Result<()>);
+
+const CASES: &[Case] = &[
+    ("a_program_runs_and_its_output_and_exit_code_arrive", echo),
+    ("exec_runs_beside_the_first_process", exec),
+    ("a_long_layer_chain_with_a_whiteout_reads_and_writes", layers),
+    ("nothing_of_the_host_is_visible_and_no_privilege_is_left", confined),
+    ("a_silo_outlives_its_host_and_no_exit_code_is_lost", outlive),
+    ("a_dead_agent_leaves_its_journal", dead_agent),
+    ("the_registry_is_kept_when_asked_for", registry),
+    ("terminate_is_idempotent_and_leaves_nothing", terminate),
+    ("a_failed_create_leaves_nothing", failed_create),
+    ("ten_runs_are_timed", timing),
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    match arguments.get(1).and_then(|argument| argument.to_str()) {
+        Some(path) if path.starts_with('/') || path == "--probe" => {
+            oriel_silo::agent::main(arguments)
+        }
+        Some("--list") => ExitCode::SUCCESS,
+        other => run_cases(other.filter(|name| !name.starts_with('-'))),
+    }
+}
+
+fn run_cases(filter: Option<&str>) -> ExitCode {
+    let fixture = match Fixture::find() {
+        Ok(fixture) => fixture,
+        Err(missing) => {
+            println!("skipped: kernel tests of silos: {missing:#}");
+            return ExitCode::SUCCESS;
+        }
+    };
+    let mut failures = 0;
+    for (name, case) in CASES.iter().filter(|(name, _)| filter.is_none_or(|f| name.contains(f))) {
+        match case(&fixture) {
+            Ok(()) => println!("test {name} ... ok"),
+            Err(error) => {
+                failures += 1;
+                println!("test {name} ... FAILED\n  {error:?}");
+            }
+        }
+    }
+    if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+struct Fixture {
+    personality: PathBuf,
+    base: PathBuf,
+    registry: PathBuf,
+    cexecsvc: PathBuf,
+}
+
+impl Fixture {
+    fn find() -> Result<Self> {
+        ensure!(rustix::process::geteuid().is_root(), "needs root");
+        let path = |name: &str| -> Result<PathBuf> {
+            let value = std::env::var_os(name).with_context(|| format!("{name} is not set"))?;
+            Ok(fs::canonicalize(PathBuf::from(value))?)
+        };
+        Ok(Self {
+            personality: path("ORIEL_TEST_PERSONALITY")?,
+            base: path("ORIEL_TEST_BASE")?,
+            registry: path("ORIEL_TEST_REGISTRY")?,
+            cexecsvc: path("ORIEL_TEST_CEXECSVC")?,
+        })
+    }
+
+    fn scene(&self, id: &str) -> Result<Scene> {
+        let place = tempfile::Builder::new().prefix("oriel-silo-").tempdir_in("/var/tmp")?;
+        let sandbox = place.path().join("sandbox");
+        for directory in ["upper", "work", "registry"] {
+            fs::create_dir_all(sandbox.join(directory))?;
+        }
+        for file in ["system.reg", "user.reg", "userdef.reg"] {
+            fs::copy(self.registry.join(file), sandbox.join("registry").join(file))?;
+        }
+        let document = SystemDocument {
+            isolation: Isolation::Process,
+            host_name: "box".into(),
+            layers: vec![self.base.clone()],
+            sandbox,
+            personality: self.personality.clone(),
+            network_namespace: None,
+            hosts: "127.0.0.1 localhost box\n".into(),
+            resolv_conf: String::new(),
+            mounts: Vec::new(),
+            user: "ContainerAdministrator".into(),
+            time_zone: None,
+            limits: Limits::default(),
+        };
+        let run_dir = place.path().join("run");
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let paths = SiloPaths {
+            agent: std::env::current_exe()?,
+            cexecsvc: self.cexecsvc.clone(),
+            run_dir,
+            data_root: place.path().to_owned(),
+        };
+        Ok(Scene { id: SystemId(id.into()), document, paths, runtime, place })
+    }
+}
+
+struct Scene {
+    id: SystemId,
+    document: SystemDocument,
+    paths: SiloPaths,
+    runtime: tokio::runtime::Runtime,
+    place: tempfile::TempDir,
+}
+
+impl Scene {
+    fn host(&self) -> SiloHost {
+        SiloHost::new(self.paths.clone())
+    }
+
+    fn wait<T>(&self, work: impl Future<Output = T>) -> Result<T> {
+        let limited = async { tokio::time::timeout(DEADLINE, work).await };
+        self.runtime.block_on(limited).context("it took too long")
+    }
+
+    fn create(&self) -> Result<std::sync::Arc<dyn ComputeSystem>> {
+        let host = self.host();
+        let result = self.wait(host.create(&self.id, &self.document))?;
+        result.map_err(|error| {
+            let log = self.paths.run_dir.join(&self.id.0).join("agent.log");
+            anyhow::anyhow!("{error}\n{}", fs::read_to_string(log).unwrap_or_default())
+        })
+    }
+
+    fn run(&self, system: &dyn ComputeSystem, id: u32, line: &str) -> Result<(String, u32)> {
+        let process = self.wait(system.create_process(ProcessId(id), &parameters(line)))??;
+        self.wait(collect(process))?
+    }
+
+    fn state_dir(&self) -> PathBuf {
+        self.paths.run_dir.join(&self.id.0)
+    }
+
+    fn assert_nothing_left(&self) -> Result<()> {
+        ensure!(!self.state_dir().exists(), "the state directory is left");
+        let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+        let place = self.place.path().to_string_lossy().into_owned();
+        ensure!(!mounts.contains(&place), "a mount is left");
+        for line in mounts.lines().filter(|line| line.contains(" - cgroup")) {
+            let root = line.split(' ').nth(4).unwrap_or_default();
+            let group = Path::new(root).join("oriel").join(&self.id.0);
+            ensure!(!group.exists(), "{} is left", group.display());
+        }
+        Ok(())
+    }
+}
+
+fn parameters(line: &str) -> ProcessParameters {
+    ProcessParameters {
+        command: CommandLine::Verbatim(line.into()),
+        working_directory: "C:\\".into(),
+        environment: Vec::new(),
+        user: "ContainerAdministrator".into(),
+        console: None,
+        stdin: false,
+    }
+}
+
+async fn collect(mut process: Process) -> Result<(String, u32)> {
+    let mut output = Vec::new();
+    while let Some(event) = process.events.recv().await {
+        match event {
+            ProcessEvent::Stdout(bytes) | ProcessEvent::Stderr(bytes) => output.extend(bytes),
+            ProcessEvent::Exited(code) => {
+                return Ok((String::from_utf8_lossy(&output).into_owned(), code));
+            }
+        }
+    }
+    bail!("no exit code; output so far: {:?}", String::from_utf8_lossy(&output))
+}
+
+fn echo(fixture: &Fixture) -> Result<()> {
+    let scene = fixture.scene("t-echo")?;
+    let system = scene.create()?;
+    ensure!(system.host_pid() > 1);
+    let (output, code) = scene.run(&*system, 1, "cmd /c \"echo hi& exit 300\"")?;
+    ensure!(output.trim_end() == "hi" && code == 300, "{output:?} {code}");
+    scene.wait(system.terminate(Registry::Discard))??;
+    scene.assert_nothing_left()
+}
+
+fn exec(fixture: &Fixture) -> Result<()> {
+    let scene = fixture.scene("t-exec")?;
+    let system = scene.create()?;
+    let mut first = parameters("cmd");
+    first.stdin = true;
+    let first = scene.wait(system.create_process(ProcessId::INIT, &first))??;
+    let (output, _) = scene.run(&*system, 2, "cmd /c echo beside")?;
+    ensure!(output.trim_end() == "beside", "{output:?}");
+    let list = scene.wait(system.processes())??;
+    ensure!(list.iter().any(|process| process.name.eq_ignore_ascii_case("cmd.exe")), "{list:?}");
+    let input = b"echo typed\r\nexit 7\r\n".to_vec();
+    scene.wait(system.write_stdin(ProcessId::INIT, input))??;
+    let (output, code) = scene.wait(collect(first))??;
+    ensure!(output.contains("typed") && code == 7, "{output:?} {code}");
+    let refused = scene.wait(system.create_process(ProcessId(3), &parameters("C:\\nope.exe")))?;
+    let error = refused.err().context("a missing program ran")?.to_string();
+    ensure!(error.contains("The system cannot find the file specified."), "{error}");
+    scene.wait(system.terminate(Registry::Discard))??;
+    scene.assert_nothing_left()
+}
+
+fn layers(fixture: &Fixture) -> Result<()> {
+    let mut scene = fixture.scene("t-layers")?;
+    let root = scene.place.path().join("layers");
+    let mut chain = Vec::new();
+    for index in 0..126 {
+        let layer = root.join(format!("{index}-{}", "x".repeat(60)));
+        fs::create_dir_all(layer.join("data"))?;
+        fs::write(layer.join(format!("data/{index}.txt")), format!("layer {index}\r\n"))?;
+        chain.push(layer);
+    }
+    let top = chain.first().context("no layers")?.join("data/77.txt");
+    let node = nix::sys::stat::SFlag::S_IFCHR;
+    nix::sys::stat::mknod(&top, node, nix::sys::stat::Mode::empty(), 0)?;
+    let volume = scene.place.path().join("volume");
+    fs::create_dir(&volume)?;
+    scene.document.mounts.push(Mount {
+        source: volume.clone(),
+        target: "C:\\Shared\\Volume".into(),
+        read_only: false,
+    });
+    chain.append(&mut scene.document.layers);
+    scene.document.layers = chain;
+    let system = scene.create()?;
+    let line = "cmd /c \"type C:\\data\\125.txt & echo more>> C:\\data\\5.txt & type \
+                C:\\DATA\\5.TXT & if exist C:\\data\\77.txt echo seen & del C:\\data\\9.txt & \
+                echo out> C:\\shared\\volume\\file.txt\"";
+    let (output, code) = scene.run(&*system, 1, line)?;
+    let lines: Vec<_> = output.lines().map(str::trim_end).collect();
+    ensure!(code == 0 && lines == ["layer 125", "layer 5", "more"], "{code} {output:?}");
+    scene.wait(system.terminate(Registry::Discard))??;
+    let upper = scene.document.sandbox.join("upper/data");
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+    ensure!(fs::metadata(upper.join("5.txt"))?.uid() == 100_000, "copied up to the wrong owner");
+    let whiteout = fs::symlink_metadata(upper.join("9.txt"))?;
+    ensure!(whiteout.file_type().is_char_device(), "no whiteout");
+    ensure!(fs::metadata(volume.join("file.txt"))?.uid() == 0, "the volume is not mapped");
+    scene.assert_nothing_left()
+}
+
+fn confined(fixture: &Fixture) -> Result<()> {
+    let scene = fixture.scene("t-confined")?;
+    let system = scene.create()?;
+    let process = PathBuf::from(format!("/proc/{}", system.host_pid()));
+    let mut seen = 0;
+    for task in fs::read_dir("/proc")?.flatten() {
+        let same = fs::read_link(task.path().join("ns/pid")).ok()
+            == fs::read_link(process.join("ns/pid")).ok();
+        if !same || !task.path().join("status").exists() {
+            continue;
+        }
+        seen += 1;
+        let status = fs::read_to_string(task.path().join("status"))?;
+        for line in status.lines() {
+            let (name, value) = line.split_once(":\t").unwrap_or_default();
+            match name {
+                "CapInh" | "CapPrm" | "CapEff" | "CapBnd" | "CapAmb" => {
+                    ensure!(value == "0000000000000000", "{line}");
+                }
+                "NoNewPrivs" => ensure!(value == "1", "{line}"),
+                "Seccomp" => ensure!(value == "2", "{line}"),
+                "Uid" => ensure!(value == "100000\t100000\t100000\t100000", "{line}"),
+                _ => {}
+            }
+        }
+    }
+    ensure!(seen >= 3, "only {seen} processes found");
+    let mounts = fs::read_to_string(process.join("mountinfo"))?;
+    let (output, _) =
+        scene.run(&*system, 1, "cmd /c \"dir /b /ad \\\\?\\unix\\ & dir /b C:\\\"")?;
+    ensure!(!output.to_lowercase().contains("root"), "{output}");
+    ensure!(!mounts.contains(" /old"), "{mounts}");
+    for place in ["/home", "/root", "/boot", "/work"] {
+        let inside = process.join("root").join(place.trim_start_matches('/'));
+        let names = fs::read_dir(&inside).map(Iterator::count).unwrap_or_default();
+        ensure!(names == 0, "{place} is visible");
+    }
+    scene.wait(system.terminate(Registry::Discard))??;
+    scene.assert_nothing_left()
+}
+
+fn outlive(fixture: &Fixture) -> Result<()> {
+    let scene = fixture.scene("t-outlive")?;
+    let system = scene.create()?;
+    let line = "cmd /c \"ping -n 3 127.0.0.1 >nul & echo late& exit 42\"";
+    let process = scene.wait(system.create_process(ProcessId::INIT, &parameters(line)))??;
+    drop((process, system));
+    let opened = scene.wait(scene.host().open(&scene.id))??;
+    let system = opened.system.context("the silo is gone")?;
+    let process = opened.processes.into_iter().next().context("the process is unknown")?;
+    ensure!(process.id == ProcessId::INIT);
+    let (output, code) = scene.wait(collect(process))??;
+    ensure!(output.trim_end() == "late" && code == 42, "{output:?} {code}");
+    drop(system);
+    let again = scene.wait(scene.host().open(&scene.id))??;
+    let process = again.processes.into_iter().next().context("the exit is forgotten")?;
+    ensure!(scene.wait(collect(process))??.1 == 42);
+    scene.wait(scene.host().clean(&scene.id))??;
+    scene.assert_nothing_left()
+}
+
+fn dead_agent(fixture: &Fixture) -> Result<()> {
+    let scene = fixture.scene("t-dead")?;
+    let system = scene.create()?;
+    let (_, code) = scene.run(&*system, 1, "cmd /c exit 5")?;
+    ensure!(code == 5);
+    let pid = i32::try_from(system.host_pid())?;
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)?;
+    drop(system);
+    let deadline = Instant::now() + DEADLINE;
+    let opened = loop {
+        let opened = scene.wait(scene.host().open(&scene.id))??;
+        if opened.system.is_none() {
+            break opened;
+        }
+        ensure!(Instant::now() < deadline, "the silo does not die");
+    };
+    let process = opened.processes.into_iter().next().context("the exit is forgotten")?;
+    ensure!(scene.wait(collect(process))??.1 == 5);
+    scene.wait(scene.host().clean(&scene.id))??;
+    let gone = scene.wait(scene.host().open(&scene.id))?;
+    ensure!(matches!(gone, Err(oriel_hcs::ComputeError::SystemNotFound { .. })));
+    scene.assert_nothing_left()
+}
+
+fn registry(fixture: &Fixture) -> Result<()> {
+    let scene = fixture.scene("t-registry")?;
+    let file = scene.document.sandbox.join("registry/system.reg");
+    for (registry, value, kept) in
+        [(Registry::Discard, "DroppedValue", false), (Registry::Keep, "KeptValue", true)]
+    {
+        let system = scene.create()?;
+        let line = format!("reg add HKLM\\Software\\OrielTest /v {value} /t REG_SZ /d x /f");
+        let (output, code) = scene.run(&*system, 1, &line)?;
+        ensure!(code == 0, "{output}");
+        scene.wait(system.terminate(registry))??;
+        ensure!(fs::read_to_string(&file)?.contains(value) == kept, "{value}");
+    }
+    scene.assert_nothing_left()
+}
+
+fn terminate(fixture: &Fixture) -> Result<()> {
+    let scene = fixture.scene("t-terminate")?;
+    let system = scene.create()?;
+    let line = "cmd /c ping -n 1000 127.0.0.1 >nul";
+    let process = scene.wait(system.create_process(ProcessId::INIT, &parameters(line)))??;
+    scene.wait(system.terminate(Registry::Discard))??;
+    scene.wait(system.terminate(Registry::Keep))??;
+    ensure!(scene.wait(collect(process))?.is_err(), "an exit out of nothing");
+    let late = scene.wait(system.create_process(ProcessId(2), &parameters("cmd")))?;
+    ensure!(matches!(late, Err(oriel_hcs::ComputeError::SystemGone { .. })));
+    scene.wait(scene.host().clean(&scene.id))??;
+    scene.assert_nothing_left()
+}
+
+fn failed_create(fixture: &Fixture) -> Result<()> {
+    let mut scene = fixture.scene("t-failed")?;
+    scene.document.layers.insert(0, "/nonexistent/Files".into());
+    let error = scene.wait(scene.host().create(&scene.id, &scene.document))?;
+    let error = error.err().context("a silo without its layer")?.to_string();
+    ensure!(error.contains("take up the layer /nonexistent/Files"), "{error}");
+    scene.assert_nothing_left()
+}
+
+fn timing(fixture: &Fixture) -> Result<()> {
+    let mut times = Vec::new();
+    for _ in 0..10 {
+        let scene = fixture.scene("t-timing")?;
+        let start = Instant::now();
+        let system = scene.create()?;
+        let created = start.elapsed();
+        let (output, _) = scene.run(&*system, 1, "cmd /c echo hi")?;
+        ensure!(output.trim_end() == "hi");
+        let ran = start.elapsed();
+        scene.wait(system.terminate(Registry::Discard))??;
+        times.push((start.elapsed(), created, ran));
+    }
+    times.sort();
+    let (total, created, ran) = times[times.len() / 2];
+    println!("  median of 10: create {created:.1?}, output {ran:.1?}, terminated {total:.1?}");
+    Ok(())
+}
