@@ -17,9 +17,22 @@
 //!   work/KEY/          finished stages of a build under way
 //! ```
 
+use std::io;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
+mod base;
+mod build;
+mod debian;
 mod error;
+mod needed;
+mod prefix;
+mod reduce;
+mod registry;
+mod run;
+mod sources;
+mod strip;
 
 pub use error::PersonalityError;
 
@@ -89,7 +102,7 @@ impl Stage {
 }
 
 /// An NT personality on disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Personality {
     /// Its name: hexadecimal digits of a digest over the packages it was made from.
     pub id: String,
@@ -100,7 +113,7 @@ pub struct Personality {
 }
 
 /// A base image: one layer and its configuration.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Base {
     /// `nanoserver` or `windowsservercore`.
     pub name: String,
@@ -115,7 +128,7 @@ pub struct Base {
 }
 
 /// The result of [`build`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Built {
     /// The personality.
     pub personality: Personality,
@@ -137,8 +150,7 @@ pub fn build(
     options: &BuildOptions,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Built, PersonalityError> {
-    let _ = (data_root, options, progress);
-    todo!("published first so that callers can be written")
+    build::build(data_root, options, progress)
 }
 
 /// Finds the personality in use, without building anything.
@@ -154,6 +166,19 @@ pub fn current(data_root: &Path) -> Result<Option<Personality>, PersonalityError
 /// # Errors
 /// [`PersonalityError`] when what is recorded cannot be read.
 pub fn built(data_root: &Path) -> Result<Option<Built>, PersonalityError> {
-    let _ = data_root;
-    todo!("published first so that callers can be written")
+    build::built(data_root)
+}
+
+/// Gives an I/O error the words of what was attempted; the error itself names the path.
+fn io_error(attempt: &str) -> impl Fn(io::Error) -> PersonalityError + '_ {
+    move |source| PersonalityError::Io { attempt: attempt.to_owned(), source }
+}
+
+fn unexpected(attempt: &str, detail: &str) -> PersonalityError {
+    PersonalityError::Unexpected { attempt: attempt.to_owned(), detail: detail.to_owned() }
+}
+
+/// Lower-case hexadecimal digits.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
