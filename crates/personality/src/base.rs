@@ -14,40 +14,144 @@ use crate::{PersonalityError, io_error, unexpected};
 
 /// What nanoserver offers; everything these import comes along.
 const NANOSERVER: &[&str] = &[
-    "advapi32.dll", "apisetschema.dll", "bcrypt.dll", "bcryptprimitives.dll", "cabinet.dll",
-    "combase.dll", "credui.dll", "crypt32.dll", "cryptsp.dll", "dbghelp.dll", "dhcpcsvc.dll",
-    "dhcpcsvc6.dll", "dnsapi.dll", "fltlib.dll", "imagehlp.dll", "iphlpapi.dll", "kernel32.dll",
-    "kernelbase.dll", "mpr.dll", "msasn1.dll", "msvcp140.dll", "msvcrt.dll", "mswsock.dll",
-    "ncrypt.dll", "netapi32.dll", "normaliz.dll", "nsi.dll", "ntdll.dll", "ole32.dll",
-    "oleaut32.dll", "powrprof.dll", "propsys.dll", "psapi.dll", "rpcrt4.dll", "rsaenh.dll",
-    "schannel.dll", "sechost.dll", "secur32.dll", "shcore.dll", "shfolder.dll", "shlwapi.dll",
-    "sspicli.dll", "tzres.dll", "ucrtbase.dll", "userenv.dll", "uxtheme.dll", "vcruntime140.dll",
-    "vcruntime140_1.dll", "version.dll", "winhttp.dll", "winmm.dll", "wldap32.dll", "ws2_32.dll",
-    "wtsapi32.dll", "dbgeng.dll", "user32.dll", "gdi32.dll", "imm32.dll", "shell32.dll",
-    "setupapi.dll", "msv1_0.dll", "kerberos.dll", "attrib.exe", "cmd.exe", "conhost.exe", "fc.exe",
-    "find.exe", "findstr.exe", "hostname.exe", "icacls.exe", "ipconfig.exe", "net.exe",
-    "netstat.exe", "ping.exe", "reg.exe", "robocopy.exe", "rpcss.exe", "sc.exe", "services.exe",
-    "setx.exe", "svchost.exe", "taskkill.exe", "tasklist.exe", "where.exe", "whoami.exe",
-    "winedevice.exe", "xcopy.exe", "ntoskrnl.exe", "mountmgr.sys", "nsiproxy.sys",
+    "advapi32.dll",
+    "apisetschema.dll",
+    "bcrypt.dll",
+    "bcryptprimitives.dll",
+    "cabinet.dll",
+    "combase.dll",
+    "credui.dll",
+    "crypt32.dll",
+    "cryptsp.dll",
+    "dbghelp.dll",
+    "dhcpcsvc.dll",
+    "dhcpcsvc6.dll",
+    "dnsapi.dll",
+    "fltlib.dll",
+    "imagehlp.dll",
+    "iphlpapi.dll",
+    "kernel32.dll",
+    "kernelbase.dll",
+    "mpr.dll",
+    "msasn1.dll",
+    "msvcp140.dll",
+    "msvcrt.dll",
+    "mswsock.dll",
+    "ncrypt.dll",
+    "netapi32.dll",
+    "normaliz.dll",
+    "nsi.dll",
+    "ntdll.dll",
+    "ole32.dll",
+    "oleaut32.dll",
+    "powrprof.dll",
+    "propsys.dll",
+    "psapi.dll",
+    "rpcrt4.dll",
+    "rsaenh.dll",
+    "schannel.dll",
+    "sechost.dll",
+    "secur32.dll",
+    "shcore.dll",
+    "shfolder.dll",
+    "shlwapi.dll",
+    "sspicli.dll",
+    "tzres.dll",
+    "ucrtbase.dll",
+    "userenv.dll",
+    "uxtheme.dll",
+    "vcruntime140.dll",
+    "vcruntime140_1.dll",
+    "version.dll",
+    "winhttp.dll",
+    "winmm.dll",
+    "wldap32.dll",
+    "ws2_32.dll",
+    "wtsapi32.dll",
+    "dbgeng.dll",
+    "user32.dll",
+    "gdi32.dll",
+    "imm32.dll",
+    "shell32.dll",
+    "setupapi.dll",
+    "msv1_0.dll",
+    "kerberos.dll",
+    "attrib.exe",
+    "cmd.exe",
+    "conhost.exe",
+    "fc.exe",
+    "find.exe",
+    "findstr.exe",
+    "hostname.exe",
+    "icacls.exe",
+    "ipconfig.exe",
+    "net.exe",
+    "netstat.exe",
+    "ping.exe",
+    "reg.exe",
+    "robocopy.exe",
+    "rpcss.exe",
+    "sc.exe",
+    "services.exe",
+    "setx.exe",
+    "svchost.exe",
+    "taskkill.exe",
+    "tasklist.exe",
+    "where.exe",
+    "whoami.exe",
+    "winedevice.exe",
+    "xcopy.exe",
+    "ntoskrnl.exe",
+    "mountmgr.sys",
+    "nsiproxy.sys",
 ];
 
 /// Windows' spelling of directories that Wine writes in small letters.
 const SPELLING: &[&str] = &[
-    "Windows", "System32", "SysWOW64", "Users", "WinSxS", "Help", "INF", "Logs", "Performance",
-    "Resources", "Security", "System", "Tasks", "Temp", "Globalization", "Sorting", "Manifests",
-    "Themes", "Installer",
+    "Windows",
+    "System32",
+    "SysWOW64",
+    "Users",
+    "WinSxS",
+    "Help",
+    "INF",
+    "Logs",
+    "Performance",
+    "Resources",
+    "Security",
+    "System",
+    "Tasks",
+    "Temp",
+    "Globalization",
+    "Sorting",
+    "Manifests",
+    "Themes",
+    "Installer",
 ];
 
 /// Empty directories of every base image.
 const DIRECTORIES: &[&str] = &[
-    "Program Files/Common Files", "ProgramData", "Users/Public", "Windows/System32/config",
-    "Windows/System32/drivers/etc", "Windows/Temp",
+    "Program Files/Common Files",
+    "ProgramData",
+    "Users/Public",
+    "Windows/System32/config",
+    "Windows/System32/drivers/etc",
+    "Windows/Temp",
 ];
 
 /// Empty directories of an account.
 const PROFILE: &[&str] = &[
-    "AppData/Local/Temp", "AppData/LocalLow", "AppData/Roaming", "Desktop", "Documents",
-    "Downloads", "Favorites", "Links", "Music", "Pictures", "Videos",
+    "AppData/Local/Temp",
+    "AppData/LocalLow",
+    "AppData/Roaming",
+    "Desktop",
+    "Documents",
+    "Downloads",
+    "Favorites",
+    "Links",
+    "Music",
+    "Pictures",
+    "Videos",
 ];
 
 /// What a path of the layer holds.
@@ -133,9 +237,7 @@ fn programs(
 }
 
 /// Names of nanoserver's files.
-fn nanoserver(
-    set: &BTreeMap<String, PathBuf>,
-) -> Result<BTreeSet<String>, PersonalityError> {
+fn nanoserver(set: &BTreeMap<String, PathBuf>) -> Result<BTreeSet<String>, PersonalityError> {
     for name in ["ntdll.dll", "kernel32.dll", "kernelbase.dll", "cmd.exe"] {
         if !set.contains_key(name) {
             return Err(unexpected("choose nanoserver's files", &format!("{name} is missing")));
@@ -165,12 +267,12 @@ fn hives(flavour: Flavour, prefix: &Path, tree: &mut Tree) -> Result<(), Persona
         ("DEFAULT", default),
     ] {
         let path = format!("Windows/System32/config/{name}");
-        file_of(tree, &path, Content::Bytes(oriel_hive::write(&key)));
+        file_of(tree, &path, Content::Bytes(oriel_hive::write(&key).map_err(bad)?));
     }
     for account in [ACCOUNT, "ContainerUser", "Default"] {
         let key = registry::user(user.clone(), account).map_err(bad)?;
         let path = format!("Users/{account}/NTUSER.DAT");
-        file_of(tree, &path, Content::Bytes(oriel_hive::write(&key)));
+        file_of(tree, &path, Content::Bytes(oriel_hive::write(&key).map_err(bad)?));
     }
     Ok(())
 }

@@ -66,7 +66,12 @@ pub(crate) fn build(
     let wine_version = debian::wine_version(&packages)?;
     let id = digest(&format!("{RECIPE}\n{}", packages.join("\n")))[..16].to_owned();
     let layers = layers(&work, progress)?;
-    let built = assemble(&home, &work, Personality { root: home.join(&id).join("root"), id, wine_version }, layers)?;
+    let built = assemble(
+        &home,
+        &work,
+        Personality { root: home.join(&id).join("root"), id, wine_version },
+        layers,
+    )?;
     write_json(&home.join("current.json"), &Current { key, id: built.personality.id.clone() })?;
     if !options.keep_work {
         fs_err::remove_dir_all(&work).map_err(io_error("remove the work directory"))?;
@@ -87,8 +92,8 @@ pub(crate) fn built(data_root: &Path) -> Result<Option<Built>, PersonalityError>
     for base in &mut built.bases {
         base.layer_tar = directory.join(format!("{}.tar", base.name));
     }
-    let complete = built.personality.root.is_dir()
-        && built.bases.iter().all(|base| base.layer_tar.is_file());
+    let complete =
+        built.personality.root.is_dir() && built.bases.iter().all(|base| base.layer_tar.is_file());
     Ok(complete.then_some(Built { reused: true, ..built }))
 }
 
@@ -114,13 +119,16 @@ fn prepare(
         fs_err::rename(target.join("usr/share/wine/fonts"), fonts)
             .map_err(io_error("set the fonts aside"))
     })?;
+    drop(note);
     let mut note = reporter(Stage::Reduce, progress);
     stage(work, "root", |target| {
         note("choosing what Wine needs", 0, 0);
         reduce::reduce(&tree, target)
     })?;
+    drop(note);
     let mut note = reporter(Stage::Strip, progress);
     stage(work, "windows", |target| strip::strip(&tree, target, &mut note))?;
+    drop(note);
     let mut note = reporter(Stage::Registry, progress);
     stage(work, "prefix", |target| {
         note("running wineboot", 0, 0);
@@ -130,11 +138,9 @@ fn prepare(
 }
 
 /// Stage 5.
-fn layers(
-    work: &Path,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Vec<Base>, PersonalityError> {
-    let (windows, prefix, debian) = (work.join("windows"), work.join("prefix"), work.join("debian"));
+fn layers(work: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Vec<Base>, PersonalityError> {
+    let (windows, prefix, debian) =
+        (work.join("windows"), work.join("prefix"), work.join("debian"));
     let epoch = epoch(&debian)?;
     let sources = Sources { windows: &windows, prefix: &prefix, debian: &debian, epoch };
     let mut bases = Vec::new();
@@ -335,8 +341,7 @@ mod tests {
             tar_bytes: 1,
             entries: 1,
         };
-        let record =
-            Built { personality, bases: vec![base], personality_bytes: 1, reused: false };
+        let record = Built { personality, bases: vec![base], personality_bytes: 1, reused: false };
         write_json(&home.join("id/built.json"), &record).unwrap();
         write_json(&home.join("current.json"), &Current { key: key(), id: "id".into() }).unwrap();
         assert_eq!(built(data.path()).unwrap(), None);

@@ -55,11 +55,10 @@ pub(crate) fn fill(
     prefix: &Path,
 ) -> Result<(), PersonalityError> {
     fs_err::create_dir_all(prefix).map_err(io_error("make the Wine prefix"))?;
-    let mut arguments: Vec<String> = [
-        "--mount", "--pid", "--fork", "--uts", "--kill-child", "sh", "-c", SCRIPT, "sh",
-    ]
-    .map(str::to_owned)
-    .into();
+    let mut arguments: Vec<String> =
+        ["--mount", "--pid", "--fork", "--uts", "--kill-child", "sh", "-c", SCRIPT, "sh"]
+            .map(str::to_owned)
+            .into();
     arguments.extend([root, windows, share, prefix].map(|path| path.display().to_string()));
     arguments.extend([BUILD_HOST, ACCOUNT].map(str::to_owned));
     UNSHARE.run("fill a registry with Wine", &arguments, &mut |_| {})?;

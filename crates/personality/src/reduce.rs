@@ -48,8 +48,10 @@ const FONTS_CONF: &str = "<?xml version=\"1.0\"?>\n<fontconfig></fontconfig>\n";
 /// Makes the personality tree `root` from the Debian tree `debian`.
 pub(crate) fn reduce(debian: &Path, root: &Path) -> Result<(), PersonalityError> {
     let unix = format!("{LIBRARIES}/wine/x86_64-unix");
-    let mut programs: Vec<PathBuf> =
-        ["wine64", "wineserver64"].iter().map(|name| format!("usr/lib/wine/{name}").into()).collect();
+    let mut programs: Vec<PathBuf> = ["wine64", "wineserver64"]
+        .iter()
+        .map(|name| format!("usr/lib/wine/{name}").into())
+        .collect();
     programs.extend(UNIX_HALVES.iter().map(|name| PathBuf::from(format!("{unix}/{name}.so"))));
     let opened = OPENED.iter().map(|name| Path::new(LIBRARIES).join(name));
     programs.extend(opened.filter(|path| debian.join(path).exists()));
@@ -98,7 +100,10 @@ fn configuration(debian: &Path, root: &Path) -> Result<(), PersonalityError> {
     for name in MOUNT_FILES {
         write(&root.join("etc").join(name), b"")?;
     }
-    write(&root.join("etc/nsswitch.conf"), b"hosts: files dns\nservices: files\nprotocols: files\n")?;
+    write(
+        &root.join("etc/nsswitch.conf"),
+        b"hosts: files dns\nservices: files\nprotocols: files\n",
+    )?;
     write(&root.join("etc/fonts/fonts.conf"), FONTS_CONF.as_bytes())?;
     write(&root.join("etc/ssl/certs/ca-certificates.crt"), &certificates(debian)?)
 }
@@ -133,8 +138,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), PersonalityError> {
     let parent = path.parent().unwrap_or(path);
     fs_err::create_dir_all(parent).map_err(io_error(attempt))?;
     fs_err::write(path, bytes).map_err(io_error(attempt))?;
-    fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o644))
-        .map_err(io_error(attempt))
+    fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o644)).map_err(io_error(attempt))
 }
 
 fn copy_tree(from: &Path, to: &Path) -> Result<(), PersonalityError> {

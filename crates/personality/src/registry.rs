@@ -112,8 +112,7 @@ fn services(root: &mut Key, flavour: Flavour) {
     const DISABLED: u32 = 4;
     let path = format!("{CONTROL_SET}\\Services");
     let Some(services) = root.get(&path) else { return };
-    let names: Vec<String> =
-        services.subkeys().iter().map(|key| key.name().to_string()).collect();
+    let names: Vec<String> = services.subkeys().iter().map(|key| key.name().to_string()).collect();
     for name in names {
         let device = DEVICE_SERVICES.iter().any(|other| other.eq_ignore_ascii_case(&name));
         let needed = ["MountMgr", "nsiproxy"].iter().any(|n| n.eq_ignore_ascii_case(&name));
@@ -246,8 +245,7 @@ fn rewrite(value: &Value, account: &str) -> Value {
     if new == text {
         return value.clone();
     }
-    let terminated: Vec<u8> =
-        new.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
+    let terminated: Vec<u8> = new.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
     Value::new(value.name.clone(), value.kind, terminated)
 }
 
@@ -273,7 +271,11 @@ mod tests {
     }
 
     fn start(root: &Key, service: &str) -> u8 {
-        root.get(&format!("{CONTROL_SET}\\Services\\{service}")).unwrap().value("Start").unwrap().data[0]
+        root.get(&format!("{CONTROL_SET}\\Services\\{service}"))
+            .unwrap()
+            .value("Start")
+            .unwrap()
+            .data[0]
     }
 
     #[test]
@@ -296,7 +298,11 @@ mod tests {
         for (service, in_nano, in_core) in
             [("winebus", 4, 4), ("MountMgr", 3, 0), ("MSIServer", 3, 3), ("Eventlog", 3, 3)]
         {
-            assert_eq!((start(&nano, service), start(&core, service)), (in_nano, in_core), "{service}");
+            assert_eq!(
+                (start(&nano, service), start(&core, service)),
+                (in_nano, in_core),
+                "{service}"
+            );
         }
     }
 
@@ -305,7 +311,8 @@ mod tests {
         let root = machine(built(), Flavour::Nanoserver).unwrap();
         let key = root.get(WINDOWS_NT).unwrap();
         let text = |name: &str| key.value(name).unwrap().text().unwrap();
-        let revision = u32::from_le_bytes(key.value("UBR").unwrap().data.clone().try_into().unwrap());
+        let revision =
+            u32::from_le_bytes(key.value("UBR").unwrap().data.clone().try_into().unwrap());
         assert_eq!(format!("10.0.{}.{revision}", text("CurrentBuild")), oriel_hcs::OS_VERSION);
         assert_eq!(text("InstallationType"), "Nano Server");
     }
