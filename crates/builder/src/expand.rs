@@ -344,7 +344,7 @@ mod tests {
             ("${unset:-${x}}", "value"),
             ("${unset:-'a b'}", "a b"),
             ("${x#va}", "lue"),
-            ("${path##*\\}", "C:\\a\\b.tar.gz"),
+            ("${path##*\\}", "b.tar.gz"),
             ("${path%.*}", "C:\\a\\b.tar"),
             ("${path%%.*}", "C:\\a\\b"),
             ("${x/l/L}", "vaLue"),
