@@ -30,8 +30,9 @@ const LISTEN_DEADLINE: Duration = Duration::from_secs(30);
 const LISTEN_PAUSE: Duration = Duration::from_micros(300);
 
 /// Modules that must not start: wineboot's work is cexecsvc's here, and the others are GUI
-/// helpers or want to install something.
-const OVERRIDES: &str = "wineboot.exe=;winemenubuilder.exe=;mscoree=;mshtml=";
+/// helpers or want to install something. cexecsvc itself is native: beside the builtin modules
+/// lies only its placeholder, which Wine would prefer.
+const OVERRIDES: &str = "cexecsvc.exe=n;wineboot.exe=;winemenubuilder.exe=;mscoree=;mshtml=";
 
 /// The NT side as children of pid 1.
 #[derive(Debug)]
@@ -54,7 +55,7 @@ pub(super) fn start(document: &SystemDocument, log: &PipeWriter) -> Result<NtSid
     wait_for_socket(&mut server)?;
     let agent = prepare(WINE, document, log)?
         .arg(CEXECSVC)
-        .current_dir("/prefix/drive_c")
+        .current_dir("/drive_c")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

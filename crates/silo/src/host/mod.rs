@@ -61,7 +61,10 @@ impl SiloHost {
         self.launch(id, state).await?;
         let link = match Link::connect(id, state).await? {
             Some(Greeting::Hello(link)) => link,
-            Some(Greeting::Refused(reason)) => return Err(boot_error(id, &reason)),
+            Some(Greeting::Refused(reason)) => {
+                let log = last_words(state).unwrap_or_default();
+                return Err(boot_error(id, &format!("{reason} ({log})")));
+            }
             None => return Err(boot_error(id, &"its agent died")),
         };
         Ok(Arc::new(SiloSystem::new(id.clone(), state.clone(), link)?))

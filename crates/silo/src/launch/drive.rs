@@ -47,8 +47,7 @@ pub(super) fn mount(order: &Order, root: &OwnedFd, users: &UserNamespace) -> Res
     attach(&prefix, root, "prefix")?;
     overlay(order, users)?;
     builtins(order, root, users)?;
-    let drive =
-        Folder::open(Path::new("root/prefix/drive_c")).attempt(|| "open drive C:".to_owned())?;
+    let drive = Folder::open(Path::new("root/drive_c")).attempt(|| "open drive C:".to_owned())?;
     agent(order, &drive, users)?;
     for mount in &order.document.mounts {
         let attempt = || format!("mount {} on {}", mount.source.display(), mount.target);
@@ -78,7 +77,7 @@ fn overlay(order: &Order, users: &UserNamespace) -> Result<(), SiloError> {
          metacopy=off,index=off"
     );
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    let (kind, place) = (Some("overlay"), "root/prefix/drive_c");
+    let (kind, place) = (Some("overlay"), "root/drive_c");
     mount_call(kind, place, kind, flags, Some(options.as_str()))
         .attempt(|| format!("mount the layer chain of {} on C:\\", order.id))
 }

@@ -8,8 +8,8 @@
 //!  ├ sys          tmpfs, read-only: the processor count only
 //!  ├ tmp          tmpfs
 //!  ├ run/user/0   tmpfs, 0700: wineserver's socket
-//!  └ prefix       the sandbox's registry/, WINEPREFIX
-//!     └ drive_c   overlay: the layer chain, see `drive`
+//!  ├ prefix       the sandbox's registry/, WINEPREFIX
+//!  └ drive_c      overlay: the layer chain, see `drive`
 //! ```
 //!
 //! It is built on a stage, a tmpfs that only this mount namespace has; pivoting to it and letting
@@ -42,7 +42,7 @@ use crate::{
 pub(super) const PLAIN: Attributes = Attributes::NO_SUID.and(Attributes::NO_DEV);
 
 /// Mount points that the skeleton offers.
-const PLACES: [&str; 8] = ["dev", "etc", "prefix", "proc", "run", "sys", "tmp", "var"];
+const PLACES: [&str; 9] = ["dev", "drive_c", "etc", "prefix", "proc", "run", "sys", "tmp", "var"];
 
 /// The host's devices that programs may have: none of them reaches hardware.
 const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];

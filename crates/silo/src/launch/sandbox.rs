@@ -67,12 +67,14 @@ fn clear_strangers(registry: &Path) -> Result<(), SiloError> {
 }
 
 /// What a Wine prefix has besides its registry. C: is the only drive; the word in
-/// `.update-timestamp` keeps Wine from refreshing the prefix.
+/// `.update-timestamp` keeps Wine from refreshing the prefix. The drive is mounted elsewhere, for
+/// wineserver makes `drive_c/windows/system32` in the prefix at each start (server/registry.c),
+/// and would hide a layer's `Windows` behind an empty `windows`.
 fn furnish(registry: &Path) -> std::io::Result<()> {
     fs::write(registry.join(".update-timestamp"), "disable\n")?;
     fs::create_dir(registry.join("drive_c"))?;
     fs::create_dir(registry.join("dosdevices"))?;
-    symlink("../drive_c", registry.join("dosdevices/c:"))
+    symlink("../../drive_c", registry.join("dosdevices/c:"))
 }
 
 /// Gives `path` itself to the container's user 0.
