@@ -15,21 +15,43 @@
 //! either the old or the new state: things are made under a temporary name and renamed, and
 //! [`ImageStore::open`] removes what was left half made.
 
+mod archive;
+mod attributes;
+mod commit;
 mod config;
+mod content;
 mod digest;
+mod disk;
 mod error;
+mod extract;
+mod files;
+mod ingest;
+mod links;
+mod records;
 mod reference;
+mod registry;
+mod removal;
 mod sandbox;
 mod store;
 mod time;
+mod upper;
 
 pub use config::{Empty, Healthcheck, History, ImageConfig, RootFs, RunConfig};
 pub use digest::{ChainId, DiffId, Digest, ImageId};
 pub use error::ImageError;
+pub use files::{DirectoryItem, FileKind, SandboxFiles, Stat};
 pub use reference::Reference;
-pub use sandbox::{
-    CONTAINER_ROOT_UID, Change, ChangeKind, DirectoryItem, FileKind, Sandbox, SandboxFiles,
-    SandboxSettings, Stat,
-};
+pub use sandbox::{CONTAINER_ROOT_UID, Sandbox, SandboxSettings};
 pub use store::{BaseImport, Commit, Image, ImageStore, InUse, Layer, LoadEvent, Loaded, Removed};
 pub use time::{parse_rfc3339, rfc3339};
+pub use upper::{Change, ChangeKind};
+
+/// Bounds on what strangers may make this crate store.
+struct Limits;
+
+impl Limits {
+    /// Largest uncompressed layer: as large as the disk Docker gives a Windows container.
+    const LAYER_BYTES: u64 = 127 << 30;
+    /// Most directories of a layer, and most hard links that precede their targets.
+    const LAYER_DIRECTORIES: u64 = 1_000_000;
+}

@@ -1,15 +1,23 @@
 //! Sandboxes: the writable top of a container.
 
-use std::io::Read;
-use std::path::PathBuf;
-use std::time::SystemTime;
+use std::io;
+use std::path::{Path, PathBuf};
 
-use oriel_wclayer::Attributes;
+use serde::{Deserialize, Serialize};
 
-use crate::{ImageError, ImageId};
+use crate::error::Attempt;
+use crate::ingest::remove_whole;
+use crate::registry;
+use crate::{ChainId, ImageError, ImageId, ImageStore, SandboxFiles};
 
 /// Host user and group that own what a sandbox's `upper` holds: the container's uid 0.
 pub const CONTAINER_ROOT_UID: u32 = 100_000;
+
+/// The account of containers whose image names none.
+const DEFAULT_ACCOUNT: &str = "ContainerAdministrator";
+
+/// File of a sandbox that says what it is.
+const RECORD: &str = "sandbox.json";
 
 /// What a new sandbox is made for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,138 +46,146 @@ pub struct Sandbox {
     pub account: String,
 }
 
-/// How a path of a container differs from its image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChangeKind {
-    /// Docker's 0.
-    Modified,
-    /// Docker's 1.
-    Added,
-    /// Docker's 2.
-    Deleted,
+/// What `sandbox.json` holds.
+#[derive(Serialize, Deserialize)]
+struct SandboxRecord {
+    image: ImageId,
+    account: String,
+    /// Topmost first.
+    layers: Vec<ChainId>,
 }
 
-/// One line of `docker diff`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// The path, such as `/app/x.txt`.
-    pub path: String,
-    /// What happened to it.
-    pub kind: ChangeKind,
-}
-
-/// What a path of a container is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FileKind {
-    /// A directory.
-    Directory,
-    /// A regular file.
-    File,
-    /// A symbolic link or junction that leads to nothing in the container.
-    Link,
-}
-
-/// What is known of a file in a container.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stat {
-    /// What it is; links are followed.
-    pub kind: FileKind,
-    /// Length in bytes; 0 for directories.
-    pub size: u64,
-    /// When it was last written.
-    pub modified: SystemTime,
-    /// Windows' attributes.
-    pub attributes: Attributes,
-}
-
-/// One name in a directory of a container.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DirectoryItem {
-    /// The name in its own case.
-    pub name: String,
-    /// What it is.
-    pub stat: Stat,
-}
-
-/// The files of a sandbox, seen through its layers, for a container that does not run.
-///
-/// Paths are Windows paths such as `C:\app\x` or `app/x`: both separators, a drive letter C or
-/// none, any case. `..` is resolved by name and stops at the root. Symbolic links of layers are
-/// followed inside the container's view only.
-#[derive(Clone, Debug)]
-pub struct SandboxFiles {
-    sandbox: Sandbox,
-}
-
-impl SandboxFiles {
-    /// What `path` is; `None` when there is nothing.
+impl ImageStore {
+    /// Makes the sandbox of container `id` on top of `image`.
     ///
     /// # Errors
-    /// [`ImageError::BadPath`] for a path no container can have, [`ImageError::Io`].
-    pub fn stat(&self, _path: &str) -> Result<Option<Stat>, ImageError> {
-        let _ = &self.sandbox;
-        todo!()
-    }
-
-    /// Whether there is anything at `path`.
-    ///
-    /// # Errors
-    /// As [`SandboxFiles::stat`].
-    pub fn exists(&self, path: &str) -> Result<bool, ImageError> {
-        Ok(self.stat(path)?.is_some())
-    }
-
-    /// Whether `path` is a directory.
-    ///
-    /// # Errors
-    /// As [`SandboxFiles::stat`].
-    pub fn is_dir(&self, path: &str) -> Result<bool, ImageError> {
-        Ok(self.stat(path)?.is_some_and(|stat| stat.kind == FileKind::Directory))
-    }
-
-    /// The names in the directory `path`, sorted without case.
-    ///
-    /// # Errors
-    /// [`ImageError::PathNotFound`], [`ImageError::BadPath`] when it is no directory.
-    pub fn list(&self, _path: &str) -> Result<Vec<DirectoryItem>, ImageError> {
-        todo!()
-    }
-
-    /// Opens the file `path` for reading.
-    ///
-    /// # Errors
-    /// [`ImageError::PathNotFound`], [`ImageError::BadPath`] when it is no file.
-    pub fn read(&self, _path: &str) -> Result<Box<dyn Read + Send>, ImageError> {
-        todo!()
-    }
-
-    /// Makes the directory `path` and those above it, as far as they are missing.
-    ///
-    /// # Errors
-    /// [`ImageError::BadPath`] when a file is in the way.
-    pub fn create_dir_all(&self, _path: &str) -> Result<(), ImageError> {
-        todo!()
-    }
-
-    /// Writes the file `path`, making the directories above it; an existing file is replaced and
-    /// keeps the case of its name. Returns the number of bytes written.
-    ///
-    /// # Errors
-    /// [`ImageError::BadPath`] when a directory is in the way.
-    pub fn write_file(
+    /// [`ImageError::NoSuchImage`], [`ImageError::SandboxExists`], [`ImageError::Hive`].
+    pub fn create_sandbox(
         &self,
-        _path: &str,
-        _data: &mut dyn Read,
-        _modified: Option<SystemTime>,
-    ) -> Result<u64, ImageError> {
-        todo!()
+        id: &str,
+        image: &ImageId,
+        settings: &SandboxSettings,
+    ) -> Result<Sandbox, ImageError> {
+        let path = self.sandbox_path(id)?;
+        if path.exists() {
+            return Err(ImageError::SandboxExists { id: id.to_owned() });
+        }
+        let _recording = self.recording();
+        let snapshot = self.records().snapshot()?;
+        let record = snapshot
+            .images
+            .get(image)
+            .ok_or_else(|| ImageError::NoSuchImage { name: image.to_string() })?;
+        let top = record.layers.last().ok_or(ImageError::NoLayers { image: *image })?;
+        let account = if settings.account.is_empty() { DEFAULT_ACCOUNT } else { &settings.account };
+        let directories = self.layers().directories(&record.layers);
+        let rendered = self.registry().rendered(&top.chain_id.0.hex(), account, &directories)?;
+
+        let attempt = || format!("make the sandbox of {id}");
+        let made = self.layers().root().join(format!("{id}-creating"));
+        if made.exists() {
+            fs_err::remove_dir_all(&made).attempt(attempt)?;
+        }
+        let directory = |name: &str| fs_err::create_dir_all(made.join(name)).attempt(attempt);
+        directory("upper")?;
+        directory("work")?;
+        directory("registry")?;
+        crate::disk::Dir::open(&made)
+            .and_then(|dir| dir.give("upper", CONTAINER_ROOT_UID))
+            .attempt(attempt)?;
+        registry::personalise(&rendered, &made.join("registry"), settings)?;
+        let layers = record.layers.iter().rev().map(|layer| layer.chain_id).collect();
+        let sandbox = SandboxRecord { image: *image, account: account.to_owned(), layers };
+        let text = serde_json::to_vec(&sandbox).attempt(attempt)?;
+        fs_err::write(made.join(RECORD), text).attempt(attempt)?;
+        fs_err::rename(&made, &path).attempt(attempt)?;
+        self.sandbox(id)
     }
 
-    /// Removes the file or directory tree `path`; nothing there is no error.
+    /// The sandbox of container `id`.
     ///
     /// # Errors
-    /// [`ImageError::BadPath`] for the root, [`ImageError::Io`].
-    pub fn remove(&self, _path: &str) -> Result<(), ImageError> {
-        todo!()
+    /// [`ImageError::NoSuchSandbox`].
+    pub fn sandbox(&self, id: &str) -> Result<Sandbox, ImageError> {
+        let path = self.sandbox_path(id)?;
+        let record = read_record(&path, id)?;
+        let layers = record.layers.iter();
+        Ok(Sandbox {
+            id: id.to_owned(),
+            layers: layers.map(|chain| self.layers().directory(*chain).join("Files")).collect(),
+            path,
+            image: record.image,
+            account: record.account,
+        })
+    }
+
+    /// Removes the sandbox of container `id`; there being none is no error.
+    ///
+    /// # Errors
+    /// [`ImageError::Io`].
+    pub fn remove_sandbox(&self, id: &str) -> Result<(), ImageError> {
+        let path = self.sandbox_path(id)?;
+        if !path.join(RECORD).exists() {
+            return Ok(());
+        }
+        remove_whole(&path).attempt(|| format!("remove the sandbox of {id}"))
+    }
+
+    /// Ids of all sandboxes, sorted.
+    ///
+    /// # Errors
+    /// [`ImageError::Io`].
+    pub fn sandboxes(&self) -> Result<Vec<String>, ImageError> {
+        let attempt = || "list the sandboxes".to_owned();
+        let mut ids = Vec::new();
+        for entry in fs_err::read_dir(self.layers().root()).attempt(attempt)? {
+            let entry = entry.attempt(attempt)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if check_id(&name).is_ok() && entry.path().join(RECORD).exists() {
+                ids.push(name);
+            }
+        }
+        ids.sort();
+        Ok(ids)
+    }
+
+    /// The files of `sandbox`, for a container that does not run.
+    #[must_use]
+    pub fn sandbox_files(&self, sandbox: &Sandbox) -> SandboxFiles {
+        SandboxFiles::new(sandbox.clone())
+    }
+
+    /// The 64 digits of the chains a sandbox stands on.
+    pub(crate) fn sandbox_chain(&self, id: &str) -> Result<Vec<String>, ImageError> {
+        let record = read_record(&self.sandbox_path(id)?, id)?;
+        Ok(record.layers.iter().map(|chain| chain.0.hex()).collect())
+    }
+
+    fn sandbox_path(&self, id: &str) -> Result<PathBuf, ImageError> {
+        check_id(id)?;
+        Ok(self.layers().root().join(id))
+    }
+}
+
+/// Refuses ids that are no directory names of their own.
+fn check_id(id: &str) -> Result<(), ImageError> {
+    let plain = !id.is_empty()
+        && id.len() <= 128
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let reserved = ["-creating", "-importing", "-removing"].iter().any(|end| id.ends_with(end));
+    if plain && !reserved {
+        return Ok(());
+    }
+    Err(ImageError::InvalidSandboxId { id: id.chars().take(128).collect() })
+}
+
+fn read_record(path: &Path, id: &str) -> Result<SandboxRecord, ImageError> {
+    let attempt = || format!("read the sandbox of {id}");
+    match fs_err::read(path.join(RECORD)) {
+        Ok(text) => serde_json::from_slice(&text).attempt(attempt),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(ImageError::NoSuchSandbox { id: id.to_owned() })
+        }
+        Err(error) => Err(error).attempt(attempt),
     }
 }

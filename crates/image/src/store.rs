@@ -2,16 +2,23 @@
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::{Arc, RwLock, RwLockReadGuard};
+use std::time::{Duration, SystemTime};
 
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::content::{CONFIG, Content, Descriptor, Index, LAYER, MANIFEST, Manifest};
+use crate::error::Attempt;
+use crate::ingest::LayerStore;
+use crate::records::{Batch, ImageRecord, Records, Snapshot};
+use crate::registry::RegistryCache;
 use crate::{
-    ChainId, Change, DiffId, Digest, ImageConfig, ImageError, ImageId, Reference, RunConfig,
-    Sandbox, SandboxFiles, SandboxSettings,
+    ChainId, DiffId, Digest, ImageConfig, ImageError, ImageId, Reference, RunConfig, rfc3339,
 };
 
 /// One layer of an image.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layer {
     /// Digest of the uncompressed tar.
     pub diff_id: DiffId,
@@ -124,8 +131,13 @@ pub struct ImageStore {
 }
 
 struct Inner {
-    root: PathBuf,
-    database: Arc<redb::Database>,
+    content: Content,
+    layers: LayerStore,
+    records: Records,
+    registry: RegistryCache,
+    /// Held for reading while something new is not yet recorded, for writing while what nobody
+    /// records is removed.
+    collection: RwLock<()>,
 }
 
 impl ImageStore {
@@ -134,16 +146,35 @@ impl ImageStore {
     /// # Errors
     /// [`ImageError::Io`], [`ImageError::Database`].
     pub fn open(root: &Path, database: Arc<redb::Database>) -> Result<Self, ImageError> {
-        Ok(Self { inner: Arc::new(Inner { root: root.to_owned(), database }) })
+        let store = Self {
+            inner: Arc::new(Inner {
+                content: Content::open(root.join("content"))?,
+                layers: LayerStore::open(root.join("windowsfilter"))?,
+                records: Records::open(database)?,
+                registry: RegistryCache::open(root.join("registry-cache"))?,
+                collection: RwLock::new(()),
+            }),
+        };
+        store.collect()?;
+        Ok(store)
     }
 
     /// Finds an image by `name[:tag]`, `name@digest`, `sha256:id`, id or unique id prefix.
     ///
     /// # Errors
     /// [`ImageError::NoSuchImage`], [`ImageError::InvalidReference`], [`ImageError::AmbiguousId`].
-    pub fn resolve(&self, _name: &str) -> Result<Image, ImageError> {
-        let _ = (&self.inner.root, &self.inner.database);
-        todo!()
+    pub fn resolve(&self, name: &str) -> Result<Image, ImageError> {
+        let snapshot = self.records().snapshot()?;
+        let (id, _) = find(&snapshot, name)?;
+        self.image(&snapshot, id)
+    }
+
+    /// The image of that id.
+    ///
+    /// # Errors
+    /// [`ImageError::NoSuchImage`].
+    pub fn image_by_id(&self, id: &ImageId) -> Result<Image, ImageError> {
+        self.image(&self.records().snapshot()?, *id)
     }
 
     /// All images, newest first.
@@ -151,117 +182,278 @@ impl ImageStore {
     /// # Errors
     /// [`ImageError::Database`], [`ImageError::Damaged`].
     pub fn list(&self) -> Result<Vec<Image>, ImageError> {
-        todo!()
+        let snapshot = self.records().snapshot()?;
+        let ids = snapshot.images.keys();
+        let mut images = ids.map(|id| self.image(&snapshot, *id)).collect::<Result<Vec<_>, _>>()?;
+        images.sort_by(|a, b| b.config.created.cmp(&a.config.created).then(a.id.cmp(&b.id)));
+        Ok(images)
     }
 
     /// Gives `image` the name `reference`, taking it from the image that has it.
     ///
     /// # Errors
     /// [`ImageError::NoSuchImage`], [`ImageError::InvalidReference`] for a name with a digest.
-    pub fn tag(&self, _image: &ImageId, _reference: &Reference) -> Result<(), ImageError> {
-        todo!()
-    }
-
-    /// Removes a name, and the image with its unused parents when that was the last one.
-    ///
-    /// # Errors
-    /// [`ImageError::NoSuchImage`], [`ImageError::ReferenceInUse`], [`ImageError::ImageInUse`].
-    pub fn remove(
-        &self,
-        _name: &str,
-        _force: bool,
-        _noprune: bool,
-        _in_use: &dyn Fn(&ImageId) -> Option<InUse>,
-    ) -> Result<Vec<Removed>, ImageError> {
-        todo!()
-    }
-
-    /// Writes the images `names` as `docker save` does: an OCI layout with Docker's manifest.
-    ///
-    /// # Errors
-    /// [`ImageError::NoSuchImage`] before the first byte, [`ImageError::Io`].
-    pub fn save(&self, _names: &[String], _output: &mut dyn Write) -> Result<(), ImageError> {
-        todo!()
-    }
-
-    /// Reads an archive of `docker save` or an OCI layout; tar, gzip or zstd.
-    ///
-    /// # Errors
-    /// Any; then nothing of the archive is kept.
-    pub fn load(
-        &self,
-        _input: &mut dyn Read,
-        _progress: &mut dyn FnMut(LoadEvent),
-    ) -> Result<Vec<Loaded>, ImageError> {
-        todo!()
+    pub fn tag(&self, image: &ImageId, reference: &Reference) -> Result<(), ImageError> {
+        if reference.digest().is_some() {
+            return Err(ImageError::InvalidReference);
+        }
+        let _recording = self.recording();
+        let snapshot = self.records().snapshot()?;
+        let record = snapshot
+            .images
+            .get(image)
+            .ok_or_else(|| ImageError::NoSuchImage { name: image.to_string() })?;
+        let record = ImageRecord { last_tagged: Some(now_seconds()), ..record.clone() };
+        self.records().apply(&Batch {
+            put: vec![(*image, record)],
+            name: vec![(reference.clone().or_latest(), *image)],
+            ..Batch::default()
+        })?;
+        self.write_index()
     }
 
     /// Takes in a base image. The same layer and configuration again is no work.
     ///
     /// # Errors
     /// [`ImageError::Layer`], [`ImageError::Io`].
-    pub fn import_base(&self, _base: &BaseImport) -> Result<ImageId, ImageError> {
-        todo!()
+    pub fn import_base(&self, base: &BaseImport) -> Result<ImageId, ImageError> {
+        let _recording = self.recording();
+        let attempt = || format!("open {}", base.layer_tar.display());
+        let tar = fs_err::File::open(&base.layer_tar).attempt(attempt)?;
+        let content = &self.inner.content;
+        let incoming = self.inner.layers.take_in(tar, &[], Some(content))?;
+        let layer = self.inner.layers.install(incoming, &[], content, None)?;
+        let mut config = base.config.clone();
+        config.rootfs = crate::RootFs { diff_ids: vec![layer.diff_id], ..config.rootfs };
+        let name = Reference::parse(&base.name)?;
+        let names = vec![name.with_tag("latest")?, name.with_tag("ltsc2022")?];
+        self.record(&config, vec![layer], None, names)
     }
 
-    /// Makes the sandbox of container `id` on top of `image`.
-    ///
-    /// # Errors
-    /// [`ImageError::NoSuchImage`], [`ImageError::SandboxExists`], [`ImageError::Hive`].
-    pub fn create_sandbox(
+    /// Stores configuration and manifest of an image whose layers are in place, and records it.
+    pub(crate) fn record(
         &self,
-        _id: &str,
-        _image: &ImageId,
-        _settings: &SandboxSettings,
-    ) -> Result<Sandbox, ImageError> {
-        todo!()
+        config: &ImageConfig,
+        layers: Vec<Layer>,
+        parent: Option<ImageId>,
+        names: Vec<Reference>,
+    ) -> Result<ImageId, ImageError> {
+        let bytes = serde_json::to_vec(config).attempt(|| "write a configuration".into())?;
+        self.record_bytes(&bytes, layers, parent, names)
     }
 
-    /// The sandbox of container `id`.
-    ///
-    /// # Errors
-    /// [`ImageError::NoSuchSandbox`].
-    pub fn sandbox(&self, _id: &str) -> Result<Sandbox, ImageError> {
-        todo!()
+    /// The same for a configuration whose bytes are given, and so its id.
+    pub(crate) fn record_bytes(
+        &self,
+        config: &[u8],
+        layers: Vec<Layer>,
+        parent: Option<ImageId>,
+        names: Vec<Reference>,
+    ) -> Result<ImageId, ImageError> {
+        let content = &self.inner.content;
+        let id = ImageId(content.put(config)?);
+        let manifest = manifest_of(id, config.len() as u64, &layers);
+        let bytes = serde_json::to_vec(&manifest).attempt(|| "write a manifest".into())?;
+        let known = self.records().snapshot()?.images.remove(&id);
+        let record = ImageRecord {
+            manifest: content.put(&bytes)?,
+            parent: parent.or(known.as_ref().and_then(|known| known.parent)),
+            layers,
+            last_tagged: match names.is_empty() {
+                true => known.and_then(|known| known.last_tagged),
+                false => Some(now_seconds()),
+            },
+        };
+        self.records().apply(&Batch {
+            put: vec![(id, record)],
+            name: names.into_iter().map(|name| (name, id)).collect(),
+            ..Batch::default()
+        })?;
+        self.write_index()?;
+        Ok(id)
     }
 
-    /// Removes the sandbox of container `id`; there being none is no error.
-    ///
-    /// # Errors
-    /// [`ImageError::Io`].
-    pub fn remove_sandbox(&self, _id: &str) -> Result<(), ImageError> {
-        todo!()
+    /// Puts an image's record and its configuration together.
+    pub(crate) fn image(&self, snapshot: &Snapshot, id: ImageId) -> Result<Image, ImageError> {
+        let record = snapshot
+            .images
+            .get(&id)
+            .ok_or_else(|| ImageError::NoSuchImage { name: id.to_string() })?;
+        let bytes = self.inner.content.get(id.0)?;
+        let config = serde_json::from_slice(&bytes)
+            .attempt(|| format!("read the configuration of image {id}"))?;
+        Ok(Image {
+            id,
+            manifest: record.manifest,
+            references: snapshot.names_of(&id),
+            config,
+            parent: record.parent,
+            size: record.layers.iter().map(|layer| layer.size).sum(),
+            layers: record.layers.clone(),
+            last_tagged: record
+                .last_tagged
+                .map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)),
+        })
     }
 
-    /// Ids of all sandboxes, sorted.
-    ///
-    /// # Errors
-    /// [`ImageError::Io`].
-    pub fn sandboxes(&self) -> Result<Vec<String>, ImageError> {
-        todo!()
+    pub(crate) fn records(&self) -> &Records {
+        &self.inner.records
     }
 
-    /// How the files of `sandbox` differ from its image, sorted by path.
-    ///
-    /// # Errors
-    /// [`ImageError::Io`].
-    pub fn changes(&self, _sandbox: &Sandbox) -> Result<Vec<Change>, ImageError> {
-        todo!()
+    pub(crate) fn content(&self) -> &Content {
+        &self.inner.content
     }
 
-    /// Makes an image of a sandbox's changes, or of a new configuration alone.
-    ///
-    /// The container must not run, or its registry must have been flushed.
-    ///
-    /// # Errors
-    /// [`ImageError::NoSuchImage`], [`ImageError::NoSuchSandbox`], [`ImageError::Hive`].
-    pub fn commit(&self, _commit: &Commit) -> Result<ImageId, ImageError> {
-        todo!()
+    pub(crate) fn layers(&self) -> &LayerStore {
+        &self.inner.layers
     }
 
-    /// The files of `sandbox`, for a container that does not run.
-    #[must_use]
-    pub fn sandbox_files(&self, _sandbox: &Sandbox) -> SandboxFiles {
-        todo!()
+    pub(crate) fn registry(&self) -> &RegistryCache {
+        &self.inner.registry
     }
+
+    /// Keeps [`ImageStore::collect`] from taking what is not recorded yet.
+    pub(crate) fn recording(&self) -> RwLockReadGuard<'_, ()> {
+        // Nothing is guarded but time, so a panic elsewhere spoils nothing.
+        self.inner.collection.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Removes blobs, layers and registries that no image has.
+    pub(crate) fn collect(&self) -> Result<(), ImageError> {
+        let _alone =
+            self.inner.collection.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let snapshot = self.records().snapshot()?;
+        let mut blobs: std::collections::BTreeSet<Digest> = Default::default();
+        let mut chains: std::collections::BTreeSet<String> = Default::default();
+        for (id, record) in &snapshot.images {
+            blobs.extend([id.0, record.manifest]);
+            blobs.extend(record.layers.iter().map(|layer| layer.blob));
+            chains.extend(record.layers.iter().map(|layer| layer.chain_id.0.hex()));
+        }
+        for sandbox in self.sandboxes()? {
+            // A container keeps its layers when its image is removed by force.
+            chains.extend(self.sandbox_chain(&sandbox)?);
+        }
+        for digest in self.content().digests()? {
+            if !blobs.contains(&digest) {
+                self.content().remove(digest)?;
+            }
+        }
+        self.layers().retain(&chains)?;
+        self.registry().retain(&chains)
+    }
+
+    /// Brings `index.json` up to date.
+    pub(crate) fn write_index(&self) -> Result<(), ImageError> {
+        let snapshot = self.records().snapshot()?;
+        let mut manifests = Vec::new();
+        for (id, record) in &snapshot.images {
+            let names = snapshot.names_of(id);
+            let size = fs_err::metadata(self.content().path(record.manifest))
+                .attempt(|| format!("read the manifest of image {id}"))?
+                .len();
+            let mut add = |annotations| {
+                manifests.push(Descriptor {
+                    media_type: MANIFEST.into(),
+                    digest: record.manifest,
+                    size,
+                    annotations,
+                    platform: None,
+                });
+            };
+            if names.is_empty() {
+                add(Map::new());
+            }
+            names.iter().for_each(|name| add(annotations(name)));
+        }
+        let index = Index { schema_version: 2, media_type: String::new(), manifests };
+        self.content().write_index(&index)
+    }
+}
+
+/// The annotations by which Docker and containerd find names in an index.
+pub(crate) fn annotations(name: &Reference) -> Map<String, Value> {
+    let tag = name.tag().unwrap_or_default();
+    Map::from_iter([
+        ("io.containerd.image.name".to_owned(), Value::from(name.to_string())),
+        ("org.opencontainers.image.ref.name".to_owned(), Value::from(tag)),
+    ])
+}
+
+/// The manifest of an image.
+fn manifest_of(id: ImageId, config_size: u64, layers: &[Layer]) -> Manifest {
+    let descriptor = |media_type: &str, digest, size| Descriptor {
+        media_type: media_type.to_owned(),
+        digest,
+        size,
+        annotations: Map::new(),
+        platform: None,
+    };
+    Manifest {
+        schema_version: 2,
+        media_type: MANIFEST.into(),
+        config: descriptor(CONFIG, id.0, config_size),
+        layers: layers
+            .iter()
+            .map(|layer| {
+                let media_type = format!("{LAYER}+gzip");
+                descriptor(&media_type, layer.blob, layer.compressed_size)
+            })
+            .collect(),
+    }
+}
+
+/// Fewest digits of an id that name an image.
+const MIN_PREFIX: usize = 1;
+
+/// Finds the image `name` and the reference it was found by, if it was by one.
+pub(crate) fn find(
+    snapshot: &Snapshot,
+    name: &str,
+) -> Result<(ImageId, Option<Reference>), ImageError> {
+    let missing = |name: String| ImageError::NoSuchImage { name };
+    let bare = name.strip_prefix("sha256:").unwrap_or(name);
+    if let Some(digest) = Digest::from_hex(bare) {
+        let id = ImageId(digest);
+        let known = snapshot.images.contains_key(&id);
+        return known.then_some((id, None)).ok_or_else(|| missing(name.to_owned()));
+    }
+    if !name.starts_with("sha256:") {
+        let reference = Reference::parse(name)?;
+        if let Some(digest) = reference.digest() {
+            let of_digest = snapshot.images.iter().find(|(id, record)| {
+                record.manifest == digest
+                    && snapshot
+                        .names_of(id)
+                        .iter()
+                        .any(|other| other.repository() == reference.repository())
+            });
+            return of_digest.map(|(id, _)| (*id, None)).ok_or_else(|| missing(name.to_owned()));
+        }
+        let tagged = reference.clone().or_latest();
+        if let Some(id) = snapshot.references.get(&tagged) {
+            return Ok((*id, Some(tagged)));
+        }
+        if reference.tag().is_some() {
+            return Err(missing(tagged.familiar()));
+        }
+    }
+    let hex = bare.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let mut fitting = snapshot
+        .images
+        .keys()
+        .filter(|id| hex && bare.len() >= MIN_PREFIX && id.0.hex().starts_with(bare));
+    match (fitting.next(), fitting.next()) {
+        (Some(id), None) => Ok((*id, None)),
+        (Some(_), Some(_)) => Err(ImageError::AmbiguousId { prefix: name.to_owned() }),
+        (None, _) => Err(missing(match Reference::parse(name) {
+            Ok(reference) => reference.or_latest().familiar(),
+            Err(_) => name.to_owned(),
+        })),
+    }
+}
+
+/// Seconds after 1970.
+pub(crate) fn now_seconds() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }

@@ -2,7 +2,15 @@
 
 use std::time::{Duration, SystemTime};
 
+use oriel_wclayer::FileTime;
+
 const SECONDS_PER_DAY: i64 = 86_400;
+
+/// `time` as Windows counts it.
+pub(crate) fn file_time(time: SystemTime) -> FileTime {
+    let after = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    FileTime::from_unix(i64::try_from(after.as_secs()).unwrap_or(i64::MAX), after.subsec_nanos())
+}
 
 /// Writes `time` as RFC 3339 in UTC, with nanoseconds only where there are some, as Go does.
 #[must_use]

@@ -1,0 +1,341 @@
+//! Commits: from a sandbox to a layer and an image.
+//!
+//! The layer is what a Windows host would have exported: `Files` with everything `upper` holds,
+//! removals directly after the directory they happened in, then `Hives` with one delta per hive
+//! that changed (hcsshim, `internal/wclayer/legacy.go`).
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Seek, Write};
+
+use oriel_wclayer::{
+    Attributes, Entry, FileTime, Kind, LayerError, LayerPath, Root, Writer, security,
+};
+use rustix::fs::FileType;
+
+use crate::error::Attempt;
+use crate::files::View;
+use crate::registry::{self, RegistryChanges};
+use crate::upper::{Changed, below_root, changed_in, check_depth};
+use crate::{
+    Commit, History, ImageConfig, ImageError, ImageId, ImageStore, Layer, Sandbox, attributes,
+    disk, links, rfc3339,
+};
+
+impl ImageStore {
+    /// Makes an image of a sandbox's changes, or of a new configuration alone.
+    ///
+    /// The container must not run, or its registry must have been flushed.
+    ///
+    /// # Errors
+    /// [`ImageError::NoSuchImage`], [`ImageError::NoSuchSandbox`], [`ImageError::Hive`].
+    pub fn commit(&self, commit: &Commit) -> Result<ImageId, ImageError> {
+        let _recording = self.recording();
+        let parent = self.image_by_id(&commit.parent)?;
+        let mut layers = parent.layers.clone();
+        let mut config = parent.config.clone();
+        if let Some(id) = &commit.sandbox {
+            let sandbox = self.sandbox(id)?;
+            let layer = self.commit_layer(&sandbox, &layers, commit)?;
+            config.rootfs.diff_ids.push(layer.diff_id);
+            layers.push(layer);
+        }
+        describe(&mut config, commit);
+        self.record(&config, layers, Some(commit.parent), Vec::new())
+    }
+
+    /// Writes the changes of `sandbox` as a layer on top of `parents` and takes it in.
+    fn commit_layer(
+        &self,
+        sandbox: &Sandbox,
+        parents: &[Layer],
+        commit: &Commit,
+    ) -> Result<Layer, ImageError> {
+        let chain = self.sandbox_chain(&sandbox.id)?;
+        let top = chain.first().cloned().unwrap_or_default();
+        let directories: Vec<_> =
+            chain.iter().map(|chain| self.layers().root().join(chain)).collect();
+        let rendered = self.registry().rendered(&top, &sandbox.account, &directories)?;
+        let registry = registry::changes(&rendered, &sandbox.path.join("registry"))?;
+
+        let attempt = || format!("export the changes of {}", sandbox.id);
+        let spool = tempfile::tempfile_in(self.content().ingest()).attempt(attempt)?;
+        let root = self.sandbox_files(sandbox).root().attempt(attempt)?;
+        let time = crate::time::file_time(commit.created);
+        let mut export =
+            Export { writer: Writer::new(BufWriter::new(spool)), linked: HashMap::new(), time };
+        export.layer(&root, &registry, &sandbox.account)?;
+        let output = export.writer.finish().attempt(attempt)?;
+        let mut spool =
+            output.into_inner().map_err(io::IntoInnerError::into_error).attempt(attempt)?;
+        spool.rewind().attempt(attempt)?;
+        let incoming = self.layers().take_in(spool, parents, Some(self.content()))?;
+        self.layers().install(incoming, parents, self.content(), None)
+    }
+}
+
+/// Puts the commit's own part into the configuration of its parent.
+fn describe(config: &mut ImageConfig, commit: &Commit) {
+    let created = Some(rfc3339(commit.created));
+    config.created.clone_from(&created);
+    config.author.clone_from(&commit.author);
+    config.config = commit.config.clone();
+    for key in ["container", "container_config", "id", "parent", "docker_version"] {
+        config.extra.remove(key);
+    }
+    config.history.push(History {
+        created,
+        created_by: commit.created_by.clone(),
+        author: commit.author.clone(),
+        comment: commit.comment.clone(),
+        empty_layer: commit.sandbox.is_none(),
+        extra: serde_json::Map::new(),
+    });
+}
+
+/// A layer being written.
+struct Export<W: Write> {
+    writer: Writer<W>,
+    /// First name of each file that has several, by device and inode.
+    linked: HashMap<(u64, u64), LayerPath>,
+    /// Time of what has none of its own.
+    time: FileTime,
+}
+
+impl<W: Write> Export<W> {
+    fn layer(
+        &mut self,
+        root: &View,
+        registry: &RegistryChanges,
+        account: &str,
+    ) -> Result<(), ImageError> {
+        let attempt = || "write a layer".to_owned();
+        let below = below_root(root).attempt(attempt)?;
+        let files = LayerPath::root_of(Root::Files);
+        self.bare(files.clone(), Kind::Directory, b"")?;
+        let hive = registry.user.as_deref().map(|bytes| (account, bytes));
+        if let Some((account, bytes)) = hive {
+            self.directory(root, &below, &files, 0, Some((account, bytes)))?;
+        } else {
+            self.directory(root, &below, &files, 0, None)?;
+        }
+        self.bare(LayerPath::root_of(Root::Hives), Kind::Directory, b"")?;
+        for (name, bytes) in &registry.deltas {
+            let path = LayerPath::below(Root::Hives, name).attempt(attempt)?;
+            self.bare(path, Kind::File { size: bytes.len() as u64 }, bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Writes an entry without a security descriptor, as genuine exports do outside of C:.
+    fn bare(&mut self, path: LayerPath, kind: Kind, data: &[u8]) -> Result<(), ImageError> {
+        let entry = Entry::new(path, kind, self.time);
+        self.writer.add(&entry, data).attempt(|| format!("write `{}`", entry.path))
+    }
+
+    /// Writes what a directory of `upper` holds. `hive` is the hive of an account to be written
+    /// below `Users` on the way.
+    fn directory(
+        &mut self,
+        view: &View,
+        below: &View,
+        path: &LayerPath,
+        depth: usize,
+        hive: Option<(&str, &[u8])>,
+    ) -> Result<(), ImageError> {
+        let attempt = || format!("export `{path}`");
+        check_depth(depth).attempt(attempt)?;
+        let prefix = if path.is_root() { String::new() } else { format!("{}/", path.rest()) };
+        let changed = changed_in(view, below, &prefix).attempt(attempt)?;
+        for name in &changed.gone {
+            match path.join(name).and_then(|path| {
+                self.writer.add(&Entry::new(path, Kind::Whiteout, self.time), io::empty())
+            }) {
+                Err(LayerError::Name { name, detail }) => skipped(&name, detail),
+                result => result.attempt(attempt)?,
+            }
+        }
+        let step = hive_step(hive, depth);
+        let mut pending = step;
+        let (streams, present): (Vec<_>, Vec<_>) =
+            changed.present.into_iter().partition(|entry| entry.name.contains(':'));
+        for entry in &present {
+            let wanted = pending.is_some_and(|name| disk::fold(name) == disk::fold(&entry.name));
+            if pending.is_some_and(|name| !wanted && name < entry.name.as_str()) {
+                self.missing_step(view, path, depth, hive)?;
+                pending = None;
+            }
+            if wanted {
+                pending = None;
+                if depth == HIVE_DEPTH {
+                    self.missing_step(view, path, depth, hive)?;
+                    continue;
+                }
+            }
+            self.item(view, below, path, entry, depth, hive.filter(|_| wanted))?;
+            self.streams(view, path, entry, &streams)?;
+        }
+        if pending.is_some() {
+            self.missing_step(view, path, depth, hive)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the step towards an account's hive that `upper` lacks, or the hive itself.
+    fn missing_step(
+        &mut self,
+        view: &View,
+        path: &LayerPath,
+        depth: usize,
+        hive: Option<(&str, &[u8])>,
+    ) -> Result<(), ImageError> {
+        let (Some(name), Some((_, bytes))) = (hive_step(hive, depth), hive) else { return Ok(()) };
+        let attempt = || format!("export `{path}`");
+        let found = view.find(name).attempt(attempt)?;
+        let spelt = found.as_ref().map_or(name, |(name, _, _)| name.as_str());
+        let path = path.join(spelt).attempt(attempt)?;
+        if depth == HIVE_DEPTH {
+            let kind = Kind::File { size: bytes.len() as u64 };
+            let mut entry = Entry::new(path, kind, self.time);
+            entry.attributes = entry.attributes | Attributes::HIDDEN;
+            entry.security = Some(security::default_file());
+            return self.writer.add(&entry, bytes).attempt(|| format!("write `{}`", entry.path));
+        }
+        let child = view.child(spelt).attempt(attempt)?;
+        let mut entry = Entry::new(path.clone(), Kind::Directory, self.time);
+        entry.security = Some(security::default_directory());
+        if let Some(dir) = child.dirs.first() {
+            attributes::load(dir, 0o755, &mut entry);
+        }
+        self.writer.add(&entry, io::empty()).attempt(attempt)?;
+        self.missing_step(&child, &path, depth + 1, hive)
+    }
+
+    /// Writes one thing of `upper`, with what is in it.
+    fn item(
+        &mut self,
+        view: &View,
+        below: &View,
+        parent: &LayerPath,
+        changed: &Changed,
+        depth: usize,
+        hive: Option<(&str, &[u8])>,
+    ) -> Result<(), ImageError> {
+        let name = &changed.name;
+        let path = match parent.join(name) {
+            Ok(path) => path,
+            Err(error) => {
+                skipped(&format!("{parent}/{name}"), &error.to_string());
+                return Ok(());
+            }
+        };
+        let attempt = || format!("export `{path}`");
+        let Some(upper) = view.dirs.first() else { return Ok(()) };
+        let (seconds, nanoseconds) = disk::modified(&changed.stat);
+        let time = FileTime::from_unix(seconds, nanoseconds);
+        match disk::kind_of(&changed.stat) {
+            FileType::Directory => {
+                let mut entry = Entry::new(path.clone(), Kind::Directory, time);
+                let [view, below] = [view.child(name), below.child(name)];
+                let [view, below] = [view.attempt(attempt)?, below.attempt(attempt)?];
+                if let Some(dir) = view.dirs.first() {
+                    attributes::load(dir, changed.stat.st_mode, &mut entry);
+                }
+                if self.add_or_skip(&entry, io::empty())? {
+                    self.directory(&view, &below, &path, depth + 1, hive)?;
+                }
+                Ok(())
+            }
+            FileType::RegularFile => {
+                let file = upper.read(name).attempt(attempt)?;
+                self.file(path, &file, &changed.stat, time)
+            }
+            FileType::Symlink => {
+                let target = links::to_windows(&upper.link_target(name).attempt(attempt)?);
+                let mut entry = Entry::new(path, Kind::Symlink { target }, time);
+                entry.security = Some(security::default_file());
+                self.add_or_skip(&entry, io::empty()).map(drop)
+            }
+            _ => {
+                skipped(&path.to_string(), "neither file nor directory");
+                Ok(())
+            }
+        }
+    }
+
+    fn file(
+        &mut self,
+        path: LayerPath,
+        file: &File,
+        stat: &rustix::fs::Stat,
+        time: FileTime,
+    ) -> Result<(), ImageError> {
+        let several = stat.st_nlink > 1;
+        let inode = (stat.st_dev, stat.st_ino);
+        if let Some(target) = self.linked.get(&inode).filter(|_| several).cloned() {
+            let mut entry = Entry::new(path, Kind::HardLink { target }, time);
+            attributes::load(file, stat.st_mode, &mut entry);
+            entry.security = None;
+            return self.add_or_skip(&entry, io::empty()).map(drop);
+        }
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        let mut entry = Entry::new(path.clone(), Kind::File { size }, time);
+        attributes::load(file, stat.st_mode, &mut entry);
+        if self.add_or_skip(&entry, file)? && several {
+            self.linked.insert(inode, path);
+        }
+        Ok(())
+    }
+
+    /// Writes the streams of `owner`: files that Wine calls `owner:stream`.
+    fn streams(
+        &mut self,
+        view: &View,
+        parent: &LayerPath,
+        owner: &Changed,
+        streams: &[Changed],
+    ) -> Result<(), ImageError> {
+        let Some(upper) = view.dirs.first() else { return Ok(()) };
+        for stream in streams {
+            let Some((name, stream_name)) = stream.name.split_once(':') else { continue };
+            let regular = disk::kind_of(&stream.stat) == FileType::RegularFile;
+            if disk::fold(name) != disk::fold(&owner.name) || !regular {
+                continue;
+            }
+            let attempt = || format!("export `{parent}/{}`", stream.name);
+            let file = upper.read(&stream.name).attempt(attempt)?;
+            let size = u64::try_from(stream.stat.st_size).unwrap_or(0);
+            let kind = Kind::Stream { name: stream_name.to_owned(), size };
+            let (seconds, nanoseconds) = disk::modified(&stream.stat);
+            let time = FileTime::from_unix(seconds, nanoseconds);
+            let entry = Entry::new(parent.join(&owner.name).attempt(attempt)?, kind, time);
+            self.add_or_skip(&entry, &file)?;
+        }
+        Ok(())
+    }
+
+    /// Writes an entry; `false` when a layer can hold nothing of its name.
+    fn add_or_skip(&mut self, entry: &Entry, data: impl io::Read) -> Result<bool, ImageError> {
+        match self.writer.add(entry, data) {
+            Ok(()) => Ok(true),
+            Err(LayerError::Name { name, detail }) => {
+                skipped(&name, detail);
+                Ok(false)
+            }
+            Err(error) => Err(error).attempt(|| format!("write `{}`", entry.path)),
+        }
+    }
+}
+
+/// Depth at which `NTUSER.DAT` stands: `Files/Users/ACCOUNT/NTUSER.DAT`.
+const HIVE_DEPTH: usize = 2;
+
+/// The name that leads to an account's hive at `depth`.
+fn hive_step<'a>(hive: Option<(&'a str, &[u8])>, depth: usize) -> Option<&'a str> {
+    let (account, _) = hive?;
+    ["Users", account, "NTUSER.DAT"].get(depth).copied()
+}
+
+fn skipped(path: &str, why: &str) {
+    tracing::warn!(path, why, "left out of the layer");
+}

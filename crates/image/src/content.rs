@@ -1,0 +1,262 @@
+//! Blobs by digest: an OCI image layout on disk.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tempfile::NamedTempFile;
+
+use crate::digest::Hasher;
+use crate::error::Attempt;
+use crate::{Digest, ImageError};
+
+/// Media type of an OCI manifest.
+pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// Media type of an OCI image configuration.
+pub(crate) const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+/// Media type of an uncompressed layer; `+gzip` or `+zstd` is appended for others.
+pub(crate) const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+
+/// Largest document (manifest, index, configuration) that is read into memory.
+pub(crate) const MAX_DOCUMENT: u64 = 8 << 20;
+
+/// What one document says of another.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Descriptor {
+    #[serde(default)]
+    pub(crate) media_type: String,
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub(crate) annotations: Map<String, Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) platform: Option<Value>,
+}
+
+/// An OCI image manifest.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Manifest {
+    pub(crate) schema_version: u32,
+    #[serde(default)]
+    pub(crate) media_type: String,
+    pub(crate) config: Descriptor,
+    pub(crate) layers: Vec<Descriptor>,
+}
+
+/// An OCI index.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Index {
+    pub(crate) schema_version: u32,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) media_type: String,
+    pub(crate) manifests: Vec<Descriptor>,
+}
+
+/// The text of `oci-layout`.
+pub(crate) const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+
+/// The blobs of a data root.
+#[derive(Debug)]
+pub(crate) struct Content {
+    root: PathBuf,
+}
+
+impl Content {
+    /// Opens the layout at `root`, makes it where missing and removes half-written blobs.
+    pub(crate) fn open(root: PathBuf) -> Result<Self, ImageError> {
+        let content = Self { root };
+        fs_err::create_dir_all(content.root.join("blobs/sha256"))
+            .attempt(|| "make the content store".into())?;
+        let ingest = content.ingest();
+        if ingest.exists() {
+            fs_err::remove_dir_all(&ingest).attempt(|| "clean the content store".into())?;
+        }
+        fs_err::create_dir_all(&ingest).attempt(|| "make the content store".into())?;
+        content.replace("oci-layout", LAYOUT.as_bytes())?;
+        Ok(content)
+    }
+
+    /// Where blobs are while they are written.
+    pub(crate) fn ingest(&self) -> PathBuf {
+        self.root.join("ingest")
+    }
+
+    /// Where the blob `digest` is.
+    pub(crate) fn path(&self, digest: Digest) -> PathBuf {
+        self.root.join("blobs/sha256").join(digest.hex())
+    }
+
+    /// Begins a blob.
+    pub(crate) fn begin(&self) -> Result<BlobWriter, ImageError> {
+        let file = NamedTempFile::new_in(self.ingest()).attempt(|| "begin a blob".into())?;
+        Ok(BlobWriter { file, hasher: Hasher::new(), length: 0 })
+    }
+
+    /// Ends a blob: from now on it is there under its digest.
+    pub(crate) fn finish(&self, blob: BlobWriter) -> Result<(Digest, u64), ImageError> {
+        let digest = blob.hasher.finish();
+        let attempt = || format!("store blob {digest}");
+        blob.file.as_file().sync_all().attempt(attempt)?;
+        self.adopt(blob.file, digest)?;
+        Ok((digest, blob.length))
+    }
+
+    /// Moves a complete, verified file to its place.
+    pub(crate) fn adopt(&self, file: NamedTempFile, digest: Digest) -> Result<(), ImageError> {
+        let attempt = || format!("store blob {digest}");
+        crate::disk::set_mode(file.as_file(), 0o644).attempt(attempt)?;
+        file.persist(self.path(digest)).map_err(|error| error.error).attempt(attempt)?;
+        Ok(())
+    }
+
+    /// Stores a document.
+    pub(crate) fn put(&self, bytes: &[u8]) -> Result<Digest, ImageError> {
+        let digest = Digest::of(bytes);
+        if self.path(digest).exists() {
+            return Ok(digest);
+        }
+        let mut blob = self.begin()?;
+        blob.write_all(bytes).attempt(|| format!("store blob {digest}"))?;
+        self.finish(blob).map(|(digest, _)| digest)
+    }
+
+    /// Reads a document and checks its digest.
+    pub(crate) fn get(&self, digest: Digest) -> Result<Vec<u8>, ImageError> {
+        let attempt = || format!("read blob {digest}");
+        let file = fs_err::File::open(self.path(digest)).attempt(attempt)?;
+        let bytes = read_bounded(file, "a document").attempt(attempt)?;
+        check(digest, Digest::of(&bytes), || format!("blob {digest}"))?;
+        Ok(bytes)
+    }
+
+    /// Opens a blob.
+    pub(crate) fn read(&self, digest: Digest) -> Result<File, ImageError> {
+        let file =
+            fs_err::File::open(self.path(digest)).attempt(|| format!("open blob {digest}"))?;
+        Ok(file.into_parts().0)
+    }
+
+    /// All blobs there are.
+    pub(crate) fn digests(&self) -> Result<Vec<Digest>, ImageError> {
+        let attempt = || "list the blobs".to_owned();
+        let mut found = Vec::new();
+        for entry in fs_err::read_dir(self.root.join("blobs/sha256")).attempt(attempt)? {
+            let name = entry.attempt(attempt)?.file_name();
+            found.extend(name.to_str().and_then(Digest::from_hex));
+        }
+        Ok(found)
+    }
+
+    /// Removes a blob.
+    pub(crate) fn remove(&self, digest: Digest) -> Result<(), ImageError> {
+        match fs_err::remove_file(self.path(digest)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result.attempt(|| format!("remove blob {digest}")),
+        }
+    }
+
+    /// Writes `index.json`, so that other tools can read the store.
+    pub(crate) fn write_index(&self, index: &Index) -> Result<(), ImageError> {
+        let bytes = serde_json::to_vec(index).attempt(|| "write index.json".into())?;
+        self.replace("index.json", &bytes)
+    }
+
+    /// Replaces a file of the layout at once.
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), ImageError> {
+        let attempt = || format!("write {name}");
+        let mut file = NamedTempFile::new_in(self.ingest()).attempt(attempt)?;
+        file.write_all(bytes).attempt(attempt)?;
+        crate::disk::set_mode(file.as_file(), 0o644).attempt(attempt)?;
+        file.persist(self.root.join(name)).map_err(|error| error.error).attempt(attempt)?;
+        Ok(())
+    }
+
+    /// The layout's directory.
+    #[cfg(test)]
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+}
+
+/// Reads at most [`MAX_DOCUMENT`] bytes.
+pub(crate) fn read_bounded(input: impl Read, what: &'static str) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    input.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_DOCUMENT {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{what} is too large")));
+    }
+    Ok(bytes)
+}
+
+/// Compares digests.
+pub(crate) fn check(
+    expected: Digest,
+    found: Digest,
+    what: impl FnOnce() -> String,
+) -> Result<(), ImageError> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(ImageError::DigestMismatch { what: what(), expected, found })
+}
+
+/// A blob being written. Dropped without [`Content::finish`] it leaves nothing behind.
+pub(crate) struct BlobWriter {
+    file: NamedTempFile,
+    hasher: Hasher,
+    length: u64,
+}
+
+impl BlobWriter {
+    /// Gives up the file, its digest and its length.
+    pub(crate) fn into_file(self) -> (NamedTempFile, Digest, u64) {
+        (self.file, self.hasher.finish(), self.length)
+    }
+}
+
+impl Write for BlobWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        self.length += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Content;
+    use crate::Digest;
+
+    #[test]
+    fn blobs_are_found_by_digest_and_checked() {
+        let root = tempfile::tempdir().unwrap();
+        let content = Content::open(root.path().join("content")).unwrap();
+        let digest = content.put(b"{}").unwrap();
+        assert_eq!(digest, Digest::of(b"{}"));
+        assert_eq!(content.get(digest).unwrap(), b"{}");
+        fs_err::write(content.path(digest), b"[]").unwrap();
+        assert!(content.get(digest).unwrap_err().to_string().contains("has digest"));
+        content.remove(digest).unwrap();
+        content.remove(digest).unwrap();
+        assert!(content.digests().unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_abandoned_blob_leaves_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let content = Content::open(root.path().join("content")).unwrap();
+        drop(content.begin().unwrap());
+        assert_eq!(fs_err::read_dir(content.ingest()).unwrap().count(), 0);
+        assert!(content.root().join("oci-layout").exists());
+    }
+}

@@ -1,0 +1,140 @@
+//! Records: which images there are, of what layers, under which names.
+//!
+//! Two tables in the data root's database, both from text to JSON or text:
+//!
+//! ```text
+//! image.images      64 digits of the image id -> ImageRecord
+//! image.references  docker.io/library/x:latest -> 64 digits of the image id
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Attempt;
+use crate::{Digest, ImageError, ImageId, Layer, Reference};
+
+const IMAGES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("image.images");
+const REFERENCES: TableDefinition<'_, &str, &str> = TableDefinition::new("image.references");
+
+/// What is recorded of an image beside its configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ImageRecord {
+    pub(crate) manifest: Digest,
+    pub(crate) parent: Option<ImageId>,
+    pub(crate) layers: Vec<Layer>,
+    /// Seconds after 1970.
+    pub(crate) last_tagged: Option<u64>,
+}
+
+/// All records at one moment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Snapshot {
+    pub(crate) images: BTreeMap<ImageId, ImageRecord>,
+    pub(crate) references: BTreeMap<Reference, ImageId>,
+}
+
+impl Snapshot {
+    /// The names of an image, sorted.
+    pub(crate) fn names_of(&self, id: &ImageId) -> Vec<Reference> {
+        self.references
+            .iter()
+            .filter(|(_, image)| *image == id)
+            .map(|(reference, _)| reference.clone())
+            .collect()
+    }
+
+    /// Whether another image was built on this one.
+    pub(crate) fn has_children(&self, id: &ImageId) -> bool {
+        self.images.values().any(|image| image.parent.as_ref() == Some(id))
+    }
+}
+
+/// The tables.
+pub(crate) struct Records {
+    database: Arc<Database>,
+}
+
+/// Changes to be made together.
+#[derive(Default)]
+pub(crate) struct Batch {
+    pub(crate) put: Vec<(ImageId, ImageRecord)>,
+    pub(crate) delete: Vec<ImageId>,
+    pub(crate) name: Vec<(Reference, ImageId)>,
+    pub(crate) unname: Vec<Reference>,
+}
+
+impl Records {
+    /// Opens the tables, making them where missing.
+    pub(crate) fn open(database: Arc<Database>) -> Result<Self, ImageError> {
+        let records = Self { database };
+        records.apply(&Batch::default())?;
+        Ok(records)
+    }
+
+    /// Reads everything.
+    pub(crate) fn snapshot(&self) -> Result<Snapshot, ImageError> {
+        let attempt = "read the image records";
+        let transaction = database(self.database.begin_read(), attempt)?;
+        let mut snapshot = Snapshot::default();
+        let images = database(transaction.open_table(IMAGES), attempt)?;
+        for row in database(images.iter(), attempt)? {
+            let (id, record) = database(row, attempt)?;
+            let record = serde_json::from_slice(record.value())
+                .attempt(|| format!("read the record of image {}", id.value()))?;
+            snapshot.images.insert(image_id(id.value())?, record);
+        }
+        let references = database(transaction.open_table(REFERENCES), attempt)?;
+        for row in database(references.iter(), attempt)? {
+            let (name, id) = database(row, attempt)?;
+            let id = image_id(id.value())?;
+            if snapshot.images.contains_key(&id) {
+                snapshot.references.insert(Reference::parse(name.value())?, id);
+            }
+        }
+        Ok(snapshot)
+    }
+
+    /// Makes all changes or none.
+    pub(crate) fn apply(&self, batch: &Batch) -> Result<(), ImageError> {
+        let attempt = "write the image records";
+        let transaction = database(self.database.begin_write(), attempt)?;
+        {
+            let mut images = database(transaction.open_table(IMAGES), attempt)?;
+            for (id, record) in &batch.put {
+                let bytes = serde_json::to_vec(record)
+                    .attempt(|| format!("write the record of image {id}"))?;
+                database(images.insert(id.0.hex().as_str(), bytes.as_slice()), attempt)?;
+            }
+            for id in &batch.delete {
+                database(images.remove(id.0.hex().as_str()), attempt)?;
+            }
+            let mut references = database(transaction.open_table(REFERENCES), attempt)?;
+            for reference in &batch.unname {
+                database(references.remove(reference.to_string().as_str()), attempt)?;
+            }
+            for (reference, id) in &batch.name {
+                let (name, id) = (reference.to_string(), id.0.hex());
+                database(references.insert(name.as_str(), id.as_str()), attempt)?;
+            }
+        }
+        database(transaction.commit(), attempt)
+    }
+}
+
+fn image_id(hex: &str) -> Result<ImageId, ImageError> {
+    Digest::from_hex(hex).map(ImageId).ok_or_else(|| ImageError::Damaged {
+        what: "an image record".into(),
+        problem: "its key is no digest".into(),
+    })
+}
+
+/// Names what was attempted on the database.
+fn database<T, E: Into<redb::Error>>(
+    result: Result<T, E>,
+    attempt: &'static str,
+) -> Result<T, ImageError> {
+    result.map_err(|error| ImageError::Database { attempt, source: Box::new(error.into()) })
+}
