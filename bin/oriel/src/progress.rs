@@ -5,6 +5,12 @@ use std::{collections::BTreeMap, io::IsTerminal};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use oriel_api::Line;
 
+/// A bar whose end is known.
+const WITH_LENGTH: &str = "{prefix:<18} {bar:24} {percent:>3}% {elapsed:>4} {wide_msg}";
+
+/// A bar whose end is not known.
+const WITHOUT_LENGTH: &str = "{prefix:<18} {spinner} {elapsed:>4} {wide_msg}";
+
 /// Shows the progress of several things at once on standard error.
 pub(crate) enum Progress {
     /// One bar for each thing.
@@ -67,10 +73,7 @@ fn new_bar(id: &str) -> ProgressBar {
 }
 
 fn style(has_length: bool) -> ProgressStyle {
-    let template = match has_length {
-        true => "{prefix:<18} {bar:24} {percent:>3}% {elapsed:>4} {wide_msg}",
-        false => "{prefix:<18} {spinner} {elapsed:>4} {wide_msg}",
-    };
+    let template = if has_length { WITH_LENGTH } else { WITHOUT_LENGTH };
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
@@ -85,7 +88,7 @@ mod tests {
 
     #[test]
     fn the_templates_are_valid() {
-        for template in ["{prefix:<18} {bar:24} {percent:>3}% {elapsed:>4} {wide_msg}"] {
+        for template in [WITH_LENGTH, WITHOUT_LENGTH] {
             ProgressStyle::with_template(template).unwrap();
         }
     }
