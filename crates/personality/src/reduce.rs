@@ -19,10 +19,11 @@ const UNIX_HALVES: &[&str] = &[
     "win32u", "netapi32", "dwrite", "winspool", "localspl",
 ];
 
-/// Libraries that Wine opens by name. Without fontconfig win32u gives up before it has a window
-/// station, and every program with windows starts another explorer, without end.
+/// Libraries opened by name. Without fontconfig win32u gives up before it has a window station, and
+/// every program with windows starts another explorer, without end; without libgcc glibc aborts
+/// when a thread ends.
 const OPENED: &[&str] =
-    &["libgnutls.so.30", "libfreetype.so.6", "libfontconfig.so.1", "libnss_files.so.2"];
+    &["libgcc_s.so.1", "libgnutls.so.30", "libfreetype.so.6", "libfontconfig.so.1"];
 
 /// Directories taken whole.
 const TREES: &[&str] = &["usr/lib/locale/C.utf8", "usr/share/zoneinfo", "usr/share/wine/nls"];
@@ -43,7 +44,8 @@ const MOUNT_POINTS: &[&str] = &[
 const MOUNT_FILES: &[&str] = &["hosts", "resolv.conf", "hostname", "passwd", "group"];
 
 /// Fontconfig without any directory: fonts are the base image's, in `C:\Windows\Fonts`.
-const FONTS_CONF: &str = "<?xml version=\"1.0\"?>\n<fontconfig></fontconfig>\n";
+const FONTS_CONF: &str =
+    "<?xml version=\"1.0\"?>\n<fontconfig><cachedir>/tmp/fontconfig</cachedir></fontconfig>\n";
 
 /// Makes the personality tree `root` from the Debian tree `debian`.
 pub(crate) fn reduce(debian: &Path, root: &Path) -> Result<(), PersonalityError> {
@@ -53,8 +55,7 @@ pub(crate) fn reduce(debian: &Path, root: &Path) -> Result<(), PersonalityError>
         .map(|name| format!("usr/lib/wine/{name}").into())
         .collect();
     programs.extend(UNIX_HALVES.iter().map(|name| PathBuf::from(format!("{unix}/{name}.so"))));
-    let opened = OPENED.iter().map(|name| Path::new(LIBRARIES).join(name));
-    programs.extend(opened.filter(|path| debian.join(path).exists()));
+    programs.extend(OPENED.iter().map(|name| Path::new(LIBRARIES).join(name)));
 
     let start: Vec<PathBuf> = programs.iter().map(|path| debian.join(path)).collect();
     let halves = debian.join(&unix);
