@@ -4,8 +4,8 @@
 //! HTTP status 400 and everything later as a line of the response:
 //!
 //! ```text
-//! Build::prepare   context ─▶ temp dir ─▶ parse ─▶ plan          blocking; errors are HTTP errors
-//! Build::run       per step: cache look-up, or run / copy / commit   async; errors are the last line
+//! Build::prepare   context ─▶ parse ─▶ plan            blocking; errors are HTTP errors
+//! Build::run       each step: cache, or make and commit    async; errors are the last line
 //! ```
 //!
 //! The builder talks to the image store for layers and records, and to the engine through
