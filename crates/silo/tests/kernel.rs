@@ -223,7 +223,8 @@ fn exec(fixture: &Fixture) -> Result<()> {
     ensure!(output.trim_end() == "beside", "{output:?}");
     let list = scene.wait(system.processes())??;
     ensure!(list.iter().any(|process| process.name.eq_ignore_ascii_case("cmd.exe")), "{list:?}");
-    let input = b"echo typed\r\nexit 7\r\n".to_vec();
+    // One line only: Wine's cmd drops what follows a line that it reads from a pipe.
+    let input = b"echo typed& exit 7\r\n".to_vec();
     scene.wait(system.write_stdin(ProcessId::INIT, input))??;
     let (output, code) = scene.wait(collect(first))??;
     ensure!(output.contains("typed") && code == 7, "{output:?} {code}");
@@ -257,9 +258,10 @@ fn layers(fixture: &Fixture) -> Result<()> {
     chain.append(&mut scene.document.layers);
     scene.document.layers = chain;
     let system = scene.create()?;
-    let line = "cmd /c \"type C:\\data\\125.txt & echo more>> C:\\data\\5.txt & type \
-                C:\\DATA\\5.TXT & if exist C:\\data\\77.txt echo seen & del C:\\data\\9.txt & \
-                echo out> C:\\shared\\volume\\file.txt\"";
+    let line = "cmd /c \"type C:\\data\\125.txt & echo more>> C:\\data\\5.txt & \
+                type C:\\DATA\\5.TXT & del C:\\data\\9.txt & \
+                echo out> C:\\shared\\volume\\file.txt & \
+                if exist C:\\data\\77.txt echo seen\"";
     let (output, code) = scene.run(&*system, 1, line)?;
     let lines: Vec<_> = output.lines().map(str::trim_end).collect();
     ensure!(code == 0 && lines == ["layer 125", "layer 5", "more"], "{code} {output:?}");
@@ -301,15 +303,13 @@ fn confined(fixture: &Fixture) -> Result<()> {
     }
     ensure!(seen >= 3, "only {seen} processes found");
     let mounts = fs::read_to_string(process.join("mountinfo"))?;
-    let (output, _) =
-        scene.run(&*system, 1, "cmd /c \"dir /b /ad \\\\?\\unix\\ & dir /b C:\\\"")?;
-    ensure!(!output.to_lowercase().contains("root"), "{output}");
     ensure!(!mounts.contains(" /old"), "{mounts}");
-    for place in ["/home", "/root", "/boot", "/work"] {
-        let inside = process.join("root").join(place.trim_start_matches('/'));
-        let names = fs::read_dir(&inside).map(Iterator::count).unwrap_or_default();
-        ensure!(names == 0, "{place} is visible");
+    let root = process.join("root");
+    let inside = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
+    for path in [scene.place.path(), &scene.paths.run_dir, Path::new("/drive_c/work")] {
+        ensure!(!inside(path).exists(), "{} is visible", path.display());
     }
+    ensure!(inside(Path::new("/usr/lib/wine/wine64")).exists(), "the case looks elsewhere");
     scene.wait(system.terminate(Registry::Discard))??;
     scene.assert_nothing_left()
 }

@@ -76,7 +76,7 @@ pub(crate) struct Joined(Mounted);
 #[derive(Debug)]
 pub(crate) struct Ready {
     /// What the silo is made of.
-    pub(crate) document: SystemDocument,
+    pub(crate) document: Box<SystemDocument>,
 }
 
 /// What `enter` returns, once in each process.
@@ -163,7 +163,7 @@ fn become_init(silo: Mounted) -> Result<Ready, SiloError> {
     drop(users);
     confine::become_container_root()?;
     confine::give_up_privileges()?;
-    Ok(Ready { document: order.document })
+    Ok(Ready { document: Box::new(order.document) })
 }
 
 /// A mount namespace of its own, from which nothing spreads.
