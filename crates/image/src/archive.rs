@@ -1,27 +1,14 @@
 //! Archives of images: `docker save` and `docker load`.
+//!
+//! What is written is an OCI image layout and Docker's own format in one tar, as Docker 25 and
+//! later do (moby, `daemon/internal/image/tarexport`): `blobs/sha256/*`, `index.json`,
+//! `oci-layout`, `manifest.json`, `repositories`. Layers are uncompressed there, so that the
+//! digest of a layer is its diff id and any engine can read it.
+//!
+//! What is read is that, Docker's older form with `<id>/layer.tar`, and any OCI layout, each as
+//! tar, gzip or zstd. An archive is a stranger's: its members are spooled to unnamed places under
+//! bounds, looked up by name only, and checked against the digests that the configuration states.
 
-use std::io::{Read, Write};
-
-use crate::{ImageError, ImageStore, LoadEvent, Loaded};
-
-impl ImageStore {
-    /// Writes the images `names` as `docker save` does: an OCI layout with Docker's manifest.
-    ///
-    /// # Errors
-    /// [`ImageError::NoSuchImage`] before the first byte, [`ImageError::Io`].
-    pub fn save(&self, _names: &[String], _output: &mut dyn Write) -> Result<(), ImageError> {
-        todo!()
-    }
-
-    /// Reads an archive of `docker save` or an OCI layout; tar, gzip or zstd.
-    ///
-    /// # Errors
-    /// Any; then nothing of the archive is kept.
-    pub fn load(
-        &self,
-        _input: &mut dyn Read,
-        _progress: &mut dyn FnMut(LoadEvent),
-    ) -> Result<Vec<Loaded>, ImageError> {
-        todo!()
-    }
-}
+mod load;
+mod save;
+mod spool;

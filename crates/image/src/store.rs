@@ -1,6 +1,5 @@
 //! The image store: names, images and their layers.
 
-use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock, RwLockReadGuard};
 use std::time::{Duration, SystemTime};
@@ -13,9 +12,7 @@ use crate::error::Attempt;
 use crate::ingest::LayerStore;
 use crate::records::{Batch, ImageRecord, Records, Snapshot};
 use crate::registry::RegistryCache;
-use crate::{
-    ChainId, DiffId, Digest, ImageConfig, ImageError, ImageId, Reference, RunConfig, rfc3339,
-};
+use crate::{ChainId, DiffId, Digest, ImageConfig, ImageError, ImageId, Reference, RunConfig};
 
 /// One layer of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
