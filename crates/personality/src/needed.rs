@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use object::Object;
-
 use crate::{PersonalityError, io_error, unexpected};
 
 /// Shared libraries that the ELF file needs, and nothing for other files.
@@ -49,15 +47,22 @@ pub(crate) fn library_closure(
     Ok(found)
 }
 
-/// Names of the DLLs that a Windows program imports, in lower case; empty for other files.
+/// Names of the DLLs that a 64-bit Windows program imports, in lower case; empty for other files.
 pub(crate) fn imports(bytes: &[u8]) -> BTreeSet<String> {
-    let Ok(file) = object::File::parse(bytes) else { return BTreeSet::new() };
-    let Ok(imports) = file.imports() else { return BTreeSet::new() };
+    import_names(bytes).unwrap_or_default()
+}
 
-    imports
-        .iter()
-        .map(|import| String::from_utf8_lossy(import.library()).to_ascii_lowercase())
-        .collect()
+/// Reads the import table itself: a DLL used by ordinals only counts as well.
+fn import_names(bytes: &[u8]) -> object::Result<BTreeSet<String>> {
+    let file = object::read::pe::PeFile64::parse(bytes)?;
+    let mut names = BTreeSet::new();
+    let Some(table) = file.import_table()? else { return Ok(names) };
+    let mut descriptors = table.descriptors()?;
+    while let Some(descriptor) = descriptors.next()? {
+        let name = table.name(descriptor.name.get(object::LittleEndian))?;
+        names.insert(String::from_utf8_lossy(name).to_ascii_lowercase());
+    }
+    Ok(names)
 }
 
 /// Extends `start` by everything imported, as far as `files` has it.
