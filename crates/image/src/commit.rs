@@ -62,9 +62,13 @@ impl ImageStore {
         let spool = tempfile::tempfile_in(self.content().ingest()).attempt(attempt)?;
         let root = self.sandbox_files(sandbox).root().attempt(attempt)?;
         let time = crate::time::file_time(commit.created);
-        let mut export =
-            Export { writer: Writer::new(BufWriter::new(spool)), linked: HashMap::new(), time };
-        export.layer(&root, &registry, &sandbox.account)?;
+        let mut export = Export {
+            writer: Writer::new(BufWriter::new(spool)),
+            linked: HashMap::new(),
+            time,
+            hive: registry.user.as_deref().map(|hive| (sandbox.account.as_str(), hive)),
+        };
+        export.layer(&root, &registry)?;
         let output = export.writer.finish().attempt(attempt)?;
         let mut spool =
             output.into_inner().map_err(io::IntoInnerError::into_error).attempt(attempt)?;
@@ -94,31 +98,23 @@ fn describe(config: &mut ImageConfig, commit: &Commit) {
 }
 
 /// A layer being written.
-struct Export<W: Write> {
+struct Export<'a, W: Write> {
     writer: Writer<W>,
     /// First name of each file that has several, by device and inode.
     linked: HashMap<(u64, u64), LayerPath>,
     /// Time of what has none of its own.
     time: FileTime,
+    /// The account whose hive changed, and its new hive.
+    hive: Option<(&'a str, &'a [u8])>,
 }
 
-impl<W: Write> Export<W> {
-    fn layer(
-        &mut self,
-        root: &View,
-        registry: &RegistryChanges,
-        account: &str,
-    ) -> Result<(), ImageError> {
+impl<W: Write> Export<'_, W> {
+    fn layer(&mut self, root: &View, registry: &RegistryChanges) -> Result<(), ImageError> {
         let attempt = || "write a layer".to_owned();
         let below = below_root(root).attempt(attempt)?;
         let files = LayerPath::root_of(Root::Files);
         self.bare(files.clone(), Kind::Directory, b"")?;
-        let hive = registry.user.as_deref().map(|bytes| (account, bytes));
-        if let Some((account, bytes)) = hive {
-            self.directory(root, &below, &files, 0, Some((account, bytes)))?;
-        } else {
-            self.directory(root, &below, &files, 0, None)?;
-        }
+        self.directory(root, &below, &files)?;
         self.bare(LayerPath::root_of(Root::Hives), Kind::Directory, b"")?;
         for (name, bytes) in &registry.deltas {
             let path = LayerPath::below(Root::Hives, name).attempt(attempt)?;
@@ -133,82 +129,90 @@ impl<W: Write> Export<W> {
         self.writer.add(&entry, data).attempt(|| format!("write `{}`", entry.path))
     }
 
-    /// Writes what a directory of `upper` holds. `hive` is the hive of an account to be written
-    /// below `Users` on the way.
-    fn directory(
-        &mut self,
-        view: &View,
-        below: &View,
-        path: &LayerPath,
-        depth: usize,
-        hive: Option<(&str, &[u8])>,
-    ) -> Result<(), ImageError> {
+    /// Writes what a directory of `upper` holds, and on the way the hive of an account.
+    fn directory(&mut self, view: &View, below: &View, path: &LayerPath) -> Result<(), ImageError> {
         let attempt = || format!("export `{path}`");
-        check_depth(depth).attempt(attempt)?;
+        check_depth(path.components().count()).attempt(attempt)?;
         let prefix = if path.is_root() { String::new() } else { format!("{}/", path.rest()) };
         let changed = changed_in(view, below, &prefix).attempt(attempt)?;
         for name in &changed.gone {
-            match path.join(name).and_then(|path| {
-                self.writer.add(&Entry::new(path, Kind::Whiteout, self.time), io::empty())
-            }) {
-                Err(LayerError::Name { name, detail }) => skipped(&name, detail),
-                result => result.attempt(attempt)?,
-            }
+            self.whiteout(path, name)?;
         }
-        let step = hive_step(hive, depth);
-        let mut pending = step;
+        let mut step = self.hive_step(path);
         let (streams, present): (Vec<_>, Vec<_>) =
             changed.present.into_iter().partition(|entry| entry.name.contains(':'));
         for entry in &present {
-            let wanted = pending.is_some_and(|name| disk::fold(name) == disk::fold(&entry.name));
-            if pending.is_some_and(|name| !wanted && name < entry.name.as_str()) {
-                self.missing_step(view, path, depth, hive)?;
-                pending = None;
-            }
-            if wanted {
-                pending = None;
-                if depth == HIVE_DEPTH {
-                    self.missing_step(view, path, depth, hive)?;
+            let due = step.take_if(|step| {
+                step.name < entry.name || disk::fold(&step.name) == disk::fold(&entry.name)
+            });
+            if let Some(step) = due {
+                let same = disk::fold(&step.name) == disk::fold(&entry.name);
+                if step.is_hive || !same {
+                    self.missing_step(view, path, &step)?;
+                }
+                if step.is_hive && same {
                     continue;
                 }
             }
-            self.item(view, below, path, entry, depth, hive.filter(|_| wanted))?;
+            self.item(view, below, path, entry)?;
             self.streams(view, path, entry, &streams)?;
         }
-        if pending.is_some() {
-            self.missing_step(view, path, depth, hive)?;
+        match step {
+            Some(step) => self.missing_step(view, path, &step),
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    /// Writes the step towards an account's hive that `upper` lacks, or the hive itself.
+    fn whiteout(&mut self, path: &LayerPath, name: &str) -> Result<(), ImageError> {
+        match path.join(name) {
+            Ok(path) => self
+                .add_or_skip(&Entry::new(path, Kind::Whiteout, self.time), io::empty())
+                .map(drop),
+            Err(error) => {
+                skipped(&format!("{path}/{name}"), &error.to_string());
+                Ok(())
+            }
+        }
+    }
+
+    /// The name in the directory `path` that leads to the account's hive.
+    fn hive_step(&self, path: &LayerPath) -> Option<HiveStep> {
+        let (account, _) = self.hive?;
+        let steps = ["Users", account, "NTUSER.DAT"];
+        let depth = path.components().count();
+        let on_the_way = path.components().zip(steps).all(|(a, b)| disk::fold(a) == disk::fold(b));
+        let name = (*steps.get(depth).filter(|_| on_the_way)?).to_owned();
+        Some(HiveStep { name, is_hive: depth + 1 == steps.len() })
+    }
+
+    /// Writes the directory towards an account's hive that `upper` lacks, or the hive itself.
     fn missing_step(
         &mut self,
         view: &View,
         path: &LayerPath,
-        depth: usize,
-        hive: Option<(&str, &[u8])>,
+        step: &HiveStep,
     ) -> Result<(), ImageError> {
-        let (Some(name), Some((_, bytes))) = (hive_step(hive, depth), hive) else { return Ok(()) };
         let attempt = || format!("export `{path}`");
-        let found = view.find(name).attempt(attempt)?;
-        let spelt = found.as_ref().map_or(name, |(name, _, _)| name.as_str());
-        let path = path.join(spelt).attempt(attempt)?;
-        if depth == HIVE_DEPTH {
-            let kind = Kind::File { size: bytes.len() as u64 };
-            let mut entry = Entry::new(path, kind, self.time);
-            entry.attributes = entry.attributes | Attributes::HIDDEN;
-            entry.security = Some(security::default_file());
-            return self.writer.add(&entry, bytes).attempt(|| format!("write `{}`", entry.path));
-        }
-        let child = view.child(spelt).attempt(attempt)?;
-        let mut entry = Entry::new(path.clone(), Kind::Directory, self.time);
-        entry.security = Some(security::default_directory());
-        if let Some(dir) = child.dirs.first() {
-            attributes::load(dir, 0o755, &mut entry);
-        }
-        self.writer.add(&entry, io::empty()).attempt(attempt)?;
-        self.missing_step(&child, &path, depth + 1, hive)
+        let found = view.find(&step.name).attempt(attempt)?;
+        let name = found.map_or_else(|| step.name.clone(), |(name, _, _)| name);
+        let inner = path.join(&name).attempt(attempt)?;
+        let (true, Some((_, bytes))) = (step.is_hive, self.hive) else {
+            let child = view.child(&name).attempt(attempt)?;
+            let mut entry = Entry::new(inner.clone(), Kind::Directory, self.time);
+            entry.security = Some(security::default_directory());
+            if let Some(dir) = child.dirs.first() {
+                attributes::load(dir, 0o755, &mut entry);
+            }
+            self.writer.add(&entry, io::empty()).attempt(attempt)?;
+            return match self.hive_step(&inner) {
+                Some(step) => self.missing_step(&child, &inner, &step),
+                None => Ok(()),
+            };
+        };
+        let mut entry = Entry::new(inner, Kind::File { size: bytes.len() as u64 }, self.time);
+        entry.attributes = entry.attributes | Attributes::HIDDEN;
+        entry.security = Some(security::default_file());
+        self.writer.add(&entry, bytes).attempt(attempt)
     }
 
     /// Writes one thing of `upper`, with what is in it.
@@ -218,8 +222,6 @@ impl<W: Write> Export<W> {
         below: &View,
         parent: &LayerPath,
         changed: &Changed,
-        depth: usize,
-        hive: Option<(&str, &[u8])>,
     ) -> Result<(), ImageError> {
         let name = &changed.name;
         let path = match parent.join(name) {
@@ -242,7 +244,7 @@ impl<W: Write> Export<W> {
                     attributes::load(dir, changed.stat.st_mode, &mut entry);
                 }
                 if self.add_or_skip(&entry, io::empty())? {
-                    self.directory(&view, &below, &path, depth + 1, hive)?;
+                    self.directory(&view, &below, &path)?;
                 }
                 Ok(())
             }
@@ -327,13 +329,10 @@ impl<W: Write> Export<W> {
     }
 }
 
-/// Depth at which `NTUSER.DAT` stands: `Files/Users/ACCOUNT/NTUSER.DAT`.
-const HIVE_DEPTH: usize = 2;
-
-/// The name that leads to an account's hive at `depth`.
-fn hive_step<'a>(hive: Option<(&'a str, &[u8])>, depth: usize) -> Option<&'a str> {
-    let (account, _) = hive?;
-    ["Users", account, "NTUSER.DAT"].get(depth).copied()
+/// One name on the way `Users/ACCOUNT/NTUSER.DAT`.
+struct HiveStep {
+    name: String,
+    is_hive: bool,
 }
 
 fn skipped(path: &str, why: &str) {

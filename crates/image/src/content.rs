@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -178,7 +178,7 @@ impl Content {
 
     /// The layout's directory.
     #[cfg(test)]
-    pub(crate) fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &std::path::Path {
         &self.root
     }
 }

@@ -393,7 +393,7 @@ impl SandboxFiles {
         let name =
             parts.pop().filter(|name| name != "..").ok_or_else(|| bad(path, "is no file"))?;
         let parents = self.directory_path(&parts.join("/"))?;
-        let joined = [parents.as_slice(), &[name.clone()]].concat().join("/");
+        let joined = [parents.as_slice(), std::slice::from_ref(&name)].concat().join("/");
         match self.locate(&joined, LastLink::Follow)? {
             Some(place) => Ok((place.parents, place.name.unwrap_or(name))),
             None => Ok((parents, name)),

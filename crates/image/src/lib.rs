@@ -36,6 +36,9 @@ mod store;
 mod time;
 mod upper;
 
+#[cfg(test)]
+mod tests;
+
 pub use config::{Empty, Healthcheck, History, ImageConfig, RootFs, RunConfig};
 pub use digest::{ChainId, DiffId, Digest, ImageId};
 pub use error::ImageError;

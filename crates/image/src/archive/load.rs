@@ -64,8 +64,11 @@ impl ImageStore {
             self.load_all(input, progress)
         };
         if result.is_err() {
-            // Layers and blobs that no image came to use go again.
-            self.collect()?;
+            // Layers and blobs that no image came to use go again; why the load failed matters more
+            // than why they do not.
+            if let Err(error) = self.collect() {
+                tracing::warn!(%error, "cannot remove what a failed load left");
+            }
         }
         result
     }
