@@ -25,14 +25,12 @@ impl ImageStore {
         let mut removed = Vec::new();
         if let Some(reference) = reference {
             check_reference(&image, &reference, force, in_use)?;
-            if image.references.len() > 1 {
+            // What still needs the image keeps it, without a name and without a complaint.
+            let needed = image.references.len() > 1
+                || check_image(&snapshot, &image, force, in_use).is_err();
+            if needed {
                 return self.untag(&image, vec![reference]);
             }
-            // Forcing the last name of an image in use leaves the image without a name.
-            if force && (in_use(&id).is_some() || snapshot.has_children(&id)) {
-                return self.untag(&image, vec![reference]);
-            }
-            check_image(&snapshot, &image, true, in_use)?;
         } else {
             let several = repositories(&image) > 1;
             if several && !force {

@@ -759,9 +759,13 @@ fn a_name_in_use_is_kept_unless_forced() {
         )
         .replace("\"app\"", "\"app:latest\"")
     );
-    let removed = fixture.store.remove("app", true, false, &stopped).unwrap();
+    let running = |id: &ImageId| stopped(id).map(|user| InUse { running: true, ..user });
+    let removed = fixture.store.remove("app", true, false, &running).unwrap();
     assert_eq!(removed, [Removed::Untagged("app:latest".into())]);
     assert!(fixture.store.image_by_id(&image).is_ok());
+    fixture.store.tag(&image, &Reference::parse("app").unwrap()).unwrap();
+    let removed = fixture.store.remove("app", true, false, &stopped).unwrap();
+    assert_eq!(removed, [Removed::Untagged("app:latest".into()), Removed::Deleted(image)]);
 }
 
 #[test]
