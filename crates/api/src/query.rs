@@ -18,7 +18,7 @@ impl Query {
     /// First value of a parameter; `None` when it is absent.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&str> {
-        self.all(name).next()
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// First value of a parameter, with absent and empty being one.

@@ -271,6 +271,11 @@ impl Engine {
         }
     }
 
+    /// Runs something as the engine's own task, which no client's leaving ends.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.inner.tasks.spawn(task);
+    }
+
     /// Writes a container's record as it is now.
     pub(crate) async fn save(&self, container: &Container) -> Result<(), EngineError> {
         let record = container.record();

@@ -25,6 +25,8 @@ mod engine;
 mod error;
 mod events;
 mod exec;
+#[cfg(feature = "fake")]
+pub mod fake;
 mod images;
 mod logs;
 mod names;
@@ -40,8 +42,6 @@ mod state;
 mod stop;
 mod supervise;
 mod tasks;
-#[cfg(test)]
-mod tests;
 mod time;
 
 #[cfg(doc)]

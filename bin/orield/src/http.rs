@@ -1,0 +1,286 @@
+//! Requests and responses: what all routes share.
+//!
+//! This is the one place where an error's class becomes an HTTP status.
+
+use std::{io, sync::Arc};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _, stream};
+use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::{
+    Request, Response, StatusCode,
+    body::{Frame, Incoming},
+    header,
+};
+use oriel_api::{ApiVersion, ErrorBody, FiltersError, Query};
+use oriel_engine::EngineError;
+use oriel_hcs::Class;
+use oriel_image::ImageError;
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::mpsc;
+
+use crate::daemon::Daemon;
+
+/// Body of a response.
+pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// What a route answers.
+pub(crate) type Answer = Result<Response<Body>, HttpError>;
+
+/// Longest JSON body read into memory; the largest real ones are a few KiB.
+const LONGEST_JSON: usize = 4 << 20;
+
+/// A request on its way to its route.
+pub(crate) struct Call {
+    /// The daemon.
+    pub(crate) daemon: Arc<Daemon>,
+    /// Version asked for.
+    pub(crate) version: ApiVersion,
+    /// Parameters.
+    pub(crate) query: Query,
+    /// The request itself.
+    pub(crate) request: Request<Incoming>,
+}
+
+impl Call {
+    /// Reads the body as JSON.
+    pub(crate) async fn json<T: DeserializeOwned>(&mut self) -> Result<T, HttpError> {
+        let bytes = self.bytes().await?;
+        if bytes.is_empty() {
+            return Err(HttpError::invalid("request body is empty"));
+        }
+        let mut values = serde_json::Deserializer::from_slice(&bytes);
+        let value = T::deserialize(&mut values).map_err(HttpError::invalid)?;
+        values.end().map_err(|_| HttpError::invalid("unexpected content after JSON"))?;
+        Ok(value)
+    }
+
+    /// Reads the body, up to a bound.
+    pub(crate) async fn bytes(&mut self) -> Result<Bytes, HttpError> {
+        let limited = http_body_util::Limited::new(self.request.body_mut(), LONGEST_JSON);
+        let collected = limited.collect().await.map_err(|error| {
+            HttpError::invalid(format!("cannot read the request's body: {error}"))
+        })?;
+        Ok(collected.to_bytes())
+    }
+}
+
+/// An error answer.
+#[derive(Debug)]
+pub(crate) struct HttpError {
+    status: StatusCode,
+    message: String,
+}
+
+impl HttpError {
+    pub(crate) fn new(status: StatusCode, message: impl ToString) -> Self {
+        Self { status, message: message.to_string() }
+    }
+
+    pub(crate) fn invalid(message: impl ToString) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    pub(crate) fn unsupported(message: impl ToString) -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, message)
+    }
+
+    pub(crate) fn not_found(message: impl ToString) -> Self {
+        Self::new(StatusCode::NOT_FOUND, message)
+    }
+
+    pub(crate) fn of(class: Class, error: &(dyn std::error::Error + 'static)) -> Self {
+        Self::new(status_of(class), chain(error))
+    }
+
+    pub(crate) fn into_response(self) -> Response<Body> {
+        if self.status == StatusCode::NOT_MODIFIED {
+            return empty(self.status);
+        }
+        let mut body = serde_json::to_vec(&ErrorBody { message: self.message })
+            .expect("a message is a string");
+        body.push(b'\n');
+        with_type(self.status, "application/json", body)
+    }
+}
+
+impl From<EngineError> for HttpError {
+    fn from(error: EngineError) -> Self {
+        Self::of(error.class(), &error)
+    }
+}
+
+impl From<ImageError> for HttpError {
+    fn from(error: ImageError) -> Self {
+        Self::of(error.class(), &error)
+    }
+}
+
+impl From<FiltersError> for HttpError {
+    fn from(error: FiltersError) -> Self {
+        Self::invalid(error)
+    }
+}
+
+/// An error with its causes, which its own text does not repeat.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let further = error.to_string();
+        if !text.ends_with(&further) {
+            text = format!("{text}: {further}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// HTTP status of an error's class, as in moby `daemon/server/httpstatus`.
+pub(crate) fn status_of(class: Class) -> StatusCode {
+    match class {
+        Class::NotFound => StatusCode::NOT_FOUND,
+        Class::Invalid => StatusCode::BAD_REQUEST,
+        Class::Conflict => StatusCode::CONFLICT,
+        Class::NotModified => StatusCode::NOT_MODIFIED,
+        Class::Denied => StatusCode::FORBIDDEN,
+        Class::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Class::Unsupported => StatusCode::NOT_IMPLEMENTED,
+        Class::Cancelled | Class::Corrupt | Class::Host | Class::Bug => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+    }
+}
+
+/// A response without a body.
+pub(crate) fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(full(Bytes::new()));
+    *response.status_mut() = status;
+    response
+}
+
+/// A JSON response.
+pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    let mut body = serde_json::to_vec(value).expect("answers have string keys only");
+    body.push(b'\n');
+    with_type(status, "application/json", body)
+}
+
+/// A JSON response with status 200.
+pub(crate) fn ok(value: &impl Serialize) -> Answer {
+    Ok(json(StatusCode::OK, value))
+}
+
+/// A response with a body of a type.
+pub(crate) fn with_type(
+    status: StatusCode,
+    kind: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Body> {
+    let mut response = Response::new(full(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    response
+}
+
+/// A response whose body comes bit by bit; its head is sent at once.
+pub(crate) fn streamed(
+    kind: &'static str,
+    body: impl Stream<Item = Result<Bytes, io::Error>> + Send + 'static,
+) -> Response<Body> {
+    let frames = body.map(|piece| piece.map(Frame::data));
+    let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    response
+}
+
+/// What arrives in a channel, as a stream.
+pub(crate) fn received<T: Send + 'static>(
+    receiver: mpsc::Receiver<T>,
+) -> impl Stream<Item = T> + Send + 'static {
+    stream::unfold(receiver, |mut receiver| async move {
+        let item = receiver.recv().await?;
+        Some((item, receiver))
+    })
+}
+
+fn full(bytes: Bytes) -> Body {
+    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// Pieces of a body under way to a blocking reader.
+const PIECES: usize = 16;
+
+/// A request's body as something that blocking code can read. A body that breaks off is an error,
+/// not an end.
+pub(crate) struct BodyReader {
+    pieces: mpsc::Receiver<Piece>,
+    rest: Bytes,
+    ended: bool,
+}
+
+enum Piece {
+    Data(Bytes),
+    End,
+}
+
+/// Makes a [`BodyReader`], and the future that feeds it, which ends with the body or the reader.
+pub(crate) fn body_reader(mut body: Incoming) -> (impl Future<Output = ()> + Send, BodyReader) {
+    let (sender, pieces) = mpsc::channel(PIECES);
+    let feed = async move {
+        while let Some(frame) = body.frame().await {
+            let Ok(frame) = frame else { return };
+            let Ok(data) = frame.into_data() else { continue };
+            if sender.send(Piece::Data(data)).await.is_err() {
+                return;
+            }
+        }
+        // The reader may have had enough.
+        let _ = sender.send(Piece::End).await;
+    };
+    (feed, BodyReader { pieces, rest: Bytes::new(), ended: false })
+}
+
+impl io::Read for BodyReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.rest.is_empty() && !self.ended {
+            match self.pieces.blocking_recv() {
+                Some(Piece::Data(data)) => self.rest = data,
+                Some(Piece::End) => self.ended = true,
+                None => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::UnexpectedEof,
+                        "the client broke off its request",
+                    ));
+                }
+            }
+        }
+        let count = buffer.len().min(self.rest.len());
+        buffer[..count].copy_from_slice(&self.rest.split_to(count));
+        Ok(count)
+    }
+}
+
+/// Chunks of an answer under way from blocking code.
+const CHUNKS: usize = 16;
+
+/// Something that blocking code can write, and what it wrote. Fails once nobody listens.
+pub(crate) fn body_writer() -> (BodyWriter, mpsc::Receiver<Bytes>) {
+    let (sender, receiver) = mpsc::channel(CHUNKS);
+    (BodyWriter(sender), receiver)
+}
+
+/// See [`body_writer`].
+pub(crate) struct BodyWriter(mpsc::Sender<Bytes>);
+
+impl io::Write for BodyWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let sent = self.0.blocking_send(Bytes::copy_from_slice(bytes));
+        sent.map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "the client has gone"))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,308 @@
+//! Options: dockerd's names on the command line, and the same names in a file.
+
+use std::{net::Ipv4Addr, path::PathBuf};
+
+use anyhow::{Context as _, bail};
+use clap::{Parser, Subcommand};
+use oriel_engine::NETWORK_NAT;
+use oriel_hcs::NetworkSpec;
+use serde_json::{Map, Value};
+
+use crate::server::Address;
+
+const DEFAULT_HOST: &str = "unix:///run/oriel/oriel.sock";
+const DEFAULT_CONFIG: &str = "/etc/oriel/daemon.json";
+const DEFAULT_DATA_ROOT: &str = "/var/lib/oriel";
+const DEFAULT_EXEC_ROOT: &str = "/run/oriel";
+const DEFAULT_BRIDGE: &str = "oriel0";
+const DEFAULT_BIP: &str = "172.30.0.1/16";
+/// What the kernel allows for the name of a link.
+const LONGEST_LINK: usize = 15;
+
+/// The Oriel daemon: Windows containers on Linux, behind the Docker Engine API.
+#[derive(Debug, Default, Parser)]
+#[command(name = "orield", version, disable_version_flag = true)]
+pub(crate) struct Arguments {
+    /// Where to listen: unix:///path or tcp://address:port; may be given more than once
+    #[arg(short = 'H', long = "host", value_name = "ADDRESS")]
+    hosts: Vec<String>,
+    /// Directory of images, containers and records [default: /var/lib/oriel]
+    #[arg(long, value_name = "DIRECTORY")]
+    data_root: Option<String>,
+    /// Directory of what lasts as long as containers run [default: /run/oriel]
+    #[arg(long, value_name = "DIRECTORY")]
+    exec_root: Option<String>,
+    /// File to write the daemon's process id to
+    #[arg(short = 'p', long, value_name = "FILE")]
+    pidfile: Option<String>,
+    /// File of further options [default: /etc/oriel/daemon.json]
+    #[arg(long, value_name = "FILE")]
+    config_file: Option<PathBuf>,
+    /// How much to say: debug, info, warn, error or fatal [default: info]
+    #[arg(short = 'l', long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// Say more: the same as --log-level=debug
+    #[arg(short = 'D', long)]
+    debug: bool,
+    /// Name of the bridge of network 'nat' [default: oriel0]
+    #[arg(short = 'b', long, value_name = "NAME")]
+    bridge: Option<String>,
+    /// Address and prefix length of the bridge [default: 172.30.0.1/16]
+    #[arg(long, value_name = "ADDRESS/LENGTH")]
+    bip: Option<String>,
+    /// Directory of oriel-agent and cexecsvc.exe [default: that of this program]
+    #[arg(long, value_name = "DIRECTORY")]
+    libexec_dir: Option<String>,
+    /// Listen on TCP addresses that others can reach, without encryption or passwords
+    #[arg(long)]
+    allow_insecure_tcp: bool,
+    /// Check the options and exit
+    #[arg(long)]
+    pub(crate) validate: bool,
+    /// Print the version and exit
+    #[arg(short = 'v', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
+    /// Another thing to do than to serve.
+    #[command(subcommand)]
+    pub(crate) command: Option<Task>,
+}
+
+/// Another thing to do than to serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub(crate) enum Task {
+    /// Print what this host needs to run containers, and whether it is there
+    Check,
+}
+
+/// Options, settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) hosts: Vec<Address>,
+    pub(crate) data_root: PathBuf,
+    pub(crate) exec_root: PathBuf,
+    pub(crate) pidfile: Option<PathBuf>,
+    pub(crate) log_level: &'static str,
+    pub(crate) nat: NetworkSpec,
+    pub(crate) libexec_dir: Option<PathBuf>,
+}
+
+impl Arguments {
+    /// Settles the options: the command line, the file, then the defaults.
+    pub(crate) fn settle(&self) -> anyhow::Result<Options> {
+        let path = self.config_file.clone().unwrap_or_else(|| DEFAULT_CONFIG.into());
+        let text = match fs_err::read_to_string(&path) {
+            Err(error)
+                if error.kind() == std::io::ErrorKind::NotFound && self.config_file.is_none() =>
+            {
+                String::new()
+            }
+            other => other?,
+        };
+        self.settle_with(&text)
+            .with_context(|| format!("unable to configure the daemon with file {}", path.display()))
+    }
+
+    fn settle_with(&self, text: &str) -> anyhow::Result<Options> {
+        let mut file: Map<String, Value> =
+            if text.trim().is_empty() { Map::new() } else { serde_json::from_str(text)? };
+        let mut text = |name: &str, flag: &Option<String>| one(&mut file, name, flag.as_ref());
+        let data_root = text("data-root", &self.data_root)?;
+        let exec_root = text("exec-root", &self.exec_root)?;
+        let pidfile = text("pidfile", &self.pidfile)?;
+        let log_level = text("log-level", &self.log_level)?;
+        let bridge = text("bridge", &self.bridge)?;
+        let bip = text("bip", &self.bip)?;
+        let libexec_dir = text("libexec-dir", &self.libexec_dir)?;
+        let hosts = hosts(&mut file, &self.hosts)?;
+        let debug = self.debug || flag(&mut file, "debug")?;
+        let insecure = self.allow_insecure_tcp || flag(&mut file, "allow-insecure-tcp")?;
+        if !file.is_empty() {
+            let names: Vec<&str> = file.keys().map(String::as_str).collect();
+            bail!("the following directives don't match any option: {}", names.join(", "));
+        }
+        let log_level = log_level.as_deref().unwrap_or(if debug { "debug" } else { "info" });
+        Ok(Options {
+            hosts: hosts.iter().map(|host| address(host, insecure)).collect::<Result<_, _>>()?,
+            data_root: data_root.as_deref().unwrap_or(DEFAULT_DATA_ROOT).into(),
+            exec_root: exec_root.as_deref().unwrap_or(DEFAULT_EXEC_ROOT).into(),
+            pidfile: pidfile.map(PathBuf::from),
+            log_level: level(log_level)?,
+            nat: nat(
+                bridge.as_deref().unwrap_or(DEFAULT_BRIDGE),
+                bip.as_deref().unwrap_or(DEFAULT_BIP),
+            )?,
+            libexec_dir: libexec_dir.map(PathBuf::from),
+        })
+    }
+}
+
+/// A text that the command line or the file gives, but not both.
+fn one(
+    file: &mut Map<String, Value>,
+    name: &str,
+    flag: Option<&String>,
+) -> anyhow::Result<Option<String>> {
+    let Some(value) = file.remove(name) else { return Ok(flag.cloned()) };
+    let Value::String(value) = value else { bail!("{name} must be a text") };
+    if let Some(flag) = flag {
+        twice(name, flag, &value)?;
+    }
+    Ok(Some(value))
+}
+
+fn twice(name: &str, flag: &str, file: &str) -> anyhow::Result<()> {
+    bail!(
+        "the following directives are specified both as a flag and in the configuration file: \
+         {name}: (from flag: {flag}, from file: {file})"
+    )
+}
+
+fn flag(file: &mut Map<String, Value>, name: &str) -> anyhow::Result<bool> {
+    match file.remove(name) {
+        None => Ok(false),
+        Some(Value::Bool(flag)) => Ok(flag),
+        Some(_) => bail!("{name} must be true or false"),
+    }
+}
+
+fn hosts(file: &mut Map<String, Value>, flags: &[String]) -> anyhow::Result<Vec<String>> {
+    let listed = file.remove("hosts").map(serde_json::from_value::<Vec<String>>).transpose();
+    let listed = listed.context("hosts must be a list of texts")?;
+    match listed {
+        Some(listed) if !flags.is_empty() => {
+            twice("hosts", &flags.join(" "), &listed.join(" "))?;
+            Ok(listed)
+        }
+        Some(listed) if !listed.is_empty() => Ok(listed),
+        _ if flags.is_empty() => Ok(vec![DEFAULT_HOST.to_owned()]),
+        _ => Ok(flags.to_vec()),
+    }
+}
+
+fn address(text: &str, insecure: bool) -> anyhow::Result<Address> {
+    if let Some(path) = text.strip_prefix("unix://") {
+        if !path.starts_with('/') {
+            bail!("{text:?} names no absolute path: write unix:///path/of/socket");
+        }
+        return Ok(Address::Unix(path.into()));
+    }
+    let Some(rest) = text.strip_prefix("tcp://") else {
+        bail!("cannot listen on {text:?}: write unix:///path or tcp://address:port");
+    };
+    let socket: std::net::SocketAddr = rest
+        .trim_end_matches('/')
+        .replace("localhost", "127.0.0.1")
+        .parse()
+        .with_context(|| format!("{text:?} is no address with a port"))?;
+    if !socket.ip().is_loopback() && !insecure {
+        bail!(
+            "refusing to listen on {text} without encryption: whoever reaches it is root on this \
+             host; listen on a unix socket or on 127.0.0.1, or say --allow-insecure-tcp"
+        );
+    }
+    Ok(Address::Tcp(socket))
+}
+
+fn level(text: &str) -> anyhow::Result<&'static str> {
+    Ok(match text {
+        "trace" => "trace",
+        "debug" => "debug",
+        "info" => "info",
+        "warn" | "warning" => "warn",
+        "error" | "fatal" | "panic" => "error",
+        _ => bail!("invalid logging level: {text}"),
+    })
+}
+
+/// The network `nat` of a bridge's name and address.
+fn nat(bridge: &str, bip: &str) -> anyhow::Result<NetworkSpec> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if bridge.is_empty() || bridge.len() > LONGEST_LINK || !bridge.chars().all(plain) {
+        bail!("{bridge:?} is no name of a link: at most {LONGEST_LINK} letters, digits, - _ .");
+    }
+    let parsed = bip.split_once('/').and_then(|(address, prefix)| {
+        Some((address.parse::<Ipv4Addr>().ok()?, prefix.parse::<u8>().ok()?))
+    });
+    let Some((gateway, prefix @ 8..=29)) = parsed else {
+        bail!("{bip:?} is no IPv4 address with a prefix length from 8 to 29");
+    };
+    let mask = u32::MAX << (32 - u32::from(prefix));
+    let subnet = Ipv4Addr::from_bits(gateway.to_bits() & mask);
+    if subnet == gateway || gateway.to_bits() | mask == u32::MAX {
+        bail!("{bip:?} is no address of a host in its own network");
+    }
+    Ok(NetworkSpec {
+        name: NETWORK_NAT.to_owned(),
+        bridge: bridge.to_owned(),
+        subnet,
+        prefix,
+        gateway,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settle(arguments: &[&str], file: &str) -> anyhow::Result<Options> {
+        let arguments = std::iter::once("orield").chain(arguments.iter().copied());
+        Arguments::try_parse_from(arguments)?.settle_with(file)
+    }
+
+    #[test]
+    fn without_options_the_defaults_hold() {
+        let options = settle(&[], "").unwrap();
+        assert_eq!(options.hosts, [Address::Unix("/run/oriel/oriel.sock".into())]);
+        assert_eq!(options.nat.subnet, Ipv4Addr::new(172, 30, 0, 0));
+        assert_eq!(options.log_level, "info");
+    }
+
+    #[test]
+    fn the_file_has_the_same_names() {
+        let file = r#"{"hosts":["unix:///x"],"data-root":"/d","bip":"10.1.2.1/24","debug":true}"#;
+        let options = settle(&[], file).unwrap();
+        assert_eq!(options.hosts, [Address::Unix("/x".into())]);
+        assert_eq!(options.data_root, PathBuf::from("/d"));
+        assert_eq!(options.nat.subnet, Ipv4Addr::new(10, 1, 2, 0));
+        assert_eq!(options.log_level, "debug");
+    }
+
+    #[test]
+    fn the_same_option_twice_is_refused() {
+        for (arguments, file) in [
+            (vec!["--data-root", "/a"], r#"{"data-root":"/b"}"#),
+            (vec!["-H", "unix:///a"], r#"{"hosts":["unix:///b"]}"#),
+        ] {
+            let error = settle(&arguments, file).unwrap_err().to_string();
+            assert!(error.contains("both as a flag and in the configuration file"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_directive_is_refused_by_name() {
+        let error = settle(&[], r#"{"storage-driver":"x"}"#).unwrap_err().to_string();
+        assert!(error.contains("storage-driver"), "{error}");
+    }
+
+    #[test]
+    fn tcp_is_for_loopback_unless_allowed() {
+        assert!(settle(&["-H", "tcp://127.0.0.1:2375"], "").is_ok());
+        assert!(settle(&["-H", "tcp://0.0.0.0:2375"], "").is_err());
+        assert!(settle(&["-H", "tcp://0.0.0.0:2375", "--allow-insecure-tcp"], "").is_ok());
+        assert!(settle(&["-H", "npipe:////./pipe/x"], "").is_err());
+    }
+
+    #[test]
+    fn a_bridge_needs_a_name_and_an_address() {
+        for (name, value) in [
+            ("--bridge", "a/b"),
+            ("--bridge", "sixteen-letters-"),
+            ("--bip", "10.0.0.0/24"),
+            ("--bip", "10.0.0.255/24"),
+            ("--bip", "10.0.0.1/30"),
+            ("--bip", "10.0.0.1"),
+        ] {
+            assert!(settle(&[name, value], "").is_err(), "{name} {value}");
+        }
+    }
+}

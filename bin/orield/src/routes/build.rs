@@ -1,0 +1,148 @@
+//! `POST /build`: the classic builder.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use hyper::Method;
+use oriel_api::Query;
+use oriel_builder::{Build, BuildRequest, RunOptions};
+use oriel_engine::Engine;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::unknown;
+use crate::http::{Answer, Call, HttpError, body_reader, ok, received, streamed};
+
+/// Lines of output under way to the client.
+const LINES: usize = 64;
+
+pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> Answer {
+    match (method.as_str(), segments) {
+        ("POST", []) => build(call).await,
+        ("POST", ["prune"]) => ok(&json!({ "CachesDeleted": null, "SpaceReclaimed": 0 })),
+        ("POST", ["cancel"]) => {
+            Err(HttpError::unsupported("BuildKit is not supported by this daemon"))
+        }
+        _ => unknown(),
+    }
+}
+
+async fn build(call: Call) -> Answer {
+    let request = request(&call.query)?;
+    let engine = call.daemon.engine.clone();
+    let scratch = engine.root().join("tmp");
+    let (feed, mut reader) = body_reader(call.request.into_body());
+    // Both end when the client leaves: the reader fails then.
+    let work = tokio::task::spawn_blocking(move || {
+        fs_err::create_dir_all(&scratch)
+            .map_err(|error| HttpError::new(hyper::StatusCode::INTERNAL_SERVER_ERROR, error))?;
+        Build::prepare(request, &mut reader, &scratch)
+            .map_err(|error| HttpError::of(error.class(), &error))
+    });
+    let ((), prepared) = tokio::join!(feed, work);
+    let prepared = prepared.map_err(|_| {
+        HttpError::new(hyper::StatusCode::INTERNAL_SERVER_ERROR, "reading the context failed")
+    })??;
+    let (sender, lines) = mpsc::channel::<Vec<u8>>(LINES);
+    let builder = engine.clone();
+    engine.spawn(async move {
+        let images = builder.images().clone();
+        match prepared.run(images, &builder, sender.clone()).await {
+            Ok(built) => announce(&builder, &built),
+            Err(error) => {
+                // The client may have gone, which is then the reason.
+                let _ = sender.send(error.line()).await;
+            }
+        }
+    });
+    Ok(streamed("application/json", received(lines).map(|line| Ok(Bytes::from(line)))))
+}
+
+fn announce(engine: &Engine, built: &oriel_builder::Built) {
+    let id = built.image.to_string();
+    for tag in &built.tags {
+        let attributes = BTreeMap::from([("name".to_owned(), tag.clone())]);
+        engine.emit_event("image", "tag", &id, attributes);
+    }
+}
+
+fn request(query: &Query) -> Result<BuildRequest, HttpError> {
+    let text = |name: &str| query.value(name).unwrap_or_default().to_owned();
+    if query.non_empty("remote").is_some() {
+        return Err(HttpError::unsupported(
+            "building from a remote context is not supported by this daemon yet: fetch it and \
+             build from the directory",
+        ));
+    }
+    if query.value("version") == Some("2") {
+        return Err(HttpError::unsupported("BuildKit is not supported by this daemon"));
+    }
+    if query.flag("squash") {
+        return Err(HttpError::invalid("squash is only supported with experimental mode"));
+    }
+    if query.non_empty("outputs").is_some_and(|outputs| outputs != "null" && outputs != "[]") {
+        return Err(HttpError::unsupported("'outputs' needs BuildKit, which is not supported"));
+    }
+    Engine::check_isolation(&text("isolation"))?;
+    Ok(BuildRequest {
+        dockerfile: text("dockerfile"),
+        tags: query.all("t").filter(|tag| !tag.is_empty()).map(str::to_owned).collect(),
+        build_args: parameter(query, "buildargs")?,
+        labels: parameter(query, "labels")?,
+        target: text("target"),
+        platform: text("platform"),
+        no_cache: query.flag("nocache"),
+        cache_from: parameter(query, "cachefrom")?,
+        pull: query.flag("pull"),
+        remove: query.flag_or("rm", true),
+        force_remove: query.flag("forcerm"),
+        quiet: query.flag("q"),
+        run: RunOptions {
+            network_mode: text("networkmode"),
+            isolation: text("isolation"),
+            memory_bytes: query.number("memory").unwrap_or(0),
+            cpu_shares: query.number("cpushares").unwrap_or(0),
+            extra_hosts: query
+                .all("extrahosts")
+                .flat_map(|hosts| hosts.split(','))
+                .filter(|host| !host.is_empty())
+                .map(str::to_owned)
+                .collect(),
+        },
+    })
+}
+
+/// A parameter that is JSON; empty and `null` are nothing.
+fn parameter<T: Default + DeserializeOwned>(query: &Query, name: &str) -> Result<T, HttpError> {
+    let Some(text) = query.non_empty(name) else { return Ok(T::default()) };
+    let value: Option<T> = serde_json::from_str(text)
+        .map_err(|error| HttpError::invalid(format!("cannot read {name}: {error}")))?;
+    Ok(value.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_read_as_the_cli_sends_them() {
+        let query = Query::parse(
+            "buildargs=%7B%22A%22%3A%221%22%2C%22B%22%3Anull%7D&cachefrom=null&labels=%7B%7D&t=a&t=b\
+             &rm=1&memory=0&version=1",
+        );
+        let request = request(&query).unwrap();
+        assert_eq!(request.build_args["A"], Some("1".to_owned()));
+        assert_eq!(request.build_args["B"], None);
+        assert_eq!(request.tags, ["a", "b"]);
+        assert!(request.remove);
+    }
+
+    #[test]
+    fn what_needs_buildkit_is_refused() {
+        for query in ["version=2", "remote=https://x/y.git", "squash=1", "isolation=hyperv"] {
+            assert!(request(&Query::parse(query)).is_err(), "{query}");
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! Containers.
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use hyper::{Method, StatusCode};
+use oriel_api::{
+    Filters,
+    container::{WaitError, WaitResponse},
+    frame,
+};
+use oriel_engine::{ContainerView, LogOptions, LogRecord, Stream, Time, WaitFor};
+use oriel_hcs::{ConsoleSize, ProcessSummary};
+use oriel_image::ChangeKind;
+use serde_json::json;
+
+use super::{create, exec, hijack, inspect, unknown};
+use crate::http::{Answer, Call, HttpError, empty, ok, received, streamed};
+
+const LIST_FILTERS: [&str; 15] = [
+    "ancestor",
+    "before",
+    "expose",
+    "exited",
+    "health",
+    "id",
+    "isolation",
+    "is-task",
+    "label",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "volume",
+];
+
+pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> Answer {
+    match (method.as_str(), segments) {
+        ("GET", ["json"]) => list(&call),
+        ("POST", ["create"]) => create::create(call).await,
+        ("POST", ["prune"]) => prune(&call).await,
+        ("GET", [id, "json"]) => {
+            ok(&inspect::container(&call, &call.daemon.engine.container(id)?).await?)
+        }
+        ("GET", [id, "logs"]) => logs(&call, id),
+        ("GET", [id, "top"]) => top(&call, id).await,
+        ("GET", [id, "changes"]) => changes(&call, id).await,
+        ("POST", [id, "wait"]) => wait(&call, id),
+        ("POST", [id, "attach"]) => hijack::attach(call, id).await,
+        ("POST", [id, "exec"]) => exec::create(call, id).await,
+        ("POST", [id, verb]) => act(call, id, verb).await,
+        ("DELETE", [id]) => {
+            call.daemon.engine.remove(id, call.query.flag("force")).await?;
+            Ok(empty(StatusCode::NO_CONTENT))
+        }
+        (_, [id, what @ ("stats" | "archive" | "export" | "checkpoints"), ..]) => {
+            call.daemon.engine.container(id)?;
+            Err(HttpError::unsupported(format!("{what} is not supported by this daemon yet")))
+        }
+        _ => unknown(),
+    }
+}
+
+/// Operations on one container that answer with a status alone.
+async fn act(mut call: Call, id: &str, verb: &str) -> Answer {
+    let daemon = call.daemon.clone();
+    let engine = &daemon.engine;
+    let seconds = call.query.number("t");
+    let signal = call.query.non_empty("signal").map(str::to_owned);
+    match verb {
+        "start" => {
+            // Docker's bound: `{}` and white space are no body.
+            if call.bytes().await?.len() > 7 {
+                return Err(HttpError::invalid(
+                    "starting container with non-empty request body was deprecated since API v1.22 \
+                     and removed in v1.24",
+                ));
+            }
+            engine.start(id).await?;
+        }
+        "stop" => engine.stop(id, seconds, signal.as_deref()).await?,
+        "restart" => engine.restart(id, seconds, signal.as_deref()).await?,
+        "kill" => engine.kill(id, signal.as_deref().unwrap_or_default()).await?,
+        "rename" => engine.rename(id, call.query.value("name").unwrap_or_default()).await?,
+        "resize" => {
+            engine.resize(id, console_size(&call)?).await?;
+            return Ok(empty(StatusCode::OK));
+        }
+        "pause" | "unpause" | "update" => {
+            engine.container(id)?;
+            return Err(HttpError::unsupported(format!(
+                "cannot {verb} container {id}: not supported by this daemon yet"
+            )));
+        }
+        _ => return unknown(),
+    }
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
+/// Size of a console in a query.
+pub(crate) fn console_size(call: &Call) -> Result<ConsoleSize, HttpError> {
+    let side = |name: &str| {
+        call.query.number(name).ok_or_else(|| {
+            let text = call.query.value(name).unwrap_or_default();
+            HttpError::invalid(format!("invalid resize {name} {text:?}"))
+        })
+    };
+    Ok(ConsoleSize { height: side("h")?, width: side("w")? })
+}
+
+fn list(call: &Call) -> Answer {
+    let filters = Filters::parse(call.query.value("filters").unwrap_or_default(), &LIST_FILTERS)?;
+    let engine = &call.daemon.engine;
+    let limit = call.query.number::<usize>("limit").filter(|limit| *limit > 0);
+    let by_state = !filters.values("status").is_empty() || !filters.values("exited").is_empty();
+    let all = call.query.flag("all") || limit.is_some() || by_state;
+    let bound = |key: &str| -> Result<Option<Time>, HttpError> {
+        let reference = filters.values(key).first();
+        Ok(reference.map(|reference| engine.container(reference)).transpose()?.map(|c| c.created))
+    };
+    let (before, since) = (bound("before")?, bound("since")?);
+    let summaries: Vec<_> = engine
+        .containers()
+        .into_iter()
+        .filter(|view| all || view.state.is_active())
+        .filter(|view| before.is_none_or(|before| view.created < before))
+        .filter(|view| since.is_none_or(|since| view.created > since))
+        .filter(|view| wanted(view, &filters))
+        .take(limit.unwrap_or(usize::MAX))
+        .map(|view| inspect::summary(call, &view))
+        .collect();
+    ok(&summaries)
+}
+
+fn wanted(view: &ContainerView, filters: &Filters) -> bool {
+    let spec = &view.spec;
+    let port = |text: &str, found: &dyn Fn(u16) -> bool| {
+        oriel_engine::parse_port(text).is_ok_and(|(port, _)| found(port))
+    };
+    filters.any("id", |id| view.id.starts_with(id))
+        && filters.any("name", |name| view.name.contains(name.trim_matches(['^', '$', '/'])))
+        && filters.any("status", |status| view.state.word() == status)
+        && filters.any("exited", |code| {
+            view.state.word() == "exited" && code.parse() == Ok(view.state.exit_code())
+        })
+        && filters.any("ancestor", |image| {
+            let digits = spec.image_id.trim_start_matches("sha256:");
+            spec.image == image
+                || spec.image.strip_suffix(":latest") == Some(image)
+                || Some(spec.image.as_str()) == image.strip_suffix(":latest")
+                || digits.starts_with(image.trim_start_matches("sha256:"))
+        })
+        && filters.any("network", |network| spec.host.network == network)
+        && filters.any("isolation", |isolation| matches!(isolation, "process" | "default"))
+        && filters.any("health", |health| health == "none")
+        && filters.any("is-task", |task| !matches!(task, "true" | "1"))
+        && filters.any("volume", |_| false)
+        && filters.any("expose", |text| {
+            spec.run.exposed_ports.keys().any(|exposed| {
+                port(text, &|port| oriel_engine::parse_port(exposed).is_ok_and(|e| e.0 == port))
+            })
+        })
+        && filters.any("publish", |text| {
+            port(text, &|port| spec.host.ports.iter().any(|p| p.container_port == port))
+        })
+        && filters.labels(&spec.run.labels)
+}
+
+async fn prune(call: &Call) -> Answer {
+    let known = ["label", "label!", "until"];
+    let filters = Filters::parse(call.query.value("filters").unwrap_or_default(), &known)?;
+    let until = filters.values("until").first().map(|text| {
+        Time::parse_parameter(text)
+            .ok_or_else(|| HttpError::invalid(format!("invalid filter 'until={text}'")))
+    });
+    let until = until.transpose()?;
+    let removed = call
+        .daemon
+        .engine
+        .prune(|view| {
+            until.is_none_or(|until| view.created < until) && filters.labels(&view.spec.run.labels)
+        })
+        .await?;
+    let removed = (!removed.is_empty()).then_some(removed);
+    ok(&json!({ "ContainersDeleted": removed, "SpaceReclaimed": 0 }))
+}
+
+fn wait(call: &Call, id: &str) -> Answer {
+    let what = match call.query.value("condition").unwrap_or_default() {
+        "" | "not-running" => WaitFor::NotRunning,
+        "next-exit" => WaitFor::NextExit,
+        "removed" => WaitFor::Removed,
+        other => return Err(HttpError::invalid(format!("invalid condition: \"{other}\""))),
+    };
+    let ended = call.daemon.engine.wait(id, what)?;
+    let body = stream::once(async move {
+        let (code, error) = ended.await;
+        let error = (!error.is_empty()).then_some(WaitError { message: error });
+        let response = WaitResponse { status_code: i64::from(code), error };
+        let mut bytes = serde_json::to_vec(&response).expect("numbers and strings");
+        bytes.push(b'\n');
+        Ok(Bytes::from(bytes))
+    });
+    Ok(streamed("application/json", body))
+}
+
+async fn top(call: &Call, id: &str) -> Answer {
+    if call.query.non_empty("ps_args").is_some() {
+        return Err(HttpError::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "Windows does not support arguments to top",
+        ));
+    }
+    let processes = call.daemon.engine.top(id).await?;
+    let rows: Vec<_> = processes.iter().map(process_row).collect();
+    ok(&json!({ "Titles": ["Name", "PID", "CPU", "Private Working Set"], "Processes": rows }))
+}
+
+fn process_row(process: &ProcessSummary) -> [String; 4] {
+    let milliseconds = process.cpu_100ns / 10_000;
+    let seconds = milliseconds / 1000;
+    let time = format!(
+        "{:02}:{:02}:{:02}.{:03}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60,
+        milliseconds % 1000
+    );
+    [process.name.clone(), process.pid.to_string(), time, human_size(process.private_bytes)]
+}
+
+/// A size as docker/go-units `HumanSize` writes it: decimal, four digits.
+fn human_size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
+    let (mut whole, mut rest, mut unit) = (bytes, 0, 0);
+    while whole >= 1000 && unit + 1 < UNITS.len() {
+        (whole, rest, unit) = (whole / 1000, whole % 1000, unit + 1);
+    }
+    let digits = match whole {
+        0..10 => format!("{rest:03}"),
+        10..100 => format!("{:02}", rest / 10),
+        _ => format!("{}", rest / 100),
+    };
+    let digits = digits.trim_end_matches('0');
+    let point = if unit == 0 || digits.is_empty() { "" } else { "." };
+    format!("{whole}{point}{}{}", if unit == 0 { "" } else { digits }, UNITS[unit])
+}
+
+async fn changes(call: &Call, id: &str) -> Answer {
+    let changes = call.daemon.engine.changes(id).await?;
+    if changes.is_empty() {
+        return ok(&serde_json::Value::Null);
+    }
+    let changes: Vec<_> = changes
+        .iter()
+        .map(|change| {
+            let kind = match change.kind {
+                ChangeKind::Modified => 0,
+                ChangeKind::Added => 1,
+                ChangeKind::Deleted => 2,
+            };
+            json!({ "Path": change.path, "Kind": kind })
+        })
+        .collect();
+    ok(&changes)
+}
+
+fn logs(call: &Call, id: &str) -> Answer {
+    let query = &call.query;
+    let time = |name: &str| match query.non_empty(name) {
+        None | Some("0") => Ok(None),
+        Some(text) => Time::parse_parameter(text)
+            .map(Some)
+            .ok_or_else(|| HttpError::invalid(format!("invalid value for \"{name}\": {text:?}"))),
+    };
+    let options = LogOptions {
+        stdout: query.flag("stdout"),
+        stderr: query.flag("stderr"),
+        since: time("since")?,
+        until: time("until")?,
+        tail: query.number("tail"),
+        follow: query.flag("follow"),
+    };
+    if !options.stdout && !options.stderr {
+        return Err(HttpError::invalid("Bad parameters: you must choose at least one stream"));
+    }
+    let (view, records) = call.daemon.engine.logs(id, options)?;
+    let (tty, timestamps) = (view.spec.streams.tty, query.flag("timestamps"));
+    let body = received(records).map(move |record| Ok(render(&record, tty, timestamps)));
+    let kind = hijack::stream_type(tty, call.version);
+    Ok(streamed(kind, body))
+}
+
+/// A record of a log as a client gets it.
+pub(crate) fn render(record: &LogRecord, tty: bool, timestamps: bool) -> Bytes {
+    let mut text = String::new();
+    if timestamps {
+        text = record.time.fixed();
+        text.push(' ');
+    }
+    text.push_str(&record.text);
+    framed(record.stream, text.as_bytes(), tty)
+}
+
+/// Output as it travels: in frames, unless there is a console.
+pub(crate) fn framed(stream: Stream, bytes: &[u8], tty: bool) -> Bytes {
+    if tty {
+        return Bytes::copy_from_slice(bytes);
+    }
+    let stream = match stream {
+        Stream::Stdout => frame::Stream::Stdout,
+        Stream::Stderr => frame::Stream::Stderr,
+    };
+    frame::encode(stream, bytes).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_written_as_docker_writes_them() {
+        for (bytes, text) in
+            [(0, "0B"), (999, "999B"), (1000, "1kB"), (1_200_000, "1.2MB"), (45_678_000, "45.67MB")]
+        {
+            assert_eq!(human_size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn a_process_is_a_row_of_four() {
+        let process = ProcessSummary {
+            name: "cmd.exe".to_owned(),
+            pid: 32,
+            cpu_100ns: 37_235_670_000,
+            private_bytes: 1_200_000,
+        };
+        assert_eq!(process_row(&process), ["cmd.exe", "32", "01:02:03.567", "1.2MB"]);
+    }
+}

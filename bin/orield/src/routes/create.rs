@@ -1,0 +1,500 @@
+//! Creating a container: from Docker's words to the engine's.
+//!
+//! The policy is lenient, because clients on Linux send Linux' options to any daemon: what Oriel
+//! cannot do is refused when the container would not be what was asked for, and otherwise accepted
+//! with a warning. Nothing is ignored in silence.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+};
+
+use hyper::StatusCode;
+use oriel_api::container::{
+    Config, CreateRequest as WireRequest, CreateResponse, EndpointSettings, HostConfig, Mount,
+    NetworkingConfig, Set,
+};
+use oriel_engine::{
+    CreateRequest, Engine, EngineError, HostOptions, LogDriver, NETWORK_NAT, Overrides,
+    RestartPolicy, StreamOptions, parse_port,
+};
+use oriel_hcs::{Limits, PortMapping};
+use oriel_image::{Empty, RunConfig};
+use serde_json::{Map, Value, json};
+
+use super::exec::size;
+use crate::http::{Answer, Call, HttpError, json as answer};
+
+pub(crate) async fn create(mut call: Call) -> Answer {
+    let document: Value = call.json().await?;
+    let sent = document.get("HostConfig").and_then(Value::as_object).cloned().unwrap_or_default();
+    let wire: WireRequest = serde_json::from_value(document).map_err(HttpError::invalid)?;
+    if let Some(platform) = call.query.non_empty("platform")
+        && !platform.to_ascii_lowercase().starts_with("windows")
+    {
+        return Err(HttpError::invalid(format!(
+            "operating system is not supported: {platform:?} (this daemon runs windows/amd64)"
+        )));
+    }
+    let mut warnings = Vec::new();
+    let mut request = convert(wire, sent, &mut warnings)?;
+    request.name = call.query.non_empty("name").map(str::to_owned);
+    let id = call.daemon.engine.create(request).await?;
+    Ok(answer(StatusCode::CREATED, &CreateResponse { id, warnings }))
+}
+
+fn convert(
+    wire: WireRequest,
+    sent: Map<String, Value>,
+    warnings: &mut Vec<String>,
+) -> Result<CreateRequest, EngineError> {
+    let host = wire.host_config.unwrap_or_default();
+    let config = wire.config;
+    let image = config.image.clone().unwrap_or_default();
+    if image.is_empty() {
+        return Err(EngineError::invalid("no image was given: Config.Image is empty"));
+    }
+    let streams = StreamOptions {
+        attach_stdin: config.attach_stdin.unwrap_or_default(),
+        attach_stdout: config.attach_stdout.unwrap_or_default(),
+        attach_stderr: config.attach_stderr.unwrap_or_default(),
+        tty: config.tty.unwrap_or_default(),
+        open_stdin: config.open_stdin.unwrap_or_default(),
+        stdin_once: config.stdin_once.unwrap_or_default(),
+        console: size(host.console_size),
+    };
+    warn_about_config(&config, warnings);
+    let aliases = aliases(wire.networking_config, warnings);
+    let mut options = host_options(host, warnings)?;
+    options.aliases = aliases;
+    options.document = document(sent, &options);
+    Ok(CreateRequest {
+        name: None,
+        image,
+        overrides: overrides(config)?,
+        streams,
+        host: options,
+        command: None,
+    })
+}
+
+fn overrides(config: Config) -> Result<Overrides, EngineError> {
+    let keys = |set: Option<Set>| set.unwrap_or_default().into_keys().map(|key| (key, Empty {}));
+    for port in config.exposed_ports.iter().flat_map(Set::keys) {
+        parse_port(port)?;
+    }
+    let healthcheck = config.healthcheck.filter(|check| !check.is_null());
+    let run = RunConfig {
+        user: config.user.unwrap_or_default(),
+        exposed_ports: keys(config.exposed_ports).collect(),
+        env: config.env.unwrap_or_default(),
+        cmd: config.cmd,
+        healthcheck: healthcheck
+            .map(serde_json::from_value)
+            .transpose()
+            .map_err(|error| EngineError::invalid(format!("invalid Healthcheck: {error}")))?,
+        args_escaped: config.args_escaped.unwrap_or_default(),
+        volumes: keys(config.volumes).collect(),
+        working_dir: config.working_dir.unwrap_or_default(),
+        entrypoint: config.entrypoint,
+        labels: config.labels.unwrap_or_default(),
+        stop_signal: config.stop_signal.unwrap_or_default(),
+        shell: config.shell,
+        ..RunConfig::default()
+    };
+    Ok(Overrides {
+        hostname: config.hostname.unwrap_or_default(),
+        domain_name: config.domainname.unwrap_or_default(),
+        run,
+        stop_timeout: config.stop_timeout,
+    })
+}
+
+fn warn_about_config(config: &Config, warnings: &mut Vec<String>) {
+    if config.healthcheck.as_ref().is_some_and(|check| !is_empty(check)) {
+        warnings.push("Health checks are not supported yet. Healthcheck discarded.".to_owned());
+    }
+    if config.volumes.as_ref().is_some_and(|volumes| !volumes.is_empty()) {
+        warnings.push(
+            "Volumes are not supported yet. Data below these paths is kept in the container only."
+                .to_owned(),
+        );
+    }
+    if config.mac_address.as_ref().is_some_and(|address| !address.is_empty()) {
+        warnings.push("A chosen MacAddress is not supported yet. MacAddress discarded.".to_owned());
+    }
+    if config.network_disabled == Some(true) {
+        warnings.push("NetworkDisabled is not supported: use network mode 'none'.".to_owned());
+    }
+}
+
+fn aliases(networking: Option<NetworkingConfig>, warnings: &mut Vec<String>) -> Vec<String> {
+    let endpoints = networking.and_then(|config| config.endpoints_config).unwrap_or_default();
+    let mut aliases = Vec::new();
+    for (network, settings) in endpoints {
+        let EndpointSettings { aliases: named, other } = settings.unwrap_or_default();
+        aliases.extend(named.unwrap_or_default());
+        for key in other.iter().filter(|(_, value)| !is_empty(value)).map(|(key, _)| key) {
+            warnings
+                .push(format!("Option {key} of network {network} is not supported. Discarded."));
+        }
+    }
+    aliases
+}
+
+fn host_options(host: HostConfig, warnings: &mut Vec<String>) -> Result<HostOptions, EngineError> {
+    Engine::check_isolation(host.isolation.as_deref().unwrap_or_default())?;
+    for (key, value) in &host.other {
+        let unset = is_empty(value) || (key == "MemorySwappiness" && *value == json!(-1));
+        if !unset {
+            warnings.push(format!("Option {key} is not supported for Windows. {key} discarded."));
+        }
+    }
+    for (name, flag) in [("Privileged", host.privileged), ("ReadonlyRootfs", host.readonly_rootfs)]
+    {
+        if flag == Some(true) {
+            warnings.push(format!("Option {name} is not supported for Windows. {name} discarded."));
+        }
+    }
+    let restart = host.restart_policy.clone().unwrap_or_default();
+    let restart = RestartPolicy::parse(
+        restart.name.as_deref().unwrap_or_default(),
+        restart.maximum_retry_count.unwrap_or_default(),
+    )?;
+    let mut mounts = Vec::new();
+    for bind in host.binds.iter().flatten() {
+        mounts.push(parse_bind(bind)?);
+    }
+    for mount in host.mounts.iter().flatten() {
+        mounts.push(convert_mount(mount, warnings)?);
+    }
+    Ok(HostOptions {
+        ports: ports(&host)?,
+        publish_all: host.publish_all_ports.unwrap_or_default(),
+        restart,
+        auto_remove: host.auto_remove.unwrap_or_default(),
+        network: network(host.network_mode.as_deref().unwrap_or_default(), warnings)?,
+        aliases: Vec::new(),
+        extra_hosts: extra_hosts(host.extra_hosts.as_deref().unwrap_or_default())?,
+        dns: name_servers(host.dns.as_deref().unwrap_or_default())?,
+        limits: limits(&host, warnings)?,
+        log: log_driver(&host, warnings)?,
+        mounts,
+        document: Map::new(),
+    })
+}
+
+fn network(mode: &str, warnings: &mut Vec<String>) -> Result<String, EngineError> {
+    match mode {
+        "" | "default" | NETWORK_NAT => Ok(NETWORK_NAT.to_owned()),
+        "bridge" => {
+            warnings.push("There is no network 'bridge' on Windows. Using 'nat'.".to_owned());
+            Ok(NETWORK_NAT.to_owned())
+        }
+        other if other.starts_with("container:") => Err(EngineError::unsupported(
+            "using the network stack of another container is not supported by this daemon yet",
+        )),
+        other => Ok(other.to_owned()),
+    }
+}
+
+fn ports(host: &HostConfig) -> Result<Vec<PortMapping>, EngineError> {
+    let mut ports = Vec::new();
+    for (exposed, bindings) in host.port_bindings.iter().flatten() {
+        let (container_port, protocol) = parse_port(exposed)?;
+        for binding in bindings.iter().flatten() {
+            let ip = binding.host_ip.as_deref().unwrap_or_default();
+            let host_ip: IpAddr = if ip.is_empty() {
+                Ipv4Addr::UNSPECIFIED.into()
+            } else {
+                ip.parse().map_err(|_| {
+                    EngineError::invalid(format!("invalid IP address in port binding: '{ip}'"))
+                })?
+            };
+            let port = binding.host_port.as_deref().unwrap_or_default();
+            let host_port = if port.is_empty() {
+                0
+            } else {
+                port.parse().map_err(|_| {
+                    EngineError::invalid(format!("invalid host port '{port}' for {exposed}"))
+                })?
+            };
+            ports.push(PortMapping { protocol, host_ip, host_port, container_port });
+        }
+    }
+    Ok(ports)
+}
+
+fn extra_hosts(lines: &[String]) -> Result<Vec<(String, String)>, EngineError> {
+    lines
+        .iter()
+        .map(|line| {
+            let bad = || EngineError::invalid(format!("bad format for add-host: {line:?}"));
+            let (name, address) = line.split_once([':', '=']).ok_or_else(bad)?;
+            let address = address.trim_matches(['[', ']']);
+            let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
+            if name.is_empty() || !plain {
+                return Err(bad());
+            }
+            if address != "host-gateway" && address.parse::<IpAddr>().is_err() {
+                return Err(EngineError::invalid(format!(
+                    "invalid IP address in add-host: {address:?}"
+                )));
+            }
+            Ok((name.to_owned(), address.to_owned()))
+        })
+        .collect()
+}
+
+fn name_servers(servers: &[String]) -> Result<Vec<Ipv4Addr>, EngineError> {
+    servers
+        .iter()
+        .map(|server| {
+            server.parse().map_err(|_| {
+                EngineError::invalid(format!("{server} is not an IPv4 address of a name server"))
+            })
+        })
+        .collect()
+}
+
+fn limits(host: &HostConfig, warnings: &mut Vec<String>) -> Result<Limits, EngineError> {
+    const ONE_CPU: u64 = 1_000_000_000;
+
+    let positive = |name: &str, value: Option<i64>| match value.unwrap_or(0) {
+        // Docker's "unlimited" of the pids limit.
+        -1 if name == "PidsLimit" => Ok(None),
+        0 => Ok(None),
+        value => u64::try_from(value).map(Some).map_err(|_| {
+            EngineError::invalid(format!("invalid {name}: {name} cannot be negative"))
+        }),
+    };
+    let cpus = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    let nano = positive("NanoCpus", host.nano_cpus)?;
+    let count = positive("CPUCount", host.cpu_count)?;
+    let percent = positive("CPUPercent", host.cpu_percent)?;
+    let shares = positive("CPUShares", host.cpu_shares)?;
+    if percent.is_some_and(|percent| percent > 100) {
+        warnings.push("CPUPercent is above 100. Using 100.".to_owned());
+    }
+    // On Windows count comes before shares, and shares before percent.
+    let nano_cpus =
+        nano.or_else(|| count.map(|count| count.saturating_mul(ONE_CPU))).or_else(|| {
+            percent
+                .filter(|_| shares.is_none())
+                .map(|percent| percent.min(100) * cpus * (ONE_CPU / 100))
+        });
+    if nano_cpus.is_some() && shares.is_some() {
+        warnings.push(
+            "Conflicting options: CPU count takes priority over CPU shares on Windows Server \
+             Containers. CPU shares discarded"
+                .to_owned(),
+        );
+    }
+    let weight = shares.filter(|_| nano_cpus.is_none());
+    if weight.is_some_and(|weight| weight > 10_000) {
+        return Err(EngineError::invalid("range of CPUShares is from 1 to 10000"));
+    }
+    Ok(Limits {
+        memory_bytes: positive("Memory", host.memory)?,
+        nano_cpus,
+        cpu_weight: weight.and_then(|weight| u32::try_from(weight).ok()),
+        tasks: positive("PidsLimit", host.pids_limit)?,
+    })
+}
+
+fn log_driver(host: &HostConfig, warnings: &mut Vec<String>) -> Result<LogDriver, EngineError> {
+    let Some(config) = &host.log_config else { return Ok(LogDriver::JsonFile) };
+    for option in config.config.iter().flatten().map(|(key, _)| key) {
+        warnings.push(format!("Log option {option} is not supported yet. {option} discarded."));
+    }
+    match config.kind.as_deref().unwrap_or_default() {
+        "" | "json-file" => Ok(LogDriver::JsonFile),
+        "none" => Ok(LogDriver::None),
+        other => Err(EngineError::invalid(format!(
+            "logger: no log driver named '{other}' is registered"
+        ))),
+    }
+}
+
+/// Reads `/host/dir:C:\inside[:ro|:rw]`.
+fn parse_bind(text: &str) -> Result<oriel_hcs::Mount, EngineError> {
+    let invalid = || EngineError::invalid(format!("invalid volume specification: '{text}'"));
+    let (rest, read_only) = match text.rsplit_once(':') {
+        Some((rest, "ro")) => (rest, true),
+        Some((rest, "rw")) => (rest, false),
+        _ => (text, false),
+    };
+    let (source, target) = rest.split_once(':').ok_or_else(invalid)?;
+    if !source.starts_with('/') {
+        return Err(EngineError::unsupported(format!(
+            "named volumes are not supported by this daemon yet: bind a host directory in place of \
+             '{source}'"
+        )));
+    }
+    mount(source, target, read_only)
+}
+
+fn convert_mount(
+    mount_wanted: &Mount,
+    warnings: &mut Vec<String>,
+) -> Result<oriel_hcs::Mount, EngineError> {
+    let kind = mount_wanted.kind.as_deref().unwrap_or_default();
+    if kind != "bind" {
+        return Err(EngineError::unsupported(format!(
+            "mounts of type '{kind}' are not supported by this daemon yet: use 'bind'"
+        )));
+    }
+    for key in mount_wanted.other.iter().filter(|(_, value)| !is_empty(value)).map(|(key, _)| key) {
+        warnings.push(format!("Mount option {key} is not supported. {key} discarded."));
+    }
+    mount(
+        mount_wanted.source.as_deref().unwrap_or_default(),
+        mount_wanted.target.as_deref().unwrap_or_default(),
+        mount_wanted.read_only.unwrap_or_default(),
+    )
+}
+
+fn mount(source: &str, target: &str, read_only: bool) -> Result<oriel_hcs::Mount, EngineError> {
+    let source = PathBuf::from(source);
+    if !source.is_absolute() || !source.exists() {
+        return Err(EngineError::invalid(format!(
+            "invalid mount config for type \"bind\": bind source path does not exist: {}",
+            source.display()
+        )));
+    }
+    if !source.is_dir() {
+        return Err(EngineError::invalid("source path must be a directory"));
+    }
+    let target = oriel_engine::directory(target);
+    let target = target.trim_end_matches('\\').to_owned();
+    if target.len() <= 2 {
+        return Err(EngineError::invalid(format!(
+            "destination path ({target}\\) cannot be 'c:' or 'c:\\'"
+        )));
+    }
+    if !target.to_ascii_lowercase().starts_with("c:\\") {
+        return Err(EngineError::unsupported(format!(
+            "destination '{target}' is not on drive C:, which is the only one there is yet"
+        )));
+    }
+    Ok(oriel_hcs::Mount { source, target, read_only })
+}
+
+/// `HostConfig` of a container that nothing is said about, as a Windows daemon shows it.
+const DEFAULTS: &str = r#"{
+    "Binds": null, "ContainerIDFile": "", "PortBindings": {}, "AutoRemove": false,
+    "VolumeDriver": "", "VolumesFrom": null, "ConsoleSize": [0, 0], "CapAdd": null,
+    "CapDrop": null, "CgroupnsMode": "", "Dns": [], "DnsOptions": [], "DnsSearch": [],
+    "ExtraHosts": null, "GroupAdd": null, "IpcMode": "", "Cgroup": "", "Links": null,
+    "OomScoreAdj": 0, "PidMode": "", "Privileged": false, "PublishAllPorts": false,
+    "ReadonlyRootfs": false, "SecurityOpt": null, "UTSMode": "", "UsernsMode": "", "ShmSize": 0,
+    "CpuShares": 0, "Memory": 0, "NanoCpus": 0, "CgroupParent": "", "BlkioWeight": 0,
+    "CpuPeriod": 0, "CpuQuota": 0, "CpusetCpus": "", "CpusetMems": "", "Devices": null,
+    "MemoryReservation": 0, "MemorySwap": 0, "MemorySwappiness": null, "OomKillDisable": false,
+    "PidsLimit": null, "Ulimits": null, "CpuCount": 0, "CpuPercent": 0, "IOMaximumIOps": 0,
+    "IOMaximumBandwidth": 0
+}"#;
+
+/// The `HostConfig` that `inspect` shows: what was sent, over Docker's defaults, with names
+/// resolved.
+fn document(sent: Map<String, Value>, options: &HostOptions) -> Map<String, Value> {
+    let (name, retries) = options.restart.parts();
+    let mut document: Map<String, Value> =
+        serde_json::from_str(DEFAULTS).expect("an object is written there");
+    document.extend(sent.into_iter().filter(|(_, value)| !value.is_null()));
+    document.insert("NetworkMode".to_owned(), json!(options.network));
+    document.insert("Isolation".to_owned(), json!("process"));
+    document
+        .insert("RestartPolicy".to_owned(), json!({ "Name": name, "MaximumRetryCount": retries }));
+    let log = match options.log {
+        LogDriver::JsonFile => "json-file",
+        LogDriver::None => "none",
+    };
+    document.insert("LogConfig".to_owned(), json!({ "Type": log, "Config": {} }));
+    document
+}
+
+/// Whether a value says nothing.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Bool(true) => false,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.iter().all(is_empty),
+        Value::Object(fields) => fields.values().all(is_empty),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn converted(body: Value) -> Result<(CreateRequest, Vec<String>), EngineError> {
+        let sent = body["HostConfig"].as_object().cloned().unwrap_or_default();
+        let wire = serde_json::from_value(body).unwrap();
+        let mut warnings = Vec::new();
+        Ok((convert(wire, sent, &mut warnings)?, warnings))
+    }
+
+    #[test]
+    fn what_the_docker_cli_sends_by_default_brings_no_warning() {
+        let body = json!({
+            "Image": "nanoserver", "Cmd": ["cmd"], "Env": null, "AttachStdout": true,
+            "HostConfig": {
+                "Binds": null, "NetworkMode": "default", "RestartPolicy": { "Name": "no" },
+                "MemorySwappiness": -1, "OomKillDisable": false, "PidsLimit": 0,
+                "ConsoleSize": [0, 0], "BlkioWeightDevice": [], "Isolation": "", "Dns": [],
+                "LogConfig": { "Type": "", "Config": {} }, "MaskedPaths": null,
+            },
+            "NetworkingConfig": { "EndpointsConfig": { "default": { "Aliases": null, "GwPriority": 0 } } },
+        });
+        let (request, warnings) = converted(body).unwrap();
+        assert_eq!(warnings, Vec::<String>::new());
+        assert_eq!(request.host.network, "nat");
+        assert_eq!(request.host.document["NetworkMode"], "nat");
+    }
+
+    #[test]
+    fn an_option_without_effect_brings_a_warning() {
+        let body = json!({ "Image": "a", "HostConfig": { "CapAdd": ["ALL"], "Privileged": true } });
+        let (_, warnings) = converted(body).unwrap();
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
+    }
+
+    #[test]
+    fn hyperv_and_volumes_are_refused_in_words() {
+        for host in [
+            json!({ "Isolation": "hyperv" }),
+            json!({ "Binds": ["data:C:\\data"] }),
+            json!({ "NetworkMode": "container:x" }),
+            json!({ "Mounts": [{ "Type": "tmpfs", "Target": "/x" }] }),
+        ] {
+            let error = converted(json!({ "Image": "a", "HostConfig": host })).unwrap_err();
+            assert!(error.to_string().contains("not supported"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_bind_has_a_linux_source_and_a_windows_target() {
+        let mount = parse_bind("/tmp:C:\\data:ro").unwrap();
+        assert_eq!((mount.target.as_str(), mount.read_only), ("C:\\data", true));
+        assert_eq!(parse_bind("/tmp:/data").unwrap().target, "C:\\data");
+        for bad in ["/tmp", "/tmp:C:\\", "/does/not/exist:C:\\x"] {
+            assert!(parse_bind(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ports_and_hosts_are_read() {
+        let body = json!({ "Image": "a", "HostConfig": {
+            "PortBindings": { "80/tcp": [{ "HostIp": "127.0.0.1", "HostPort": "8080" }], "81/tcp": null },
+            "ExtraHosts": ["db:10.0.0.1", "host.docker.internal:host-gateway"],
+        } });
+        let (request, _) = converted(body).unwrap();
+        assert_eq!(request.host.ports[0].host_port, 8080);
+        assert_eq!(request.host.extra_hosts[1].1, "host-gateway");
+        let body = json!({ "Image": "a", "HostConfig": { "ExtraHosts": ["a\nb:1.2.3.4"] } });
+        assert!(converted(body).is_err());
+    }
+}

@@ -1,0 +1,455 @@
+//! Images.
+
+use std::{
+    collections::BTreeMap,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use hyper::{Method, StatusCode};
+use oriel_api::{
+    Filters, Line,
+    image::{Deleted, HistoryItem, Summary},
+};
+use oriel_engine::{EngineError, Time};
+use oriel_image::{Image, ImageError, Loaded, Reference, Removed, RunConfig};
+use serde_json::{Value, json};
+
+use super::unknown;
+use crate::http::{
+    Answer, Call, HttpError, body_reader, body_writer, empty, json as answer, ok, received,
+    streamed, with_type,
+};
+
+const LIST_FILTERS: [&str; 6] = ["before", "since", "until", "label", "reference", "dangling"];
+
+pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> Answer {
+    match (method.as_str(), segments) {
+        ("GET", ["json"]) => ok(&summaries(&call).await?),
+        ("GET", ["get"]) => {
+            let names = call.query.all("names").flat_map(|names| names.split(','));
+            let names = names.map(str::to_owned).collect();
+            save(&call, names).await
+        }
+        ("GET", ["search"]) => {
+            Err(HttpError::unsupported("searching registries is not supported by this daemon yet"))
+        }
+        ("POST", ["load"]) => load(call).await,
+        ("POST", ["create"]) => pull(&call).await,
+        ("POST", ["prune"]) => prune(&call).await,
+        ("GET", [name @ .., "json"]) => inspect(&call, name.join("/")).await,
+        ("GET", [name @ .., "history"]) => history(&call, name.join("/")).await,
+        ("GET", [name @ .., "get"]) => save(&call, vec![name.join("/")]).await,
+        ("POST", [name @ .., "tag"]) => tag(&call, name.join("/")).await,
+        ("POST", [name @ .., "push"]) => {
+            resolve(&call, name.join("/")).await?;
+            Err(HttpError::unsupported("pushing to registries is not supported by this daemon yet"))
+        }
+        ("DELETE", name @ [_, ..]) => remove(&call, name.join("/")).await,
+        _ => unknown(),
+    }
+}
+
+async fn resolve(call: &Call, name: String) -> Result<Image, EngineError> {
+    call.daemon.engine.blocking(move |engine| engine.images().resolve(&name)).await
+}
+
+async fn all(call: &Call) -> Result<Vec<Image>, EngineError> {
+    call.daemon.engine.blocking(|engine| engine.images().list()).await
+}
+
+fn created(image: &Image) -> i64 {
+    let created = image.config.created.as_deref().and_then(Time::parse);
+    created.map_or(0, Time::seconds)
+}
+
+fn tags(image: &Image) -> Vec<String> {
+    image.references.iter().map(Reference::familiar).collect()
+}
+
+/// Elements of `GET /images/json`, as filtered.
+pub(crate) async fn summaries(call: &Call) -> Result<Vec<Summary>, HttpError> {
+    let text = if call.request.uri().path().ends_with("/images/json") {
+        call.query.value("filters").unwrap_or_default()
+    } else {
+        ""
+    };
+    let filters = Filters::parse(text, &LIST_FILTERS)?;
+    let images = all(call).await?;
+    let mut bounds = Vec::new();
+    for key in ["before", "since"] {
+        if let Some(name) = filters.values(key).first() {
+            let bound = resolve(call, name.clone()).await?;
+            bounds.push((key, created(&bound)));
+        }
+    }
+    let show_all = call.query.flag("all");
+    let mut summaries = Vec::new();
+    for image in &images {
+        let is_parent = || images.iter().any(|other| other.parent == Some(image.id));
+        if image.references.is_empty() && !show_all && is_parent() {
+            continue;
+        }
+        let in_bounds = bounds.iter().all(|(key, bound)| match *key {
+            "before" => created(image) < *bound,
+            _ => created(image) > *bound,
+        });
+        if in_bounds && wanted(image, &filters) {
+            summaries.push(summary(call, image));
+        }
+    }
+    Ok(summaries)
+}
+
+fn wanted(image: &Image, filters: &Filters) -> bool {
+    let dangling = image.references.is_empty();
+    filters.any("dangling", |value| dangling == matches!(value, "true" | "1"))
+        && filters.any("until", |text| {
+            Time::parse_parameter(text).is_some_and(|until| created(image) < until.seconds())
+        })
+        && filters.any("reference", |pattern| {
+            tags(image).iter().any(|tag| {
+                let name = tag.rsplit_once(':').map_or(tag.as_str(), |(name, _)| name);
+                matches(pattern, tag) || matches(pattern, name)
+            })
+        })
+        && filters.labels(&image.config.config.labels)
+}
+
+/// Whether a pattern with `*` and `?`, neither of which crosses a slash, matches.
+fn matches(pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    // Where to go on when the present way leads nowhere: after the latest star.
+    let (mut p, mut t, mut retry) = (0, 0, None);
+    while t < text.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                retry = Some((p, t));
+                p += 1;
+            }
+            Some(c) if *c == text[t] || (*c == b'?' && text[t] != b'/') => {
+                (p, t) = (p + 1, t + 1);
+            }
+            _ => match retry {
+                Some((star, at)) if text[at] != b'/' => {
+                    retry = Some((star, at + 1));
+                    (p, t) = (star + 1, at + 1);
+                }
+                _ => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|c| *c == b'*')
+}
+
+fn summary(call: &Call, image: &Image) -> Summary {
+    let id = image.id.to_string();
+    let containers = call.daemon.engine.containers();
+    let mut repo_tags = tags(image);
+    let mut repo_digests = Vec::new();
+    if repo_tags.is_empty() && !call.version.at_least(43) {
+        repo_tags.push("<none>:<none>".to_owned());
+        repo_digests.push("<none>@<none>".to_owned());
+    }
+    let labels = &image.config.config.labels;
+    Summary {
+        parent_id: image.parent.map_or_else(String::new, |parent| parent.to_string()),
+        repo_tags,
+        repo_digests,
+        created: created(image),
+        size: image.size,
+        shared_size: -1,
+        virtual_size: (!call.version.at_least(44)).then_some(image.size),
+        labels: (!labels.is_empty()).then(|| labels.clone()),
+        containers: if call.version.at_least(51) {
+            let users = containers.iter().filter(|container| container.spec.image_id == id);
+            i64::try_from(users.count()).unwrap_or(i64::MAX)
+        } else {
+            -1
+        },
+        id,
+    }
+}
+
+async fn inspect(call: &Call, name: String) -> Answer {
+    let image = resolve(call, name).await?;
+    let config = &image.config;
+    let layers: Vec<String> = config.rootfs.diff_ids.iter().map(ToString::to_string).collect();
+    let comment = config.history.last().map_or("", |step| step.comment.as_str());
+    let tagged = image.last_tagged.map_or_else(|| oriel_engine::NEVER.to_owned(), rfc3339);
+    let mut value = json!({
+        "Id": image.id.to_string(),
+        "RepoTags": tags(&image),
+        "RepoDigests": [],
+        "Parent": image.parent.map_or_else(String::new, |parent| parent.to_string()),
+        "Comment": comment,
+        "Created": config.created,
+        "DockerVersion": "",
+        "Author": config.author,
+        "Config": config.config,
+        "Architecture": config.architecture,
+        "Os": config.os,
+        "OsVersion": config.os_version,
+        "Size": image.size,
+        "GraphDriver": { "Name": "windowsfilter", "Data": null },
+        "RootFS": { "Type": config.rootfs.kind, "Layers": layers },
+        "Metadata": { "LastTagTime": tagged },
+    });
+    if !call.version.at_least(44) {
+        value["VirtualSize"] = json!(image.size);
+    }
+    ok(&value)
+}
+
+fn rfc3339(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Time(i64::try_from(since.as_nanos()).unwrap_or(0)).to_string()
+}
+
+async fn history(call: &Call, name: String) -> Answer {
+    let image = resolve(call, name).await?;
+    let mut layers = image.layers.iter();
+    let mut items: Vec<HistoryItem> = Vec::new();
+    for step in &image.config.history {
+        let size = if step.empty_layer { 0 } else { layers.next().map_or(0, |layer| layer.size) };
+        let created = step.created.as_deref().and_then(Time::parse).map_or(0, Time::seconds);
+        items.push(HistoryItem {
+            id: "<missing>".to_owned(),
+            created,
+            created_by: step.created_by.clone(),
+            tags: None,
+            size,
+            comment: step.comment.clone(),
+        });
+    }
+    items.reverse();
+    if let Some(newest) = items.first_mut() {
+        newest.id = image.id.to_string();
+        newest.tags = (!image.references.is_empty()).then(|| tags(&image));
+    }
+    // The images it was built on are known as long as they are here.
+    let mut parent = image.parent;
+    for item in items.iter_mut().skip(1) {
+        let Some(id) = parent else { break };
+        let Ok(image) = resolve(call, id.to_string()).await else { break };
+        item.id = id.to_string();
+        item.tags = (!image.references.is_empty()).then(|| tags(&image));
+        parent = image.parent;
+    }
+    ok(&items)
+}
+
+/// A name from `repo` and `tag`.
+fn reference(repo: &str, tag: &str) -> Result<Reference, ImageError> {
+    let tag = if tag.is_empty() { "latest" } else { tag };
+    let named = Reference::parse(repo)?;
+    if named.tag().is_some() {
+        return Ok(named);
+    }
+    Reference::parse(&format!("{repo}:{tag}"))
+}
+
+async fn tag(call: &Call, name: String) -> Answer {
+    let query = &call.query;
+    let reference =
+        reference(query.value("repo").unwrap_or_default(), query.value("tag").unwrap_or_default())?;
+    let tagged = reference.familiar();
+    let id = call
+        .daemon
+        .engine
+        .blocking(move |engine| {
+            let image = engine.images().resolve(&name)?;
+            engine.images().tag(&image.id, &reference)?;
+            Ok::<_, ImageError>(image.id)
+        })
+        .await?;
+    emit(call, "tag", &id.to_string(), &tagged);
+    Ok(empty(StatusCode::CREATED))
+}
+
+fn emit(call: &Call, action: &str, id: &str, name: &str) {
+    let attributes = BTreeMap::from([("name".to_owned(), name.to_owned())]);
+    call.daemon.engine.emit_event("image", action, id, attributes);
+}
+
+fn report(call: &Call, removed: Vec<Removed>) -> Vec<Deleted> {
+    removed
+        .into_iter()
+        .map(|removed| match removed {
+            Removed::Untagged(name) => {
+                emit(call, "untag", &name, &name);
+                Deleted::Untagged(name)
+            }
+            Removed::Deleted(id) => {
+                let id = id.to_string();
+                emit(call, "delete", &id, &id);
+                Deleted::Deleted(id)
+            }
+        })
+        .collect()
+}
+
+async fn remove(call: &Call, name: String) -> Answer {
+    let (force, noprune) = (call.query.flag("force"), call.query.flag("noprune"));
+    let removed = call.daemon.engine.remove_image(&name, force, noprune).await?;
+    ok(&report(call, removed))
+}
+
+async fn prune(call: &Call) -> Answer {
+    let known = ["dangling", "label", "label!", "until"];
+    let filters = Filters::parse(call.query.value("filters").unwrap_or_default(), &known)?;
+    let only_dangling =
+        filters.values("dangling").iter().all(|value| !matches!(value.as_str(), "false" | "0"));
+    let images = all(call).await?;
+    let (mut deleted, mut reclaimed) = (Vec::new(), 0);
+    for image in &images {
+        let until = filters.any("until", |text| {
+            Time::parse_parameter(text).is_some_and(|until| created(image) < until.seconds())
+        });
+        let base = images.iter().any(|other| other.parent == Some(image.id));
+        if (only_dangling && !image.references.is_empty())
+            || base
+            || !until
+            || !filters.labels(&image.config.config.labels)
+            || call.daemon.engine.image_user(&image.id).is_some()
+        {
+            continue;
+        }
+        let removed = call.daemon.engine.remove_image(&image.id.to_string(), true, false).await;
+        match removed {
+            Ok(removed) => {
+                deleted.extend(report(call, removed));
+                reclaimed += image.layers.last().map_or(0, |layer| layer.size);
+            }
+            // Used or removed by somebody else meanwhile.
+            Err(EngineError::Image(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let deleted = (!deleted.is_empty()).then_some(deleted);
+    ok(&json!({ "ImagesDeleted": deleted, "SpaceReclaimed": reclaimed }))
+}
+
+async fn save(call: &Call, names: Vec<String>) -> Answer {
+    for name in &names {
+        resolve(call, name.clone()).await?;
+    }
+    let (mut writer, chunks) = body_writer();
+    let engine = call.daemon.engine.clone();
+    call.daemon.engine.spawn(async move {
+        let saved = engine.blocking(move |engine| engine.images().save(&names, &mut writer)).await;
+        if let Err(error) = saved {
+            // The head has gone out: a tar that breaks off is how a client learns of it.
+            tracing::warn!(error = %error, "cannot save images");
+        }
+    });
+    let body = futures_util::StreamExt::map(received(chunks), Ok);
+    Ok(streamed("application/x-tar", body))
+}
+
+async fn load(call: Call) -> Answer {
+    let engine = call.daemon.engine.clone();
+    let (feed, mut reader) = body_reader(call.request.into_body());
+    let work = engine.blocking(move |engine| engine.images().load(&mut reader, &mut |_| {}));
+    // Both end when the client leaves: the reader fails then.
+    let ((), loaded) = tokio::join!(feed, work);
+    let mut body = Vec::new();
+    match loaded {
+        Ok(loaded) => {
+            for loaded in loaded {
+                let (text, id, name) = match loaded {
+                    Loaded::Reference(name, id) => (
+                        format!("Loaded image: {}\n", name.familiar()),
+                        id.to_string(),
+                        name.familiar(),
+                    ),
+                    Loaded::Id(id) => {
+                        (format!("Loaded image ID: {id}\n"), id.to_string(), id.to_string())
+                    }
+                };
+                let attributes = BTreeMap::from([("name".to_owned(), name)]);
+                engine.emit_event("image", "load", &id, attributes);
+                body.extend(Line::stream(text).to_bytes());
+            }
+        }
+        Err(error) => body.extend(Line::failure(crate::http::chain(&error), None).to_bytes()),
+    }
+    Ok(with_type(StatusCode::OK, "application/json", body))
+}
+
+/// Pulling: an image that is here is up to date, as long as there is no registry to ask.
+async fn pull(call: &Call) -> Answer {
+    let query = &call.query;
+    let Some(from) = query.non_empty("fromImage") else {
+        return Err(HttpError::unsupported("importing images is not supported by this daemon yet"));
+    };
+    let reference = reference(from, query.value("tag").unwrap_or_default())?;
+    let name = reference.familiar();
+    match resolve(call, name.clone()).await {
+        Ok(image) => {
+            let tag = reference.tag().unwrap_or("latest");
+            let mut body =
+                Line::status(tag, format!("Pulling from {}", reference.path())).to_bytes();
+            let digest = format!("Digest: {}", image.manifest);
+            let status = format!("Status: Image is up to date for {name}");
+            for status in [digest, status] {
+                body.extend(Line { status: Some(status), ..Line::default() }.to_bytes());
+            }
+            Ok(with_type(StatusCode::OK, "application/json", body))
+        }
+        Err(EngineError::Image(ImageError::NoSuchImage { .. })) => {
+            Err(HttpError::not_found(format!(
+                "{name} is not on this host, and pulling from registries is not supported by this \
+             daemon yet: load it with 'docker load', or make the base images with 'oriel base \
+             build'"
+            )))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// `POST /commit`.
+pub(crate) async fn commit(mut call: Call) -> Answer {
+    let bytes = call.bytes().await?;
+    let mut config = RunConfig::default();
+    if !bytes.is_empty() {
+        let value: Value = serde_json::from_slice(&bytes).map_err(HttpError::invalid)?;
+        if !value.is_null() {
+            config = serde_json::from_value(value).map_err(HttpError::invalid)?;
+        }
+    }
+    let query = &call.query;
+    if query.all("changes").any(|change| !change.is_empty()) {
+        return Err(HttpError::unsupported("'changes' of a commit are not supported yet"));
+    }
+    let repo = query.value("repo").unwrap_or_default();
+    let name = (!repo.is_empty())
+        .then(|| reference(repo, query.value("tag").unwrap_or_default()))
+        .transpose()?;
+    let text = |name: &str| query.value(name).unwrap_or_default().to_owned();
+    let words = (text("author"), text("comment"));
+    let id = call.daemon.engine.commit(&text("container"), config, words).await?;
+    if let Some(name) = name {
+        call.daemon.engine.blocking(move |engine| engine.images().tag(&id, &name)).await?;
+    }
+    Ok(answer(StatusCode::CREATED, &json!({ "Id": id.to_string() })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn patterns_match_within_a_component() {
+        for (pattern, text, expected) in [
+            ("nano*", "nanoserver", true),
+            ("nano*:ltsc*", "nanoserver:ltsc2022", true),
+            ("*", "a/b", false),
+            ("*/*", "a/b", true),
+            ("a?c", "abc", true),
+            ("abc", "abcd", false),
+            ("a*a*b", "aaab", true),
+        ] {
+            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Containers as `docker inspect` and `docker ps` show them.
+
+use std::collections::BTreeMap;
+
+use oriel_api::container::{Port, Summary};
+use oriel_engine::{ContainerView, LogDriver, NEVER, NetworkView, Time};
+use oriel_hcs::Protocol;
+use serde_json::{Map, Value, json};
+
+use crate::http::{Call, HttpError};
+
+/// Element of `GET /containers/json`.
+pub(crate) fn summary(call: &Call, view: &ContainerView) -> Summary {
+    let spec = &view.spec;
+    let command = std::iter::once(&spec.path).chain(&spec.args);
+    Summary {
+        id: view.id.clone(),
+        names: vec![format!("/{}", view.name)],
+        image: spec.image.clone(),
+        image_id: spec.image_id.clone(),
+        command: command.map(String::as_str).collect::<Vec<_>>().join(" "),
+        created: view.created.seconds(),
+        ports: ports(view),
+        size_rw: None,
+        size_root_fs: None,
+        labels: spec.run.labels.clone(),
+        state: view.state.word().to_owned(),
+        status: view.state.sentence(call.daemon.engine.now()),
+        host_config: BTreeMap::from([("NetworkMode".to_owned(), spec.host.network.clone())]),
+        network_settings: json!({ "Networks": networks(call, view) }),
+        mounts: mounts(view),
+    }
+}
+
+fn ports(view: &ContainerView) -> Vec<Port> {
+    let published = view.endpoint.iter().flat_map(|endpoint| &endpoint.ports);
+    let mut ports: Vec<Port> = published
+        .map(|port| Port {
+            ip: Some(port.host_ip.to_string()),
+            private_port: port.container_port,
+            public_port: Some(port.host_port),
+            kind: protocol(port.protocol).to_owned(),
+        })
+        .collect();
+    for exposed in view.spec.run.exposed_ports.keys() {
+        let Ok((private_port, kind)) = oriel_engine::parse_port(exposed) else { continue };
+        let kind = protocol(kind);
+        if view.endpoint.is_none()
+            || ports.iter().any(|port| port.private_port == private_port && port.kind == kind)
+        {
+            continue;
+        }
+        ports.push(Port { ip: None, private_port, public_port: None, kind: kind.to_owned() });
+    }
+    ports
+}
+
+fn protocol(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+    }
+}
+
+fn networks(call: &Call, view: &ContainerView) -> Value {
+    let Ok(network) = call.daemon.engine.network(&view.spec.host.network) else {
+        return json!({});
+    };
+    json!({ network.name.clone(): endpoint_settings(view, network) })
+}
+
+fn endpoint_settings(view: &ContainerView, network: &NetworkView) -> Value {
+    let endpoint = view.endpoint.as_ref();
+    let aliases = &view.spec.host.aliases;
+    json!({
+        "IPAMConfig": null,
+        "Links": null,
+        "Aliases": if aliases.is_empty() { Value::Null } else { json!(aliases) },
+        "MacAddress": endpoint.map_or("", |endpoint| endpoint.mac.as_str()),
+        "DriverOpts": null,
+        "GwPriority": 0,
+        "NetworkID": network.id,
+        "EndpointID": if endpoint.is_some() { view.id.as_str() } else { "" },
+        "Gateway": endpoint.map_or_else(String::new, |endpoint| endpoint.gateway.to_string()),
+        "IPAddress": endpoint.map_or_else(String::new, |endpoint| endpoint.address.to_string()),
+        "IPPrefixLen": endpoint.map_or(0, |endpoint| endpoint.prefix),
+        "IPv6Gateway": "",
+        "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0,
+        "DNSNames": null,
+    })
+}
+
+fn mounts(view: &ContainerView) -> Vec<Value> {
+    let mounts = view.spec.host.mounts.iter();
+    mounts
+        .map(|mount| {
+            json!({
+                "Type": "bind",
+                "Source": mount.source,
+                "Destination": mount.target,
+                "Mode": if mount.read_only { "ro" } else { "" },
+                "RW": !mount.read_only,
+                "Propagation": "",
+            })
+        })
+        .collect()
+}
+
+/// Body of `GET /containers/{id}/json`.
+pub(crate) async fn container(call: &Call, view: &ContainerView) -> Result<Value, HttpError> {
+    let spec = &view.spec;
+    let mut value = json!({
+        "Id": view.id,
+        "Created": view.created.to_string(),
+        "Path": spec.path,
+        "Args": spec.args,
+        "State": state(view),
+        "Image": spec.image_id,
+        "ResolvConfPath": "",
+        "HostnamePath": "",
+        "HostsPath": "",
+        "LogPath": log_path(call, view),
+        "Name": format!("/{}", view.name),
+        "RestartCount": view.restarts,
+        "Driver": "windowsfilter",
+        "Platform": "windows",
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": if view.execs.is_empty() { Value::Null } else { json!(view.execs) },
+        "HostConfig": spec.host.document,
+        "GraphDriver": { "Name": "windowsfilter", "Data": { "dir": sandbox(call, view) } },
+        "Mounts": mounts(view),
+        "Config": config(view),
+        "NetworkSettings": network_settings(call, view),
+    });
+    if call.query.flag("size") {
+        value["SizeRw"] = json!(0);
+        value["SizeRootFs"] = json!(0);
+    }
+    Ok(value)
+}
+
+fn state(view: &ContainerView) -> Value {
+    let state = &view.state;
+    let time = |time: Option<Time>| time.map_or_else(|| NEVER.to_owned(), |time| time.to_string());
+    let pid = match state {
+        oriel_engine::State::Running { pid, .. } => *pid,
+        _ => 0,
+    };
+    json!({
+        "Status": if view.removing { "removing" } else { state.word() },
+        "Running": state.is_active(),
+        "Paused": false,
+        "Restarting": state.word() == "restarting",
+        "OOMKilled": false,
+        "Dead": false,
+        "Pid": pid,
+        "ExitCode": state.exit_code(),
+        "Error": state.error(),
+        "StartedAt": time(state.started()),
+        "FinishedAt": time(state.finished()),
+    })
+}
+
+fn log_path(call: &Call, view: &ContainerView) -> String {
+    if view.spec.host.log == LogDriver::None {
+        return String::new();
+    }
+    let directory = call.daemon.engine.root().join("containers").join(&view.id);
+    directory.join(format!("{}-json.log", view.id)).display().to_string()
+}
+
+fn sandbox(call: &Call, view: &ContainerView) -> String {
+    call.daemon.engine.root().join("windowsfilter").join(&view.id).display().to_string()
+}
+
+fn config(view: &ContainerView) -> Value {
+    let (spec, run) = (&view.spec, &view.spec.run);
+    let streams = &spec.streams;
+    let mut config = json!({
+        "Hostname": spec.hostname,
+        "Domainname": spec.domain_name,
+        "User": run.user,
+        "AttachStdin": streams.attach_stdin,
+        "AttachStdout": streams.attach_stdout,
+        "AttachStderr": streams.attach_stderr,
+        "Tty": streams.tty,
+        "OpenStdin": streams.open_stdin,
+        "StdinOnce": streams.stdin_once,
+        "Env": run.env,
+        "Cmd": run.cmd,
+        "Image": spec.image,
+        "Volumes": if run.volumes.is_empty() { Value::Null } else { json!(run.volumes) },
+        "WorkingDir": run.working_dir,
+        "Entrypoint": run.entrypoint,
+        "OnBuild": null,
+        "Labels": run.labels,
+    });
+    let mut insert = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            config[name] = value;
+        }
+    };
+    insert("ExposedPorts", (!run.exposed_ports.is_empty()).then(|| json!(run.exposed_ports)));
+    insert("ArgsEscaped", run.args_escaped.then_some(Value::Bool(true)));
+    insert("Shell", run.shell.as_ref().map(|shell| json!(shell)));
+    insert("Healthcheck", run.healthcheck.as_ref().map(|check| json!(check)));
+    insert("StopSignal", (!run.stop_signal.is_empty()).then(|| json!(run.stop_signal)));
+    insert("StopTimeout", spec.stop_timeout.map(|seconds| json!(seconds)));
+    config
+}
+
+fn network_settings(call: &Call, view: &ContainerView) -> Value {
+    json!({
+        "Bridge": "",
+        "SandboxID": view.endpoint.as_ref().map_or("", |_| view.id.as_str()),
+        "SandboxKey": view.endpoint.as_ref().map(|endpoint| endpoint.namespace.clone())
+            .unwrap_or_default(),
+        "Ports": port_map(view),
+        "HairpinMode": false,
+        "LinkLocalIPv6Address": "",
+        "LinkLocalIPv6PrefixLen": 0,
+        "SecondaryIPAddresses": null,
+        "SecondaryIPv6Addresses": null,
+        "EndpointID": "",
+        "Gateway": "",
+        "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0,
+        "IPAddress": "",
+        "IPPrefixLen": 0,
+        "IPv6Gateway": "",
+        "MacAddress": "",
+        "Networks": networks(call, view),
+    })
+}
+
+/// Published ports with their host ports, exposed ones with `null`.
+fn port_map(view: &ContainerView) -> Value {
+    let mut map = Map::new();
+    let Some(endpoint) = &view.endpoint else { return Value::Object(map) };
+    for exposed in view.spec.run.exposed_ports.keys() {
+        if let Ok((port, kind)) = oriel_engine::parse_port(exposed) {
+            map.insert(format!("{port}/{}", protocol(kind)), Value::Null);
+        }
+    }
+    for port in &endpoint.ports {
+        let key = format!("{}/{}", port.container_port, protocol(port.protocol));
+        let binding =
+            json!({ "HostIp": port.host_ip.to_string(), "HostPort": port.host_port.to_string() });
+        match map.get_mut(&key) {
+            Some(Value::Array(bindings)) => bindings.push(binding),
+            _ => {
+                map.insert(key, json!([binding]));
+            }
+        }
+    }
+    Value::Object(map)
+}

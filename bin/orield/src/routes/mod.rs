@@ -1,0 +1,61 @@
+//! Routes: from method and path to the function that answers.
+//!
+//! Paths are matched as slices of their segments, because names of images contain slashes
+//! (`/images/127.0.0.1:5000/a/b/json`). What no route matches is answered as moby does.
+
+mod build;
+mod containers;
+mod create;
+mod events;
+mod exec;
+mod hijack;
+mod images;
+mod inspect;
+mod networks;
+mod oriel;
+mod system;
+
+use hyper::{Method, StatusCode};
+use oriel_api::percent_decode;
+
+use crate::http::{Answer, Call, HttpError};
+
+/// Docker's words for what only a swarm can do.
+const NO_SWARM: &str = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker \
+                        swarm join\" to connect this node to swarm and try again.";
+
+/// Answers a request whose path, without its version, is `path`.
+pub(crate) async fn dispatch(call: Call, path: &str) -> Answer {
+    let segments: Vec<String> =
+        path.split('/').filter(|segment| !segment.is_empty()).map(percent_decode).collect();
+    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let method = call.request.method().clone();
+    match segments.as_slice() {
+        ["containers", rest @ ..] => containers::dispatch(call, &method, rest).await,
+        ["exec", id, rest @ ..] => exec::dispatch(call, &method, id, rest).await,
+        ["images", rest @ ..] => images::dispatch(call, &method, rest).await,
+        ["networks", rest @ ..] => networks::networks(&call, &method, rest),
+        ["volumes", rest @ ..] => networks::volumes(&method, rest),
+        ["build", rest @ ..] => build::dispatch(call, &method, rest).await,
+        ["commit"] if method == Method::POST => images::commit(call).await,
+        ["oriel", rest @ ..] => oriel::dispatch(call, &method, rest).await,
+        other => system::dispatch(call, &method, other).await,
+    }
+}
+
+/// What no route answers.
+pub(crate) fn unknown() -> Answer {
+    Err(HttpError::not_found("page not found"))
+}
+
+/// Swarm's endpoints on a node that is in none.
+pub(crate) fn swarm(segments: &[&str]) -> Answer {
+    let (status, text) = match segments {
+        ["swarm", "init" | "join"] => {
+            (StatusCode::NOT_IMPLEMENTED, "swarm mode is not supported by this daemon")
+        }
+        ["swarm", "leave"] => (StatusCode::SERVICE_UNAVAILABLE, "This node is not part of a swarm"),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, NO_SWARM),
+    };
+    Err(HttpError::new(status, text))
+}

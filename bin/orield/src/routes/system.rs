@@ -1,0 +1,212 @@
+//! The daemon itself: ping, version, info, disk usage, and what Oriel does not have.
+
+use std::collections::BTreeMap;
+
+use hyper::{Method, StatusCode, header};
+use oriel_api::{
+    ApiVersion,
+    system::{Component, Platform, Version},
+};
+use oriel_engine::State;
+use oriel_hcs::OS_VERSION;
+use serde_json::{Value, json};
+
+use super::{events, images, unknown};
+use crate::{
+    daemon::VERSION,
+    http::{Answer, Call, HttpError, empty, ok, with_type},
+};
+
+/// Windows Server 2022, in the words of moby `pkg/parsers/operatingsystem`.
+const OPERATING_SYSTEM: &str = "Microsoft Windows Server Version 21H2 (OS Build 20348.2113)";
+/// The kernel it presents, in the words of moby `pkg/parsers/kernel`.
+const KERNEL: &str = "10.0 20348 (20348.1.amd64fre.fe_release.210507-1500)";
+
+pub(crate) async fn dispatch(mut call: Call, method: &Method, segments: &[&str]) -> Answer {
+    match (method.as_str(), segments) {
+        ("GET" | "HEAD", ["_ping"]) => Ok(ping(method)),
+        ("GET", ["version"]) => ok(&version()),
+        ("GET", ["info"]) => ok(&info(&call).await?),
+        ("GET", ["events"]) => events::events(&call),
+        ("GET", ["system", "df"]) => ok(&disk_usage(&call).await?),
+        ("OPTIONS", _) => Ok(empty(StatusCode::OK)),
+        ("GET", ["plugins"]) => ok(&json!([])),
+        (_, ["plugins", rest @ ..]) => {
+            let name = rest.first().unwrap_or(&"");
+            Err(HttpError::not_found(format!("plugin \"{name}\" not found")))
+        }
+        (_, ["swarm" | "services" | "nodes" | "tasks" | "secrets" | "configs", ..]) => {
+            super::swarm(segments)
+        }
+        ("POST", ["auth"]) => {
+            call.bytes().await?;
+            Err(HttpError::unsupported(
+                "logging in to registries is not supported by this daemon yet",
+            ))
+        }
+        ("GET", ["distribution", ..]) => {
+            Err(HttpError::unsupported("registries are not supported by this daemon yet"))
+        }
+        ("POST", ["session" | "grpc"]) => Err(HttpError::unsupported(
+            "BuildKit is not supported by this daemon: build without it",
+        )),
+        _ => unknown(),
+    }
+}
+
+fn ping(method: &Method) -> hyper::Response<crate::http::Body> {
+    let body = if *method == Method::HEAD { "" } else { "OK" };
+    let mut response = with_type(StatusCode::OK, "text/plain; charset=utf-8", body);
+    let headers = response.headers_mut();
+    for (name, value) in [
+        ("builder-version", "1"),
+        ("swarm", "inactive"),
+        ("cache-control", "no-cache, no-store, must-revalidate"),
+        ("pragma", "no-cache"),
+    ] {
+        headers.insert(name, header::HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn version() -> Version {
+    let details = BTreeMap::from(
+        [
+            ("ApiVersion", ApiVersion::MAX.to_string()),
+            ("MinAPIVersion", ApiVersion::MIN.to_string()),
+            ("Arch", "amd64".to_owned()),
+            ("Experimental", "false".to_owned()),
+            ("KernelVersion", KERNEL.to_owned()),
+            ("Os", "windows".to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value)),
+    );
+    Version {
+        platform: Platform { name: "Oriel".to_owned() },
+        components: vec![Component {
+            name: "Engine".to_owned(),
+            version: VERSION.to_owned(),
+            details,
+        }],
+        version: VERSION.to_owned(),
+        api_version: ApiVersion::MAX.to_string(),
+        min_api_version: ApiVersion::MIN.to_string(),
+        git_commit: String::new(),
+        go_version: String::new(),
+        os: "windows".to_owned(),
+        arch: "amd64".to_owned(),
+        kernel_version: KERNEL.to_owned(),
+        build_time: String::new(),
+    }
+}
+
+async fn info(call: &Call) -> Result<Value, HttpError> {
+    let engine = &call.daemon.engine;
+    let containers = engine.containers();
+    let running = containers.iter().filter(|c| c.state.is_running()).count();
+    let restarting = |state: &State| matches!(state, State::Restarting(_));
+    let stopped = containers.iter().filter(|c| !c.state.is_running() && !restarting(&c.state));
+    let images = engine.blocking(|engine| engine.images().list()).await?.len();
+    let version = OS_VERSION.rsplit_once('.').map_or(OS_VERSION, |(version, _)| version);
+    let warnings = match call.daemon.warnings.as_slice() {
+        [] => Value::Null,
+        warnings => json!(warnings),
+    };
+    let mut info = json!({
+        "ID": engine.id(),
+        "Containers": containers.len(),
+        "ContainersRunning": running,
+        "ContainersPaused": 0,
+        "ContainersStopped": stopped.count(),
+        "Images": images,
+        "Driver": "windowsfilter",
+        "DriverStatus": [["Windows", ""]],
+        "Plugins": {
+            "Volume": ["local"],
+            "Network": ["nat", "null"],
+            "Authorization": null,
+            "Log": ["json-file", "none"],
+        },
+        "SystemTime": engine.now().to_string(),
+        "LoggingDriver": "json-file",
+        "KernelVersion": KERNEL,
+        "OperatingSystem": OPERATING_SYSTEM,
+        "OSVersion": version,
+        "OSType": "windows",
+        "Architecture": "x86_64",
+        "IndexServerAddress": "https://index.docker.io/v1/",
+        "RegistryConfig": { "IndexConfigs": {}, "InsecureRegistryCIDRs": [], "Mirrors": [] },
+        "NCPU": std::thread::available_parallelism().map_or(1, usize::from),
+        "MemTotal": memory_total(),
+        "GenericResources": null,
+        "DockerRootDir": engine.root(),
+        "HttpProxy": "", "HttpsProxy": "", "NoProxy": "",
+        "Name": host_name(),
+        "Labels": [],
+        "ExperimentalBuild": false,
+        "ServerVersion": VERSION,
+        "Isolation": "process",
+        "LiveRestoreEnabled": true,
+        "SecurityOptions": null,
+        "Warnings": warnings,
+        "CDISpecDirs": null,
+        "DefaultRuntime": "", "InitBinary": "", "Runtimes": null, "CgroupDriver": "",
+        "Swarm": {
+            "NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive",
+            "ControlAvailable": false, "Error": "", "RemoteManagers": null,
+        },
+    });
+    let false_on_windows = [
+        "MemoryLimit",
+        "SwapLimit",
+        "CpuCfsPeriod",
+        "CpuCfsQuota",
+        "CPUShares",
+        "CPUSet",
+        "PidsLimit",
+        "IPv4Forwarding",
+        "Debug",
+        "OomKillDisable",
+    ];
+    for name in false_on_windows {
+        info[name] = Value::Bool(false);
+    }
+    for name in ["NFd", "NGoroutines", "NEventsListener"] {
+        info[name] = json!(0);
+    }
+    Ok(info)
+}
+
+fn memory_total() -> u64 {
+    let text = fs_err::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kibibytes = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))
+        .and_then(|rest| rest.split_whitespace().next())
+        .and_then(|number| number.parse::<u64>().ok());
+    kibibytes.unwrap_or(0) * 1024
+}
+
+fn host_name() -> String {
+    let name = fs_err::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
+async fn disk_usage(call: &Call) -> Result<Value, HttpError> {
+    let images = images::summaries(call).await?;
+    let layers: u64 = images.iter().map(|image| image.size).sum();
+    let containers: Vec<_> = call
+        .daemon
+        .engine
+        .containers()
+        .iter()
+        .map(|view| super::inspect::summary(call, view))
+        .collect();
+    Ok(json!({
+        "LayersSize": layers,
+        "Images": images,
+        "Containers": containers,
+        "Volumes": [],
+        "BuildCache": [],
+    }))
+}

@@ -1,0 +1,1 @@
+//! The routes on fakes, through a real socket.

@@ -1,0 +1,523 @@
+//! A compute host and a network in memory, stricter than the real ones: what they would forgive is
+//! a panic here. For tests of whatever drives the engine.
+//!
+//! A process does what its command line says, word by word:
+//!
+//! | word | what it does |
+//! |---|---|
+//! | `out TEXT`, `err TEXT` | prints a line |
+//! | `exit CODE` | ends |
+//! | `wait` | waits for a control event and ends with `0xC000013A` |
+//! | `stubborn` | ignores control events until it is killed |
+//! | `cat` | prints its input until that ends |
+//! | `missing` | cannot be created |
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use oriel_hcs::{
+    Check, CheckLevel, CommandLine, ComputeError, ComputeHost, ComputeSystem, ConsoleSize,
+    ControlEvent, Endpoint, EndpointSpec, NetworkDriver, NetworkError, NetworkSpec, OpenedSystem,
+    Process, ProcessEvent, ProcessId, ProcessParameters, ProcessSummary, Registry, SystemDocument,
+    SystemId,
+};
+use oriel_image::{BaseImport, ImageConfig, ImageStore, RunConfig};
+use tokio::sync::{mpsc, watch};
+
+use crate::{Clock, IdSource, Parts, Time};
+
+/// Exit code of a program that a control event ends.
+const CONTROL_C_EXIT: u32 = 0xc000_013a;
+
+/// A compute host in memory. Clones share it, which is how a daemon that died finds its systems.
+#[derive(Clone, Default)]
+pub struct FakeHost {
+    state: Arc<Mutex<HostState>>,
+}
+
+#[derive(Default)]
+struct HostState {
+    systems: BTreeMap<String, Arc<FakeSystem>>,
+    /// Exit codes of systems that ended while nobody looked.
+    journal: BTreeMap<String, u32>,
+}
+
+impl FakeHost {
+    /// Ids of the systems that exist.
+    #[must_use]
+    pub fn systems(&self) -> Vec<String> {
+        self.lock().systems.keys().cloned().collect()
+    }
+
+    /// The document a system was made from.
+    #[must_use]
+    pub fn document(&self, id: &str) -> Option<SystemDocument> {
+        self.lock().systems.get(id).map(|system| system.document.clone())
+    }
+
+    /// Ends a system as if its program had ended while no daemon ran.
+    pub fn end_unseen(&self, id: &str, code: u32) {
+        let mut state = self.lock();
+        state.systems.remove(id).expect("the system exists");
+        state.journal.insert(id.to_owned(), code);
+    }
+
+    /// Loses a system without a trace.
+    pub fn lose(&self, id: &str) {
+        self.lock().systems.remove(id).expect("the system exists");
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HostState> {
+        self.state.lock().expect("no test panics with the lock")
+    }
+}
+
+#[async_trait]
+impl ComputeHost for FakeHost {
+    async fn create(
+        &self,
+        id: &SystemId,
+        document: &SystemDocument,
+    ) -> Result<Arc<dyn ComputeSystem>, ComputeError> {
+        assert!(!document.layers.is_empty(), "a system needs layers");
+        let system = Arc::new(FakeSystem {
+            id: id.clone(),
+            document: document.clone(),
+            host: self.clone(),
+            processes: Mutex::default(),
+            created: Mutex::default(),
+        });
+        let before = self.lock().systems.insert(id.0.clone(), system.clone());
+        assert!(before.is_none(), "system {id} is created twice");
+        Ok(system)
+    }
+
+    async fn open(&self, id: &SystemId) -> Result<OpenedSystem, ComputeError> {
+        let mut state = self.lock();
+        if let Some(code) = state.journal.remove(&id.0) {
+            let (sender, events) = mpsc::channel(1);
+            sender.try_send(ProcessEvent::Exited(code)).expect("room for one");
+            let process = Process { id: ProcessId::INIT, pid: 0, events };
+            return Ok(OpenedSystem { system: None, processes: vec![process] });
+        }
+        let Some(system) = state.systems.get(&id.0).cloned() else {
+            return Err(ComputeError::SystemNotFound { id: id.clone() });
+        };
+        let processes = system.reopen();
+        Ok(OpenedSystem { system: Some(system), processes })
+    }
+
+    async fn clean(&self, id: &SystemId) -> Result<(), ComputeError> {
+        let system = self.lock().systems.remove(&id.0);
+        if let Some(system) = system {
+            system.end_all();
+        }
+        self.lock().journal.remove(&id.0);
+        Ok(())
+    }
+
+    async fn check(&self) -> Vec<Check> {
+        vec![Check {
+            name: "fake host".to_owned(),
+            level: CheckLevel::Ok,
+            finding: "in memory".to_owned(),
+            remedy: String::new(),
+        }]
+    }
+}
+
+/// A system in memory.
+struct FakeSystem {
+    id: SystemId,
+    document: SystemDocument,
+    host: FakeHost,
+    processes: Mutex<BTreeMap<ProcessId, Arc<FakeProcess>>>,
+    created: Mutex<BTreeSet<ProcessId>>,
+}
+
+struct FakeProcess {
+    name: String,
+    input: Mutex<Option<mpsc::Sender<Vec<u8>>>>,
+    asked: watch::Sender<Option<u32>>,
+    killed: watch::Sender<Option<u32>>,
+    /// Where its events go: the daemon that looks now.
+    events: watch::Sender<Option<mpsc::Sender<ProcessEvent>>>,
+}
+
+impl FakeSystem {
+    fn process(&self, id: ProcessId) -> Result<Arc<FakeProcess>, ComputeError> {
+        let processes = self.processes.lock().expect("no test panics with the lock");
+        let missing = || ComputeError::ProcessNotFound { id: self.id.clone(), process: id };
+        processes.get(&id).cloned().ok_or_else(missing)
+    }
+
+    fn reopen(&self) -> Vec<Process> {
+        let processes = self.processes.lock().expect("no test panics with the lock");
+        let reopened = processes.iter().map(|(id, process)| {
+            let (sender, events) = mpsc::channel(16);
+            process.events.send_replace(Some(sender));
+            Process { id: *id, pid: 4 * id.0, events }
+        });
+        reopened.collect()
+    }
+
+    fn end_all(&self) {
+        let mut processes = self.processes.lock().expect("no test panics with the lock");
+        for process in std::mem::take(&mut *processes).into_values() {
+            process.killed.send_replace(Some(0x4001_0004));
+            process.events.send_replace(None);
+        }
+    }
+}
+
+fn words(command: &CommandLine) -> Vec<String> {
+    match command {
+        CommandLine::Arguments(words) => words.clone(),
+        CommandLine::Verbatim(line) => line.split_whitespace().map(str::to_owned).collect(),
+    }
+}
+
+#[async_trait]
+impl ComputeSystem for FakeSystem {
+    fn host_pid(&self) -> u32 {
+        4711
+    }
+
+    async fn create_process(
+        &self,
+        id: ProcessId,
+        parameters: &ProcessParameters,
+    ) -> Result<Process, ComputeError> {
+        let fresh = self.created.lock().expect("no test panics with the lock").insert(id);
+        assert!(fresh, "process id {id:?} is used twice");
+        let words = words(&parameters.command);
+        if words.iter().any(|word| word == "missing") {
+            return Err(ComputeError::CreateProcess {
+                id: self.id.clone(),
+                command: words.join(" "),
+                message: "The system cannot find the file specified.".to_owned(),
+                code: 2,
+            });
+        }
+        let (sender, events) = mpsc::channel(16);
+        let (input, typed) = mpsc::channel(16);
+        let process = Arc::new(FakeProcess {
+            name: words.first().cloned().unwrap_or_default(),
+            input: Mutex::new(parameters.stdin.then_some(input)),
+            asked: watch::Sender::new(None),
+            killed: watch::Sender::new(None),
+            events: watch::Sender::new(Some(sender)),
+        });
+        let mut processes = self.processes.lock().expect("no test panics with the lock");
+        processes.insert(id, process.clone());
+        // The test's runtime owns it; it ends with its program or the runtime.
+        tokio::spawn(process.run(words, typed));
+        Ok(Process { id, pid: 4 * id.0, events })
+    }
+
+    async fn write_stdin(&self, process: ProcessId, bytes: Vec<u8>) -> Result<(), ComputeError> {
+        let input = self.process(process)?.input.lock().expect("no test panics").clone();
+        if let Some(input) = input {
+            // Bytes for a program that does not read are dropped.
+            let _ = input.send(bytes).await;
+        }
+        Ok(())
+    }
+
+    async fn close_stdin(&self, process: ProcessId) -> Result<(), ComputeError> {
+        self.process(process)?.input.lock().expect("no test panics").take();
+        Ok(())
+    }
+
+    async fn resize(&self, process: ProcessId, _: ConsoleSize) -> Result<(), ComputeError> {
+        self.process(process).map(drop)
+    }
+
+    async fn signal(&self, process: ProcessId, _: ControlEvent) -> Result<(), ComputeError> {
+        self.process(process)?.asked.send_replace(Some(CONTROL_C_EXIT));
+        Ok(())
+    }
+
+    async fn kill(&self, process: ProcessId, exit_code: u32) -> Result<(), ComputeError> {
+        self.process(process)?.killed.send_replace(Some(exit_code));
+        Ok(())
+    }
+
+    async fn processes(&self) -> Result<Vec<ProcessSummary>, ComputeError> {
+        let processes = self.processes.lock().expect("no test panics with the lock");
+        let summaries = processes.iter().map(|(id, process)| ProcessSummary {
+            name: process.name.clone(),
+            pid: 4 * id.0,
+            cpu_100ns: 0,
+            private_bytes: 0,
+        });
+        Ok(summaries.collect())
+    }
+
+    async fn terminate(&self, _: Registry) -> Result<(), ComputeError> {
+        self.end_all();
+        self.host.lock().systems.remove(&self.id.0);
+        Ok(())
+    }
+}
+
+impl FakeProcess {
+    async fn run(self: Arc<Self>, words: Vec<String>, mut typed: mpsc::Receiver<Vec<u8>>) {
+        let mut killed = self.killed.subscribe();
+        let code = tokio::select! {
+            code = self.act(&words, &mut typed) => code,
+            Ok(code) = killed.wait_for(Option::is_some) => code.unwrap_or_default(),
+        };
+        self.send(ProcessEvent::Exited(code)).await;
+        self.events.send_replace(None);
+    }
+
+    async fn act(&self, words: &[String], typed: &mut mpsc::Receiver<Vec<u8>>) -> u32 {
+        let mut asked = self.asked.subscribe();
+        let mut words = words.iter().map(String::as_str);
+        while let Some(word) = words.next() {
+            match word {
+                "out" => {
+                    let line = format!("{}\r\n", words.next().unwrap_or_default());
+                    self.send(ProcessEvent::Stdout(line.into())).await;
+                }
+                "err" => {
+                    let line = format!("{}\r\n", words.next().unwrap_or_default());
+                    self.send(ProcessEvent::Stderr(line.into())).await;
+                }
+                "exit" => return words.next().and_then(|code| code.parse().ok()).unwrap_or(1),
+                "wait" => {
+                    let code = asked.wait_for(Option::is_some).await.map(|code| *code);
+                    return code.ok().flatten().unwrap_or(1);
+                }
+                "stubborn" => std::future::pending().await,
+                "cat" => {
+                    while let Some(bytes) = typed.recv().await {
+                        self.send(ProcessEvent::Stdout(bytes)).await;
+                    }
+                }
+                _ => {}
+            }
+        }
+        0
+    }
+
+    async fn send(&self, event: ProcessEvent) {
+        let mut events = self.events.subscribe();
+        loop {
+            let Some(sender) = events.borrow_and_update().clone() else { return };
+            if sender.send(event.clone()).await.is_ok() {
+                return;
+            }
+            // The daemon that looked has died; the next one will look.
+            if events.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// A network in memory. Clones share it.
+#[derive(Clone, Default)]
+pub struct FakeNetwork {
+    state: Arc<Mutex<NetworkState>>,
+}
+
+#[derive(Default)]
+struct NetworkState {
+    networks: BTreeSet<String>,
+    endpoints: BTreeMap<String, EndpointSpec>,
+    next: u8,
+}
+
+impl FakeNetwork {
+    /// Ids of the endpoints that exist.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<String> {
+        self.lock().endpoints.keys().cloned().collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, NetworkState> {
+        self.state.lock().expect("no test panics with the lock")
+    }
+}
+
+#[async_trait]
+impl NetworkDriver for FakeNetwork {
+    async fn create_network(&self, spec: &NetworkSpec) -> Result<(), NetworkError> {
+        self.lock().networks.insert(spec.name.clone());
+        Ok(())
+    }
+
+    async fn remove_network(&self, name: &str) -> Result<(), NetworkError> {
+        self.lock().networks.remove(name);
+        Ok(())
+    }
+
+    async fn create_endpoint(&self, spec: &EndpointSpec) -> Result<Endpoint, NetworkError> {
+        let mut state = self.lock();
+        if !state.networks.contains(&spec.network) {
+            return Err(NetworkError::NotFound { name: spec.network.clone() });
+        }
+        let before = state.endpoints.insert(spec.id.clone(), spec.clone());
+        assert!(before.is_none(), "endpoint {} is created twice", spec.id);
+        state.next += 1;
+        let mut ports = spec.ports.clone();
+        for port in ports.iter_mut().filter(|port| port.host_port == 0) {
+            port.host_port = 49_152 + u16::from(state.next);
+        }
+        Ok(Endpoint {
+            namespace: "/fake".into(),
+            address: Ipv4Addr::new(10, 0, 0, 1 + state.next),
+            prefix: 24,
+            gateway: Ipv4Addr::new(10, 0, 0, 1),
+            name_servers: vec![Ipv4Addr::new(10, 0, 0, 1)],
+            mac: "02:00:00:00:00:01".to_owned(),
+            ports,
+        })
+    }
+
+    async fn remove_endpoint(&self, id: &str) -> Result<(), NetworkError> {
+        self.lock().endpoints.remove(id);
+        Ok(())
+    }
+
+    async fn reconcile(&self, living: &[(EndpointSpec, Endpoint)]) -> Result<(), NetworkError> {
+        let living: BTreeMap<_, _> =
+            living.iter().map(|(spec, _)| (spec.id.clone(), spec.clone())).collect();
+        self.lock().endpoints = living;
+        Ok(())
+    }
+}
+
+/// A clock that goes on by one second each time it is read.
+#[derive(Default)]
+pub struct FakeClock(AtomicU64);
+
+impl Clock for FakeClock {
+    fn now(&self) -> Time {
+        let seconds = self.0.fetch_add(1, Ordering::Relaxed);
+        Time(1_700_000_000_000_000_000 + i64::try_from(seconds).unwrap_or(0) * 1_000_000_000)
+    }
+}
+
+/// Ids that count.
+#[derive(Default)]
+pub struct FakeIds {
+    next: AtomicU32,
+    picked: AtomicUsize,
+}
+
+impl FakeIds {
+    /// Ids that count from a number on, for an engine that opens what another one left.
+    #[must_use]
+    pub fn from(first: u32) -> Self {
+        Self { next: AtomicU32::new(first), picked: AtomicUsize::new(0) }
+    }
+}
+
+impl IdSource for FakeIds {
+    fn id(&self) -> String {
+        format!("{:08x}", self.next.fetch_add(1, Ordering::Relaxed) + 0xa0).repeat(8)
+    }
+
+    fn pick(&self, bound: usize) -> usize {
+        self.picked.fetch_add(1, Ordering::Relaxed) % bound
+    }
+}
+
+/// A world of fakes on a temporary data root.
+pub struct World {
+    /// Its compute host.
+    pub host: FakeHost,
+    /// Its network.
+    pub network: FakeNetwork,
+    root: std::path::PathBuf,
+    first_id: u32,
+}
+
+impl World {
+    /// A world below `root`, with an image `nanoserver` whose command is `out hello`.
+    ///
+    /// # Panics
+    /// When the disk refuses.
+    #[must_use]
+    pub fn new(root: &std::path::Path) -> Self {
+        let world = Self {
+            host: FakeHost::default(),
+            network: FakeNetwork::default(),
+            root: root.to_owned(),
+            first_id: 0,
+        };
+        let tar = root.join("base.tar");
+        fs_err::write(&tar, base_layer()).expect("the disk has room");
+        let config = ImageConfig {
+            os: "windows".to_owned(),
+            architecture: "amd64".to_owned(),
+            os_version: oriel_hcs::OS_VERSION.to_owned(),
+            config: RunConfig {
+                cmd: Some(vec!["out".to_owned(), "hello".to_owned()]),
+                ..RunConfig::default()
+            },
+            ..ImageConfig::default()
+        };
+        let import = BaseImport { name: "nanoserver".to_owned(), layer_tar: tar, config };
+        let parts = world.parts();
+        parts.images.import_base(&import).expect("the base image is good");
+        drop(parts);
+        world
+    }
+
+    /// The parts of an engine in this world; at most one at a time.
+    ///
+    /// # Panics
+    /// When the disk refuses, or another engine is still there.
+    #[must_use]
+    pub fn parts(&self) -> Parts {
+        let path = self.root.join("meta.redb");
+        let database = redb::Database::create(path).expect("one engine at a time");
+        let database = Arc::new(database);
+        Parts {
+            host: Arc::new(self.host.clone()),
+            network: Arc::new(self.network.clone()),
+            images: ImageStore::open(&self.root, database.clone()).expect("the store opens"),
+            database,
+            root: self.root.clone(),
+            personality: Box::new(|| Some("/personality".into())),
+            clock: Arc::new(FakeClock::default()),
+            ids: Arc::new(FakeIds::from(self.first_id)),
+            nat: NetworkSpec {
+                name: "nat".to_owned(),
+                bridge: "fake0".to_owned(),
+                subnet: Ipv4Addr::new(10, 0, 0, 0),
+                prefix: 24,
+                gateway: Ipv4Addr::new(10, 0, 0, 1),
+            },
+        }
+    }
+
+    /// Lets ids of later engines begin elsewhere.
+    pub fn another_daemon(&mut self) {
+        self.first_id += 0x1000;
+    }
+}
+
+/// The smallest layer a base image can have.
+fn base_layer() -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for path in ["Files/", "Files/Windows/", "Files/Windows/System32/"] {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Directory);
+        header.set_size(0);
+        header.set_mode(0o755);
+        tar.append_data(&mut header, path, std::io::empty()).expect("to memory");
+    }
+    tar.into_inner().expect("to memory")
+}
