@@ -37,9 +37,11 @@ use crate::{Clock, IdSource, Parts, Time};
 const CONTROL_C_EXIT: u32 = 0xc000_013a;
 
 /// A compute host in memory. Clones share it, which is how a daemon that died finds its systems.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct FakeHost {
     state: Arc<Mutex<HostState>>,
+    /// Where its processes run, so that they live on when the daemon's own runtime dies.
+    outside: tokio::runtime::Handle,
 }
 
 #[derive(Default)]
@@ -50,6 +52,12 @@ struct HostState {
 }
 
 impl FakeHost {
+    /// A host whose processes run on this runtime.
+    #[must_use]
+    pub fn new(outside: tokio::runtime::Handle) -> Self {
+        Self { state: Arc::default(), outside }
+    }
+
     /// Ids of the systems that exist.
     #[must_use]
     pub fn systems(&self) -> Vec<String> {
@@ -217,8 +225,8 @@ impl ComputeSystem for FakeSystem {
         });
         let mut processes = self.processes.lock().expect("no test panics with the lock");
         processes.insert(id, process.clone());
-        // The test's runtime owns it; it ends with its program or the runtime.
-        tokio::spawn(process.run(words, typed));
+        // The runtime outside owns it; it ends with its program or the runtime.
+        self.host.outside.spawn(process.run(words, typed));
         Ok(Process { id, pid: 4 * id.0, events })
     }
 
@@ -444,14 +452,14 @@ pub struct World {
 }
 
 impl World {
-    /// A world below `root`, with an image `nanoserver` whose command is `out hello`.
+    /// A world below `root` whose programs run on `outside`, with an image `nanoserver` whose command is `out hello`.
     ///
     /// # Panics
     /// When the disk refuses.
     #[must_use]
-    pub fn new(root: &std::path::Path) -> Self {
+    pub fn new(root: &std::path::Path, outside: tokio::runtime::Handle) -> Self {
         let world = Self {
-            host: FakeHost::default(),
+            host: FakeHost::new(outside),
             network: FakeNetwork::default(),
             root: root.to_owned(),
             first_id: 0,
