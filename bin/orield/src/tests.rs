@@ -1,1 +1,366 @@
-//! The routes on fakes, through a real socket.
+//! The routes on fakes, through a real socket: with the Docker CLI where it is installed, and with
+//! bare HTTP for what the CLI does not show.
+
+use std::{
+    io::{Read as _, Write as _},
+    os::unix::net::UnixStream,
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+    sync::Arc,
+};
+
+use oriel_engine::{Engine, fake::World};
+use tempfile::TempDir;
+use tokio::{runtime::Runtime, sync::watch};
+
+use crate::{
+    daemon::Daemon,
+    server::{self, Address, Listener},
+};
+
+/// A daemon on fakes that listens.
+struct Served {
+    runtime: Runtime,
+    world: World,
+    socket: PathBuf,
+    _stop: watch::Sender<bool>,
+    _root: TempDir,
+}
+
+impl Served {
+    fn new() -> Self {
+        let root = TempDir::new().unwrap();
+        let runtime = Runtime::new().unwrap();
+        let world = World::new(root.path(), runtime.handle().clone());
+        let socket = root.path().join("oriel.sock");
+        let stop = watch::Sender::new(false);
+        runtime.block_on(async {
+            let engine = Engine::open(world.parts()).await.unwrap();
+            let listener = Listener::bind(&Address::Unix(socket.clone())).await.unwrap();
+            let daemon = Arc::new(Daemon::new(engine, Vec::new()));
+            tokio::spawn(server::serve(listener, daemon, stop.subscribe()));
+        });
+        Self { runtime, world, socket, _stop: stop, _root: root }
+    }
+
+    fn docker(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).stdin(Stdio::null()).output().unwrap()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("docker");
+        command.arg("-H").arg(format!("unix://{}", self.socket.display())).args(arguments);
+        command
+    }
+
+    /// What the CLI prints when it succeeds.
+    fn says(&self, arguments: &[&str]) -> String {
+        let output = self.docker(arguments);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "docker {arguments:?}: {error}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// What the CLI complains about.
+    fn complains(&self, arguments: &[&str]) -> String {
+        let output = self.docker(arguments);
+        assert!(!output.status.success(), "docker {arguments:?} succeeds");
+        String::from_utf8(output.stderr).unwrap().trim().to_owned()
+    }
+
+    fn connect(&self, request: &str) -> UnixStream {
+        let mut stream = UnixStream::connect(&self.socket).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        stream
+    }
+
+    /// Head and body of the answer to one request.
+    fn http(&self, method: &str, path: &str, body: &str) -> (String, String) {
+        let length = body.len();
+        let mut stream = self.connect(&format!(
+            "{method} {path} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\nContent-Type: \
+             application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        ));
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        (head.to_owned(), body.to_owned())
+    }
+
+    fn nothing_runs(&self) {
+        assert_eq!(self.world.host.systems(), Vec::<String>::new());
+        assert_eq!(self.world.network.endpoints(), Vec::<String>::new());
+    }
+}
+
+/// Whether the Docker CLI is here; says so when it is not.
+#[expect(clippy::print_stderr, reason = "a skipped test has to be seen")]
+fn docker_is_here() -> bool {
+    let here = Command::new("docker").arg("--version").output().is_ok();
+    if !here {
+        eprintln!("skipped: there is no docker command");
+    }
+    here
+}
+
+#[test]
+fn ping_says_what_negotiation_needs() {
+    let served = Served::new();
+    let (head, body) = served.http("GET", "/_ping", "");
+    let head = head.to_lowercase();
+    for line in ["api-version: 1.51", "ostype: windows", "builder-version: 1", "swarm: inactive"] {
+        assert!(head.contains(line), "{line} in {head}");
+    }
+    assert_eq!(body, "OK");
+    let (head, body) = served.http("HEAD", "/_ping", "");
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert_eq!(body, "");
+}
+
+#[test]
+fn errors_have_dockers_shape() {
+    let served = Served::new();
+    for (method, path, status, message) in [
+        ("GET", "/nowhere", 404, "page not found"),
+        ("GET", "/v1.99/info", 400, "client version 1.99 is too new."),
+        ("GET", "/containers/nobody/json", 404, "No such container: nobody"),
+        ("GET", "/images/nope/json", 404, "No such image: nope:latest"),
+        ("GET", "/services", 503, "This node is not a swarm manager."),
+        ("POST", "/networks/create", 501, "not supported"),
+        ("GET", "/volumes/x", 404, "get x: no such volume"),
+        (
+            "GET",
+            "/containers/json?filters=%7B%22x%22%3A%5B%22y%22%5D%7D",
+            400,
+            "invalid filter 'x'",
+        ),
+        ("POST", "/images/create?fromImage=nope&tag=1", 404, "nope:1 is not on this host"),
+    ] {
+        let (head, body) = served.http(method, path, "");
+        assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {head}");
+        assert!(body.starts_with("{\"message\":\"") && body.contains(message), "{path}: {body}");
+    }
+}
+
+#[test]
+fn lists_are_never_null_where_clients_want_lists() {
+    let served = Served::new();
+    assert_eq!(served.http("GET", "/containers/json", "").1, "[]\n");
+    assert_eq!(served.http("GET", "/plugins", "").1, "[]\n");
+    assert_eq!(served.http("GET", "/volumes", "").1, "{\"Volumes\":[],\"Warnings\":null}\n");
+    let (_, body) = served.http("POST", "/containers/create", r#"{"Image":"nanoserver"}"#);
+    assert!(body.contains("\"Warnings\":[]"), "{body}");
+}
+
+#[test]
+fn wait_answers_its_head_before_the_container_starts() {
+    let served = Served::new();
+    let (_, body) = served.http(
+        "POST",
+        "/containers/create?name=waited",
+        r#"{"Image":"nanoserver","Cmd":["exit","3221225786"]}"#,
+    );
+    assert!(body.contains("\"Id\""), "{body}");
+    let mut waiting = served.connect(
+        "POST /containers/waited/wait?condition=next-exit HTTP/1.1\r\nHost: x\r\nConnection: \
+         close\r\n\r\n",
+    );
+    let mut head = [0; 15];
+    waiting.read_exact(&mut head).unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200 OK");
+    served.http("POST", "/containers/waited/start", "");
+    let mut rest = String::new();
+    waiting.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("{\"StatusCode\":3221225786}"), "{rest}");
+}
+
+#[test]
+fn an_attached_client_without_upgrade_gets_frames() {
+    let served = Served::new();
+    served.http("POST", "/containers/create?name=one", r#"{"Image":"nanoserver"}"#);
+    let mut attached = served.connect(
+        "POST /containers/one/attach?stream=1&stdout=1 HTTP/1.1\r\nHost: x\r\nConnection: \
+         close\r\n\r\n",
+    );
+    let mut head = [0; 15];
+    attached.read_exact(&mut head).unwrap();
+    served.http("POST", "/containers/one/start", "");
+    let mut rest = Vec::new();
+    attached.read_to_end(&mut rest).unwrap();
+    let frame = b"\x01\0\0\0\0\0\0\x07hello\r\n";
+    assert!(rest.windows(frame.len()).any(|window| window == frame), "{rest:?}");
+}
+
+#[test]
+fn the_docker_cli_knows_the_daemon() {
+    if !docker_is_here() {
+        return;
+    }
+    let served = Served::new();
+    assert_eq!(served.says(&["version", "--format", "{{.Server.Os}}"]), "windows");
+    let info = served.says(&["info"]);
+    assert!(info.contains("Default Isolation: process"), "{info}");
+    assert_eq!(served.says(&["ps", "-q"]), "");
+    assert!(served.says(&["images"]).contains("nanoserver"));
+    assert!(served.says(&["network", "ls"]).contains("nat"));
+    served.says(&["system", "df"]);
+    served.says(&["history", "nanoserver"]);
+}
+
+#[test]
+fn docker_run_prints_and_exits_as_the_program_does() {
+    if !docker_is_here() {
+        return;
+    }
+    let served = Served::new();
+    let command = ["run", "--rm", "nanoserver", "out", "one", "err", "two", "exit", "7"];
+    let output = served.docker(&command);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "one\r\n");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "two\r\n");
+    assert_eq!(output.status.code(), Some(7));
+    assert_eq!(served.says(&["ps", "-aq"]), "");
+    served.nothing_runs();
+}
+
+#[test]
+fn docker_run_passes_input_on() {
+    if !docker_is_here() {
+        return;
+    }
+    let served = Served::new();
+    let mut child = served
+        .command(&["run", "--rm", "-i", "nanoserver", "cat"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"typed\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.stdout, b"typed\n");
+    served.nothing_runs();
+}
+
+#[test]
+fn docker_run_of_a_missing_program_is_127() {
+    if !docker_is_here() {
+        return;
+    }
+    let served = Served::new();
+    let output = served.docker(&["run", "--rm", "nanoserver", "missing"]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("The system cannot find the file specified."), "{text}");
+    assert_eq!(output.status.code(), Some(127), "{text}");
+    assert_eq!(served.says(&["ps", "-aq"]), "");
+    served.nothing_runs();
+}
+
+#[test]
+fn the_daily_life_of_a_container() {
+    if !docker_is_here() {
+        return;
+    }
+    let served = Served::new();
+    served.says(&[
+        "run",
+        "-d",
+        "--name",
+        "web",
+        "-p",
+        "8080:80",
+        "nanoserver",
+        "out",
+        "up",
+        "wait",
+    ]);
+    assert!(served.says(&["ps"]).contains("0.0.0.0:8080->80/tcp"));
+    assert_eq!(served.says(&["port", "web"]), "80/tcp -> 0.0.0.0:8080");
+    assert_eq!(served.says(&["logs", "web"]), "up");
+    assert_eq!(served.says(&["exec", "web", "out", "inside"]), "inside");
+    assert_eq!(served.docker(&["exec", "web", "exit", "9"]).status.code(), Some(9));
+    assert_eq!(served.docker(&["exec", "web", "missing"]).status.code(), Some(127));
+    assert!(served.says(&["top", "web"]).contains("Private Working Set"));
+    let name = "{{.HostConfig.NetworkMode}} {{.State.Status}}";
+    assert_eq!(served.says(&["inspect", "-f", name, "web"]), "nat running");
+    served.says(&["rename", "web", "site"]);
+    served.says(&["stop", "-t", "0", "site"]);
+    let exit = served.says(&["inspect", "-f", "{{.State.ExitCode}}", "site"]);
+    assert!(["3221225786", "1073807364"].contains(&exit.as_str()), "{exit}");
+    served.says(&["start", "site"]);
+    assert!(served.complains(&["rm", "site"]).contains("container is running"));
+    served.says(&["rm", "-f", "site"]);
+    served.nothing_runs();
+}
+
+#[test]
+fn what_is_not_supported_is_said() {
+    if !docker_is_here() {
+        return;
+    }
+    let served = Served::new();
+    let text = served.complains(&["run", "--isolation", "hyperv", "nanoserver"]);
+    assert!(text.contains("hyperv"), "{text}");
+    let text = served.complains(&["run", "-v", "data:C:\\data", "nanoserver"]);
+    assert!(text.contains("named volumes are not supported"), "{text}");
+    let output = served.docker(&["create", "--cap-add", "ALL", "nanoserver"]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("CapAdd"), "{text}");
+}
+
+#[test]
+fn images_are_tagged_saved_loaded_and_removed() {
+    if !docker_is_here() {
+        return;
+    }
+    let served = Served::new();
+    served.says(&["tag", "nanoserver", "mine:1"]);
+    let archive = served.socket.with_file_name("mine.tar");
+    served.says(&["save", "-o", archive.to_str().unwrap(), "mine:1"]);
+    assert!(served.says(&["rmi", "mine:1"]).contains("Untagged: mine:1"));
+    let loaded = served.says(&["load", "-i", archive.to_str().unwrap()]);
+    assert!(loaded.contains("Loaded image: mine:1"), "{loaded}");
+    assert!(served.complains(&["rmi", "nope"]).contains("No such image: nope"));
+}
+
+#[test]
+fn a_client_that_dies_leaves_no_container() {
+    if !docker_is_here() {
+        return;
+    }
+    let served = Served::new();
+    let mut child = served
+        .command(&["run", "--rm", "nanoserver", "out", "up", "wait"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = [0; 4];
+    child.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
+    // Ctrl+C on the terminal: the CLI passes it on and waits for the end.
+    let interrupted = Command::new("kill").arg("-INT").arg(child.id().to_string()).status();
+    assert!(interrupted.unwrap().success());
+    child.wait().unwrap();
+    assert_eq!(served.says(&["ps", "-aq"]), "");
+    served.nothing_runs();
+}
+
+#[test]
+fn events_reach_a_listener() {
+    let served = Served::new();
+    served.http("POST", "/containers/create?name=one", r#"{"Image":"nanoserver"}"#);
+    served.http("POST", "/containers/one/start", "");
+    let (_, body) = served.http("POST", "/containers/one/wait", "");
+    assert!(body.contains("\"StatusCode\":0"), "{body}");
+    let mut listening = served.connect(
+        "GET /events?since=1&filters=%7B%22event%22%3A%5B%22die%22%5D%7D HTTP/1.1\r\nHost: \
+         x\r\n\r\n",
+    );
+    let mut text = String::new();
+    while !text.contains("\"Action\":\"die\"") {
+        let mut piece = [0; 1024];
+        let count = listening.read(&mut piece).unwrap();
+        assert!(count > 0, "the daemon hung up: {text}");
+        text.push_str(&String::from_utf8_lossy(&piece[..count]));
+    }
+    assert!(text.contains("\"status\":\"die\"") && !text.contains("\"start\""), "{text}");
+    drop(served.runtime);
+}

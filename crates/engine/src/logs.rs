@@ -56,7 +56,7 @@ impl LogWriter {
             file.seek(SeekFrom::Start(length - 1))?;
             let mut last = [0];
             file.read_exact(&mut last)?;
-            if last != [b'\n'] {
+            if last != *b"\n" {
                 file.write_all(b"\n")?;
                 length += 1;
             }

@@ -23,8 +23,8 @@ pub(crate) fn networks(call: &Call, method: &Method, segments: &[&str]) -> Answe
             "user-defined networks are not supported by this daemon yet: use 'nat' or 'none'",
         )),
         ("POST", ["prune"]) => ok(&json!({ "NetworksDeleted": null })),
-        ("GET", [name @ ..]) => ok(&view(call, call.daemon.engine.network(&name.join("/"))?, true)),
-        ("DELETE", [name @ ..]) => {
+        ("GET", name) => ok(&view(call, call.daemon.engine.network(&name.join("/"))?, true)),
+        ("DELETE", name) => {
             let network = call.daemon.engine.network(&name.join("/"))?;
             let text = format!("{} is a pre-defined network and cannot be removed", network.name);
             Err(HttpError::new(StatusCode::FORBIDDEN, text))

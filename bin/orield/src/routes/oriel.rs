@@ -74,7 +74,7 @@ pub(crate) fn personality_check(found: &Option<oriel_personality::Personality>) 
 }
 
 async fn base(engine: &Engine) -> Result<Base, HttpError> {
-    let found = engine.blocking(|engine| current(engine)).await?;
+    let found = engine.blocking(current).await?;
     let mut images = Vec::new();
     for name in BASES {
         let resolved = engine.blocking(move |engine| engine.images().resolve(name)).await;

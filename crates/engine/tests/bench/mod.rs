@@ -1,5 +1,7 @@
 //! A workbench: an engine on fakes, which can be killed and opened again.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+
 use std::path::Path;
 
 use oriel_engine::{
