@@ -27,16 +27,16 @@ pub(crate) struct Arguments {
     #[arg(short = 'H', long = "host", value_name = "ADDRESS")]
     hosts: Vec<String>,
     /// Directory of images, containers and records [default: /var/lib/oriel]
-    #[arg(long, value_name = "DIRECTORY")]
+    #[arg(long, global = true, value_name = "DIRECTORY")]
     data_root: Option<String>,
     /// Directory of what lasts as long as containers run [default: /run/oriel]
-    #[arg(long, value_name = "DIRECTORY")]
+    #[arg(long, global = true, value_name = "DIRECTORY")]
     exec_root: Option<String>,
     /// File to write the daemon's process id to
     #[arg(short = 'p', long, value_name = "FILE")]
     pidfile: Option<String>,
     /// File of further options [default: /etc/oriel/daemon.json]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     config_file: Option<PathBuf>,
     /// How much to say: debug, info, warn, error or fatal [default: info]
     #[arg(short = 'l', long, value_name = "LEVEL")]
@@ -51,7 +51,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "ADDRESS/LENGTH")]
     bip: Option<String>,
     /// Directory of oriel-agent and cexecsvc.exe [default: that of this program]
-    #[arg(long, value_name = "DIRECTORY")]
+    #[arg(long, global = true, value_name = "DIRECTORY")]
     libexec_dir: Option<String>,
     /// Listen on TCP addresses that others can reach, without encryption or passwords
     #[arg(long)]
@@ -255,6 +255,14 @@ mod tests {
         assert_eq!(options.hosts, [Address::Unix("/run/oriel/oriel.sock".into())]);
         assert_eq!(options.nat.subnet, Ipv4Addr::new(172, 30, 0, 0));
         assert_eq!(options.log_level, "info");
+    }
+
+    #[test]
+    fn directories_may_be_named_after_the_task() {
+        let words = ["orield", "check", "--data-root", "/d"];
+        let arguments = Arguments::try_parse_from(words).unwrap();
+        assert_eq!(arguments.command, Some(Task::Check));
+        assert_eq!(arguments.settle_with("").unwrap().data_root, PathBuf::from("/d"));
     }
 
     #[test]
