@@ -8,9 +8,8 @@ use std::{
 use anyhow::{Context, bail};
 use oriel_api::{
     Line, container, image,
-    system::{Base, Check, CheckLevel, Version},
+    system::{Base, BaseBuilt, Check, CheckLevel, Version},
 };
-use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
@@ -76,27 +75,6 @@ fn check_without_daemon(client: &Client) -> anyhow::Result<ExitCode> {
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The last word of a base build.
-#[derive(Deserialize)]
-struct Built {
-    personality: BuiltPersonality,
-    images: Vec<BuiltImage>,
-}
-
-#[derive(Deserialize)]
-struct BuiltPersonality {
-    id: String,
-    bytes: u64,
-}
-
-#[derive(Deserialize)]
-struct BuiltImage {
-    name: String,
-    id: String,
-    tar_bytes: u64,
-    gzip_bytes: u64,
-}
-
 /// `oriel base build`
 pub(crate) async fn base_build(client: &Client) -> anyhow::Result<ExitCode> {
     let mut stream = client.post("/oriel/base/build").await?;
@@ -118,7 +96,7 @@ pub(crate) async fn base_build(client: &Client) -> anyhow::Result<ExitCode> {
     }
     progress.finish();
     let built = built.context("the daemon broke off the build; run the command again to resume")?;
-    let built: Built =
+    let built: BaseBuilt =
         serde_json::from_value(built).context("the daemon's result is not understood")?;
     print(&built_table(&built));
     Ok(ExitCode::SUCCESS)
@@ -141,14 +119,14 @@ fn whole_lines(waiting: &mut Vec<u8>) -> anyhow::Result<Vec<Line>> {
         .collect()
 }
 
-fn built_table(built: &Built) -> String {
+fn built_table(built: &BaseBuilt) -> String {
     let mut rows = vec![row(["NAME", "ID", "TAR", "GZIP"])];
     for image in &built.images {
         let sizes = [size(image.tar_bytes), size(image.gzip_bytes)];
         rows.push(row([&image.name, &short(&image.id), &sizes[0], &sizes[1]]));
     }
-    let personality = &built.personality;
-    rows.push(row(["(personality)", &short(&personality.id), &size(personality.bytes), ""]));
+    let (id, bytes) = (short(&built.personality.id), size(built.personality_bytes));
+    rows.push(row(["(personality)", &id, &bytes, ""]));
     render(&rows)
 }
 
@@ -292,6 +270,8 @@ fn talk(text: &str) {
 
 #[cfg(test)]
 mod tests {
+    use oriel_api::system::{BuiltImage, Personality};
+
     use super::*;
 
     fn check(level: CheckLevel, remedy: &str) -> Check {
@@ -323,12 +303,17 @@ mod tests {
 
     #[test]
     fn the_result_of_a_base_build_is_a_table_of_sizes() {
-        let built: Built = serde_json::from_value(serde_json::json!({
-            "personality": { "id": "abc", "bytes": 300_000_000 },
-            "images": [{ "name": "nanoserver", "id": "sha256:0123456789abcdef",
-                         "tar_bytes": 46_000_000, "gzip_bytes": 17_000_000 }]
-        }))
-        .unwrap();
+        let built = BaseBuilt {
+            personality: Personality { id: "abc".into(), wine_version: "10.0".into() },
+            personality_bytes: 300_000_000,
+            reused: false,
+            images: vec![BuiltImage {
+                name: "nanoserver".into(),
+                id: "sha256:0123456789abcdef".into(),
+                tar_bytes: 46_000_000,
+                gzip_bytes: 17_000_000,
+            }],
+        };
         let text = built_table(&built);
         assert!(text.contains("nanoserver     0123456789ab  46.0MB   17.0MB\n"), "{text}");
         assert!(text.contains("(personality)  abc           300.0MB\n"), "{text}");

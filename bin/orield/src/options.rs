@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::server::Address;
 
-const DEFAULT_HOST: &str = "unix:///run/oriel/oriel.sock";
+const DEFAULT_HOST: &str = "unix:///run/oriel.sock";
 const DEFAULT_CONFIG: &str = "/etc/oriel/daemon.json";
 const DEFAULT_DATA_ROOT: &str = "/var/lib/oriel";
 const DEFAULT_EXEC_ROOT: &str = "/run/oriel";
@@ -252,7 +252,7 @@ mod tests {
     #[test]
     fn without_options_the_defaults_hold() {
         let options = settle(&[], "").unwrap();
-        assert_eq!(options.hosts, [Address::Unix("/run/oriel/oriel.sock".into())]);
+        assert_eq!(options.hosts, [Address::Unix("/run/oriel.sock".into())]);
         assert_eq!(options.nat.subnet, Ipv4Addr::new(172, 30, 0, 0));
         assert_eq!(options.log_level, "info");
     }

@@ -44,10 +44,12 @@ fn unsupported_options(daemon: &mut Daemon) -> Result<Outcome> {
     let docker = daemon.docker();
     let hyperv = docker.try_run(&["run", "--rm", "--isolation", "hyperv", "nanoserver"])?;
     ensure!(hyperv.status == 125 && hyperv.stderr.contains("hyperv"), "{hyperv:?}");
-    let privileged = docker.try_run(&["create", "--privileged", "nanoserver"])?;
-    ensure!(privileged.stderr.contains("privileged"), "{privileged:?}");
-    let pids = docker.try_run(&["create", "--cap-add", "SYS_ADMIN", "nanoserver"])?;
-    ensure!(pids.stderr.to_lowercase().contains("cap"), "{pids:?}");
+    for option in [&["--privileged"][..], &["--cap-add", "SYS_ADMIN"]] {
+        let created = docker.try_run(&[&["create"], option, &["nanoserver"][..]].concat())?;
+        let word = option[0].trim_start_matches('-').replace('-', "");
+        ensure!(created.stderr.to_lowercase().contains(&word), "{created:?}");
+        docker.run(&["rm", created.stdout.trim()])?;
+    }
     PASSED
 }
 

@@ -86,6 +86,34 @@ pub struct Base {
     pub images: Vec<BaseImage>,
 }
 
+/// Last `aux` of `POST /oriel/base/build`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct BaseBuilt {
+    /// The NT personality.
+    pub personality: Personality,
+    /// Bytes of the personality's files.
+    pub personality_bytes: u64,
+    /// Whether all of it was there already.
+    pub reused: bool,
+    /// The base images.
+    pub images: Vec<BuiltImage>,
+}
+
+/// A base image that was built.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct BuiltImage {
+    /// Name, such as `nanoserver`.
+    pub name: String,
+    /// Id.
+    pub id: String,
+    /// Bytes of its layer as a tar.
+    pub tar_bytes: u64,
+    /// Bytes of its layer as it travels, compressed by gzip.
+    pub gzip_bytes: u64,
+}
+
 /// The NT personality.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]

@@ -31,6 +31,7 @@ mod prefix;
 mod reduce;
 mod registry;
 mod run;
+mod shape;
 mod sources;
 mod strip;
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::run::STRIP;
-use crate::{PersonalityError, io_error, unexpected};
+use crate::{PersonalityError, io_error, shape, unexpected};
 
 /// Where a file says that it is Wine's (`dlls/ntdll/unix/loader.c`, `is_builtin`).
 const SIGNATURE_OFFSET: usize = 0x40;
@@ -43,6 +43,9 @@ pub(crate) fn strip(
         arguments.extend(batch.iter().map(|path| path.display().to_string()));
         STRIP.run("strip Windows files", &arguments, &mut |_| {})?;
         done += u64::try_from(batch.len()).unwrap_or(0);
+    }
+    for (name, ..) in SETS {
+        shape::shape(&target.join(name))?;
     }
     for file in &files {
         check_signature(file)?;

@@ -5,11 +5,11 @@ use futures_util::StreamExt as _;
 use hyper::{Method, StatusCode};
 use oriel_api::{
     Line, ProgressDetail,
-    system::{Base, BaseImage, Check, CheckLevel, Personality},
+    system::{Base, BaseBuilt, BaseImage, BuiltImage, Check, CheckLevel, Personality},
 };
 use oriel_engine::{Engine, EngineError};
 use oriel_image::{BaseImport, ImageConfig};
-use oriel_personality::{BuildOptions, Built, PersonalityError, Progress, Unit};
+use oriel_personality::{BuildOptions, PersonalityError, Progress};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -160,24 +160,22 @@ fn run(
             BaseImport { name: base.name.clone(), layer_tar: base.layer_tar.clone(), config };
         let id = engine.images().import_base(&import)?;
         say(Line::status(base.name.clone(), "Imported"));
-        images.push(json!({
-            "Name": base.name,
-            "ID": id.to_string(),
-            "TarBytes": base.tar_bytes,
-            "Entries": base.entries,
-        }));
+        let image = engine.images().resolve(&id.to_string())?;
+        images.push(BuiltImage {
+            name: base.name.clone(),
+            id: id.to_string(),
+            tar_bytes: base.tar_bytes,
+            gzip_bytes: image.layers.iter().map(|layer| layer.compressed_size).sum(),
+        });
     }
-    Ok(result_line(&built, images))
-}
-
-fn result_line(built: &Built, images: Vec<serde_json::Value>) -> Line {
-    Line::aux(json!({
-        "Personality": built.personality.id,
-        "WineVersion": built.personality.wine_version,
-        "PersonalityBytes": built.personality_bytes,
-        "Reused": built.reused,
-        "Images": images,
-    }))
+    let personality =
+        Personality { id: built.personality.id, wine_version: built.personality.wine_version };
+    Ok(Line::aux(json!(BaseBuilt {
+        personality,
+        personality_bytes: built.personality_bytes,
+        reused: built.reused,
+        images,
+    })))
 }
 
 fn progress_line(progress: &Progress) -> Line {
@@ -186,8 +184,5 @@ fn progress_line(progress: &Progress) -> Line {
         current: Some(progress.current),
         total: (progress.total > 0).then_some(progress.total),
     });
-    if progress.unit == Unit::Items {
-        line.aux = Some(json!({ "unit": "items" }));
-    }
     line
 }
