@@ -70,9 +70,12 @@ impl Execution<'_> {
             self.report.stream(&format!("{warning}\n")).await?;
         }
         if self.request.pull {
-            let text =
-                "[Warning] --pull has no effect: Oriel cannot pull yet, local images are used";
-            self.report.stream(&format!("{text}\n")).await?;
+            let text = "Oriel cannot pull yet, local images are used";
+            self.report.stream(&format!("[Warning] --pull has no effect: {text}\n")).await?;
+        }
+        if !self.request.cache_from.is_empty() {
+            let text = "steps are looked for among those that were built here";
+            self.report.stream(&format!("[Warning] --cache-from has no effect: {text}\n")).await?;
         }
         for statement in &plan.globals {
             self.announce(&statement.text).await?;
@@ -640,3 +643,6 @@ fn check_account(account: &str) -> Result<(), TransferError> {
     }
     Err(TransferError::UnknownAccount { account: account.to_owned() })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,442 @@
+//! Whole builds on a small Windows-like image and a host whose programs are words.
+
+use std::{
+    collections::BTreeSet,
+    io::Read as _,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+use oriel_hcs::{Class, CommandLine};
+use oriel_hive::Key;
+use oriel_image::{BaseImport, Image, ImageConfig, ImageId, ImageStore, SandboxSettings};
+use oriel_wclayer::{Entry, FileTime, Kind, LayerPath, Writer};
+use tokio::sync::{Notify, mpsc};
+
+use crate::{
+    Build, BuildError, BuildHost, BuildRequest, Built, HostError, RunContainer, RunOutput, RunStep,
+};
+
+/// More lines than any build here prints.
+const LINES: usize = 1024;
+
+/// A host in memory. Its programs are `say TEXT`, `write PATH TEXT`, `fail CODE` and `hang`, one
+/// after the other with `&` in between; they write to the sandbox of the store.
+struct FakeHost {
+    images: ImageStore,
+    state: Mutex<HostState>,
+    hangs: Notify,
+}
+
+#[derive(Default)]
+struct HostState {
+    steps: Vec<RunStep>,
+    present: BTreeSet<String>,
+}
+
+impl FakeHost {
+    fn steps(&self) -> Vec<RunStep> {
+        self.state.lock().unwrap().steps.clone()
+    }
+
+    fn containers(&self) -> usize {
+        self.state.lock().unwrap().present.len()
+    }
+
+    /// One program: its exit code.
+    async fn program(&self, id: &str, words: &str, output: &mpsc::Sender<RunOutput>) -> u32 {
+        let (name, rest) = words.split_once(' ').unwrap_or((words, ""));
+        match name {
+            "say" => {
+                output.send(RunOutput::Stdout(format!("{rest}\r\n").into_bytes())).await.unwrap();
+            }
+            "write" => {
+                let (path, text) = rest.split_once(' ').unwrap();
+                let sandbox = self.images.sandbox(id).unwrap();
+                let files = self.images.sandbox_files(&sandbox);
+                files.write_file(path, &mut text.as_bytes(), None).unwrap();
+            }
+            "fail" => return rest.parse().unwrap(),
+            "hang" => {
+                self.hangs.notify_one();
+                std::future::pending::<()>().await;
+            }
+            other => panic!("no program is called {other}"),
+        }
+        0
+    }
+}
+
+#[async_trait]
+impl BuildHost for FakeHost {
+    async fn create_run(&self, step: &RunStep) -> Result<RunContainer, HostError> {
+        let number = {
+            let mut state = self.state.lock().unwrap();
+            state.steps.push(step.clone());
+            state.steps.len()
+        };
+        let id = format!("{number:064x}");
+        let image = self.images.resolve(&step.image).unwrap().id;
+        self.images.create_sandbox(&id, &image, &SandboxSettings::default()).unwrap();
+        self.state.lock().unwrap().present.insert(id.clone());
+        Ok(RunContainer { sandbox: id.clone(), id })
+    }
+
+    async fn run(&self, id: &str, output: mpsc::Sender<RunOutput>) -> Result<u32, HostError> {
+        let command = self.state.lock().unwrap().steps.last().unwrap().command.clone();
+        let line = match command {
+            CommandLine::Verbatim(line) => {
+                line.strip_prefix("cmd /S /C ").expect("the shell").to_owned()
+            }
+            CommandLine::Arguments(words) => words.join(" "),
+        };
+        for words in line.split(" & ") {
+            let code = self.program(id, words, &output).await;
+            if code != 0 {
+                return Ok(code);
+            }
+        }
+        Ok(0)
+    }
+
+    fn now(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)
+    }
+
+    async fn remove(&self, id: &str) -> Result<(), HostError> {
+        assert!(self.state.lock().unwrap().present.remove(id), "{id} is removed once");
+        self.images.remove_sandbox(id).unwrap();
+        Ok(())
+    }
+}
+
+/// A store with a base image called `nanoserver`, and a host.
+struct World {
+    directory: tempfile::TempDir,
+    host: FakeHost,
+}
+
+impl World {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let database = redb::Database::create(directory.path().join("meta.redb")).unwrap();
+        let images = ImageStore::open(directory.path(), Arc::new(database)).unwrap();
+        let layer_tar = directory.path().join("base.tar");
+        fs_err::write(&layer_tar, base_layer()).unwrap();
+        let config = ImageConfig {
+            os: "windows".into(),
+            architecture: "amd64".into(),
+            ..ImageConfig::default()
+        };
+        images.import_base(&BaseImport { name: "nanoserver".into(), layer_tar, config }).unwrap();
+        let host = FakeHost { images, state: Mutex::default(), hangs: Notify::new() };
+        Self { directory, host }
+    }
+
+    fn prepare(&self, request: BuildRequest, context: &[(&str, &str)]) -> Build {
+        Build::prepare(request, &mut &tar_of(context)[..], self.directory.path()).unwrap()
+    }
+
+    /// Builds; returns the result and all that the client saw of `stream`.
+    async fn try_build(
+        &self,
+        request: BuildRequest,
+        context: &[(&str, &str)],
+    ) -> (Result<Built, BuildError>, String) {
+        let (sender, mut lines) = mpsc::channel(LINES);
+        let build = self.prepare(request, context);
+        let result = build.run(self.host.images.clone(), &self.host, sender).await;
+        let mut seen = String::new();
+        while let Ok(piece) = lines.try_recv() {
+            for value in serde_json::Deserializer::from_slice(&piece).into_iter() {
+                let value: serde_json::Value = value.unwrap();
+                seen += value["stream"].as_str().unwrap_or_default();
+            }
+        }
+        assert_eq!(self.host.images.sandboxes().unwrap().len(), self.host.containers());
+        (result, seen)
+    }
+
+    /// Builds a Dockerfile with files beside it, as the Docker CLI asks by default.
+    async fn build(&self, dockerfile: &str, files: &[(&str, &str)]) -> (ImageId, String) {
+        let context = [&[("Dockerfile", dockerfile)], files].concat();
+        let (result, seen) = self.try_build(defaults(), &context).await;
+        (result.unwrap().image, seen)
+    }
+
+    async fn fail(&self, dockerfile: &str) -> (BuildError, String) {
+        let (result, seen) = self.try_build(defaults(), &[("Dockerfile", dockerfile)]).await;
+        (result.unwrap_err(), seen)
+    }
+
+    fn image(&self, id: ImageId) -> Image {
+        self.host.images.resolve(&id.to_string()).unwrap()
+    }
+
+    /// The text of an image's file; none when there is no such file.
+    fn read(&self, image: ImageId, path: &str) -> Option<String> {
+        let images = &self.host.images;
+        let sandbox = images.create_sandbox("reader", &image, &SandboxSettings::default()).unwrap();
+        let files = images.sandbox_files(&sandbox);
+        let text = files.exists(path).unwrap().then(|| {
+            let mut text = String::new();
+            files.read(path).unwrap().read_to_string(&mut text).unwrap();
+            text
+        });
+        images.remove_sandbox("reader").unwrap();
+        text
+    }
+}
+
+fn defaults() -> BuildRequest {
+    BuildRequest { remove: true, ..BuildRequest::default() }
+}
+
+fn tar_of(files: &[(&str, &str)]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (path, text) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o644);
+        header.set_mtime(1_600_000_000);
+        builder.append_data(&mut header, path, text.as_bytes()).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+/// A base layer: an empty registry and one program.
+fn base_layer() -> Vec<u8> {
+    let empty = oriel_hive::write(&Key::new("")).unwrap();
+    let entries: &[(&str, &[u8])] = &[
+        ("Files/", b""),
+        ("Files/Users/", b""),
+        ("Files/Windows/", b""),
+        ("Files/Windows/System32/", b""),
+        ("Files/Windows/System32/cmd.exe", b"MZ"),
+        ("Files/Windows/System32/config/", b""),
+        ("Files/Windows/System32/config/DEFAULT", &empty),
+        ("Files/Windows/System32/config/SOFTWARE", &empty),
+        ("Files/Windows/System32/config/SYSTEM", &empty),
+    ];
+    let mut writer = Writer::new(Vec::new());
+    for (name, data) in entries {
+        let kind = match name.ends_with('/') {
+            true => Kind::Directory,
+            false => Kind::File { size: data.len() as u64 },
+        };
+        let path = LayerPath::parse(name).unwrap().unwrap();
+        let time = FileTime(133_444_736_000_000_000);
+        writer.add(&Entry::new(path, kind, time), *data).unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+#[tokio::test]
+async fn run_commits_what_the_program_wrote_and_shows_what_it_said() {
+    let world = World::new();
+    let dockerfile = "FROM nanoserver\nRUN say hello & write C:\\app\\x.txt made\n";
+    let (image, seen) = world.build(dockerfile, &[]).await;
+    assert_eq!(world.read(image, r"C:\app\x.txt").as_deref(), Some("made"));
+    for line in ["Step 2/2 : RUN say hello", "Running in 000000000000", "hello\r\n", "Removed"] {
+        assert!(seen.contains(line), "{line} in {seen}");
+    }
+    assert!(seen.ends_with(&format!("Successfully built {}\n", image.0.short())), "{seen}");
+    let history = world.image(image).config.history;
+    let last = &history.last().unwrap().created_by;
+    assert_eq!(last, r"cmd /S /C say hello & write C:\app\x.txt made");
+    assert_eq!(world.host.containers(), 0);
+}
+
+#[tokio::test]
+async fn a_second_build_takes_every_step_from_the_cache() {
+    let world = World::new();
+    let dockerfile =
+        "FROM nanoserver\nENV A=1\nWORKDIR /app\nCOPY a.txt .\nRUN write C:\\b.txt b\nCMD say\n";
+    let (first, seen) = world.build(dockerfile, &[("a.txt", "a")]).await;
+    assert!(!seen.contains("Using cache"), "{seen}");
+    let (second, seen) = world.build(dockerfile, &[("a.txt", "a")]).await;
+    assert_eq!(second, first);
+    assert_eq!(seen.matches("Using cache").count(), 5, "{seen}");
+    assert_eq!(world.host.steps().len(), 1);
+}
+
+#[tokio::test]
+async fn after_a_step_that_is_not_cached_no_later_step_is() {
+    let world = World::new();
+    let tail = "RUN write C:\\b.txt b\n";
+    world.build(&format!("FROM nanoserver\nENV A=1\n{tail}"), &[]).await;
+    let (_, seen) = world.build(&format!("FROM nanoserver\nENV A=2\n{tail}"), &[]).await;
+    assert!(!seen.contains("Using cache"), "{seen}");
+    assert_eq!(world.host.steps().len(), 2);
+}
+
+#[tokio::test]
+async fn no_cache_runs_every_step_again() {
+    let world = World::new();
+    let context = [("Dockerfile", "FROM nanoserver\nRUN say x\n")];
+    for _ in 0..2 {
+        let request = BuildRequest { no_cache: true, ..defaults() };
+        let (result, seen) = world.try_build(request, &context).await;
+        result.unwrap();
+        assert!(!seen.contains("Using cache"), "{seen}");
+    }
+    assert_eq!(world.host.steps().len(), 2);
+}
+
+#[tokio::test]
+async fn a_failing_run_has_dockers_text_and_code_and_leaves_nothing() {
+    let world = World::new();
+    let before = world.host.images.list().unwrap().len();
+    let request = BuildRequest { tags: vec!["broken".into()], ..defaults() };
+    let context = [("Dockerfile", "FROM nanoserver\nRUN say first & fail 1603\nRUN say never\n")];
+    let (result, seen) = world.try_build(request, &context).await;
+    let error = result.unwrap_err();
+    let text = "The command 'cmd /S /C say first & fail 1603' returned a non-zero code: 1603";
+    assert_eq!(error.to_string(), text);
+    assert_eq!(error.class(), Class::Invalid);
+    let line: serde_json::Value = serde_json::from_slice(&error.line()).unwrap();
+    assert_eq!(line["errorDetail"]["code"], 1603);
+    assert_eq!(line["error"], text);
+    assert!(seen.contains("first\r\n") && !seen.contains("never\r\n"), "{seen}");
+    assert_eq!(world.host.containers(), 0);
+    assert_eq!(world.host.images.list().unwrap().len(), before);
+    assert!(world.host.images.resolve("broken").is_err());
+}
+
+#[tokio::test]
+async fn containers_are_kept_when_the_client_says_so() {
+    let world = World::new();
+    let request = BuildRequest { remove: false, ..BuildRequest::default() };
+    let context = [("Dockerfile", "FROM nanoserver\nRUN say x\n")];
+    let (result, seen) = world.try_build(request, &context).await;
+    result.unwrap();
+    assert!(!seen.contains("Removed intermediate container"), "{seen}");
+    assert_eq!(world.host.containers(), 1);
+}
+
+#[tokio::test]
+async fn copy_is_cached_by_content() {
+    let world = World::new();
+    let dockerfile = "FROM nanoserver\nCOPY conf C:/conf\nRUN say after\n";
+    let (first, _) = world.build(dockerfile, &[("conf/a.txt", "one")]).await;
+    let (same, _) = world.build(dockerfile, &[("conf/a.txt", "one"), ("other", "x")]).await;
+    assert_eq!(same, first);
+    let (changed, seen) = world.build(dockerfile, &[("conf/a.txt", "two")]).await;
+    assert!(!seen.contains("Using cache"), "{seen}");
+    assert_eq!(world.read(first, r"C:\conf\a.txt").as_deref(), Some("one"));
+    assert_eq!(world.read(changed, r"C:\conf\A.TXT").as_deref(), Some("two"));
+    assert_eq!(world.host.steps().len(), 2);
+}
+
+#[tokio::test]
+async fn a_missing_source_is_named_as_docker_names_it() {
+    let world = World::new();
+    let (error, _) = world.fail("FROM nanoserver\nCOPY nope.txt C:/\n").await;
+    let text = "COPY failed: file not found in build context or excluded by .dockerignore: \
+                stat nope.txt: file does not exist";
+    assert_eq!(error.to_string(), text);
+}
+
+#[tokio::test]
+async fn copy_from_a_stage_takes_its_files_and_nothing_else() {
+    let world = World::new();
+    let dockerfile = "FROM nanoserver AS maker\nRUN write C:\\out\\a.txt made\n\
+                      RUN write C:\\secret.txt s\n\
+                      FROM nanoserver\nCOPY --from=maker C:/out C:/app/\n";
+    let (image, _) = world.build(dockerfile, &[]).await;
+    assert_eq!(world.read(image, r"C:\app\a.txt").as_deref(), Some("made"));
+    assert_eq!(world.read(image, r"C:\secret.txt"), None);
+    let (again, seen) = world.build(dockerfile, &[]).await;
+    assert_eq!(again, image);
+    assert_eq!(world.host.steps().len(), 2, "{seen}");
+}
+
+#[tokio::test]
+async fn env_workdir_and_user_are_in_the_image_and_reach_run() {
+    let world = World::new();
+    let dockerfile = "# escape=`\nFROM nanoserver\nARG VERSION=7\nENV NAME=\"a b\" Path=C:\\tools\n\
+                      WORKDIR /app\nWORKDIR sub\nUSER ContainerUser\nRUN say %NAME%\n\
+                      ENTRYPOINT [\"app.exe\"]\nCMD [\"-v\", \"${NAME}\"]\n";
+    let (image, _) = world.build(dockerfile, &[]).await;
+    let config = world.image(image).config.config;
+    assert_eq!(config.env, ["NAME=a b", r"Path=C:\tools"]);
+    assert_eq!(config.working_dir, r"C:\app\sub");
+    assert_eq!(config.user, "ContainerUser");
+    assert_eq!(config.entrypoint.unwrap(), ["app.exe"]);
+    assert_eq!(config.cmd.unwrap(), ["-v", "${NAME}"]);
+    let [step] = &world.host.steps()[..] else { panic!("one RUN") };
+    assert_eq!(step.environment, ["NAME=a b", r"Path=C:\tools", "VERSION=7"]);
+    assert_eq!(step.working_directory, r"C:\app\sub");
+    assert_eq!(step.user, "ContainerUser");
+    assert_eq!(step.command, CommandLine::Verbatim("cmd /S /C say %NAME%".into()));
+}
+
+#[tokio::test]
+async fn an_argument_is_part_of_the_cache_key() {
+    let world = World::new();
+    let context = [("Dockerfile", "FROM nanoserver\nARG WHO\nRUN say %WHO%\n")];
+    let mut images = BTreeSet::new();
+    for who in ["a", "b", "a"] {
+        let build_args = [("WHO".to_owned(), Some(who.to_owned()))].into();
+        let request = BuildRequest { build_args, ..defaults() };
+        images.insert(world.try_build(request, &context).await.0.unwrap().image.to_string());
+    }
+    assert_eq!(images.len(), 2);
+    assert_eq!(world.host.steps().len(), 2);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_cancels_the_build_and_the_container_goes() {
+    let world = World::new();
+    let build = world.prepare(defaults(), &[("Dockerfile", "FROM nanoserver\nRUN hang\n")]);
+    let (sender, lines) = mpsc::channel(LINES);
+    let leave = async {
+        world.host.hangs.notified().await;
+        drop(lines);
+    };
+    let running = build.run(world.host.images.clone(), &world.host, sender);
+    let (result, ()) = tokio::join!(running, leave);
+    assert!(matches!(result, Err(BuildError::Cancelled)), "{result:?}");
+    assert_eq!(world.host.containers(), 0);
+    assert!(world.host.images.sandboxes().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_not_honoured_is_said() {
+    let world = World::new();
+    let request =
+        BuildRequest { pull: true, cache_from: vec!["nanoserver:latest".into()], ..defaults() };
+    let dockerfile = "FROM nanoserver\nCOPY --chown=ContainerUser a.txt C:/\n";
+    let context = [("Dockerfile", dockerfile), ("a.txt", "a")];
+    let (result, seen) = world.try_build(request, &context).await;
+    result.unwrap();
+    for flag in ["--pull", "--cache-from", "--chown"] {
+        assert!(seen.contains(&format!("[Warning] {flag} has no effect: ")), "{flag} in {seen}");
+    }
+    let (_, seen) = world.build("FROM nanoserver\nCOPY a.txt C:/\n", &[("a.txt", "a")]).await;
+    assert!(!seen.contains("[Warning]"), "{seen}");
+}
+
+#[tokio::test]
+async fn a_quiet_build_prints_its_id_and_a_quiet_failure_all() {
+    let world = World::new();
+    let quiet = || BuildRequest { quiet: true, tags: vec!["app".into()], ..defaults() };
+    let context = [("Dockerfile", "FROM nanoserver\nRUN say x\n")];
+    let (result, seen) = world.try_build(quiet(), &context).await;
+    let image = result.unwrap().image;
+    assert_eq!(seen, format!("{image}\n"));
+    assert_eq!(world.host.images.resolve("app").unwrap().id, image);
+    let context = [("Dockerfile", "FROM nanoserver\nRUN say why & fail 1\n")];
+    let (result, kept) = world.try_build(quiet(), &context).await;
+    result.unwrap_err();
+    assert!(kept.contains("why"), "{kept}");
+}
+
+#[tokio::test]
+async fn a_base_image_that_is_not_there_is_named() {
+    let world = World::new();
+    let (error, _) = world.fail("FROM nope\nRUN say x\n").await;
+    assert!(error.to_string().starts_with("pull access denied for nope, "), "{error}");
+    assert_eq!(error.class(), Class::NotFound);
+}
