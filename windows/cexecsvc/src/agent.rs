@@ -11,17 +11,17 @@ use oriel_hcs::ProcessId;
 use oriel_hcs::bridge::{Frame, Hello, Message, STREAM_CHUNK, VERSION};
 
 use crate::boot::{self, complain};
-use crate::console;
 use crate::hosted::Hosted;
 use crate::nt::list;
 use crate::outbox::Outbox;
+use crate::{console, drivers};
 
 /// Runs the agent, or the helper that the arguments name.
 #[must_use]
 pub fn run() -> ExitCode {
     let arguments: Vec<String> =
         std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into()).collect();
-    if let Some(code) = console::help(&arguments) {
+    if let Some(code) = drivers::host(&arguments).or_else(|| console::help(&arguments)) {
         return code;
     }
     match Agent::start().and_then(|(agent, input)| agent.serve(input)) {
@@ -39,7 +39,7 @@ type Table = Arc<Mutex<BTreeMap<ProcessId, Arc<Hosted>>>>;
 struct Agent {
     outbox: Arc<Outbox>,
     table: Table,
-    _booted: boot::Booted,
+    booted: boot::Booted,
 }
 
 impl Agent {
@@ -49,7 +49,7 @@ impl Agent {
         let agent = Self {
             outbox: Arc::new(Outbox::new(output)),
             table: Table::default(),
-            _booted: boot::complete(),
+            booted: boot::complete(),
         };
         let hello = Hello { version: VERSION, processes: Vec::new() };
         agent.outbox.send(ProcessId(0), Message::Hello(hello))?;
@@ -99,7 +99,9 @@ impl Agent {
             shared.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         };
         // The lock is held until the entry is there, so that `gone` cannot run before.
-        table.insert(id, Hosted::start(id, parameters, Arc::clone(&self.outbox), gone));
+        let drivers = Arc::clone(&self.booted.drivers);
+        let outbox = Arc::clone(&self.outbox);
+        table.insert(id, Hosted::start(id, parameters, drivers, outbox, gone));
     }
 
     fn hosted(&self, id: ProcessId) -> Option<Arc<Hosted>> {

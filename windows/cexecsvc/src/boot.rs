@@ -1,11 +1,13 @@
 //! What is left to do before the first process: the parts of `wineboot` that programs can see.
 //!
-//! The registry on disk and the layer's files are ready when the silo starts; these four are kept
-//! in memory and have to be made each time.
+//! The registry on disk and the layer's files are ready when the silo starts; these are kept in
+//! memory and have to be made each time. The drivers start first and become ready beside the rest.
 
 use std::os::windows::io::OwnedHandle;
+use std::sync::Arc;
 
 use crate::account::{Account, DOMAIN};
+use crate::drivers::Drivers;
 use crate::nt::object::{self, SharedData};
 use crate::nt::processor::{self, Processor};
 use crate::nt::registry::{Key, Root};
@@ -13,6 +15,8 @@ use crate::nt::{Win32Error, system};
 
 /// What must live as long as the silo.
 pub(crate) struct Booted {
+    /// The drivers, which may still be on their way.
+    pub(crate) drivers: Arc<Drivers>,
     /// While it exists, processes that are started without a Windows parent do not look for
     /// `wineboot`.
     _event: Option<OwnedHandle>,
@@ -21,7 +25,7 @@ pub(crate) struct Booted {
 /// Completes the boot. A part that fails is reported and left out: most programs run without.
 pub(crate) fn complete() -> Booted {
     report("fill the shared data page", fill_shared_data());
-    report("link C: to its volume", object::link("\\??\\C:", "\\Device\\HarddiskVolume1"));
+    let drivers = Drivers::start();
     report("describe the hardware", describe_hardware());
     report("name the computer", name_computer());
     let account = session_account();
@@ -33,7 +37,7 @@ pub(crate) fn complete() -> Booted {
     if let Err(error) = &event {
         complain(&format!("cannot signal the end of the boot: error 0x{:x}", error.0));
     }
-    Booted { _event: event.ok() }
+    Booted { drivers: Arc::new(drivers), _event: event.ok() }
 }
 
 /// Makes the directories of a profile that programs expect.

@@ -7,16 +7,12 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::windows::io::{AsHandle, OwnedHandle};
 use std::process::ExitCode;
 
 use oriel_hcs::ConsoleSize;
 
-use crate::boot;
-use crate::environment::Environment;
-use crate::nt::job::Job;
-use crate::nt::process::{Attachment, Image, Process};
-use crate::nt::{Win32Error, console, pipe};
+use crate::nt::{Win32Error, console};
+use crate::{boot, helper};
 
 /// The byte of Ctrl+C.
 const CTRL_C: u8 = 3;
@@ -51,27 +47,7 @@ pub(crate) fn resize(pid: u32, size: ConsoleSize) -> Result<(), Win32Error> {
 
 /// Runs a helper to its end.
 fn ask_helper(arguments: &str) -> Result<(), Win32Error> {
-    let own = std::env::current_exe().map_err(|error| io_error(&error))?;
-    let application = own.to_string_lossy();
-    let command_line = format!("\"{application}\" {arguments}");
-    let mut environment = Environment::default();
-    environment.set("SystemRoot", "C:\\Windows");
-    let nothing = OwnedHandle::from(
-        File::options().read(true).write(true).open("NUL").map_err(|error| io_error(&error))?,
-    );
-    pipe::inherit(&nothing)?;
-    let job = Job::new()?;
-    let image = Image {
-        application: &application,
-        command_line: &command_line,
-        directory: "C:\\",
-        environment: &environment.block(),
-        token: None,
-        job: &job,
-    };
-    let helper =
-        Process::create(&image, &Attachment { standard: [nothing.as_handle(); 3], console: None })?;
-    match helper.wait()? {
+    match helper::start(arguments, None)?.wait()? {
         0 => Ok(()),
         code => Err(Win32Error(code)),
     }
@@ -90,8 +66,4 @@ pub(crate) fn help(arguments: &[String]) -> Option<ExitCode> {
         _ => return None,
     };
     Some(if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn io_error(error: &io::Error) -> Win32Error {
-    Win32Error(error.raw_os_error().map_or(0, i32::cast_unsigned))
 }

@@ -21,6 +21,7 @@ use oriel_hcs::bridge::{CreateFailure, Message, STREAM_CHUNK};
 use oriel_hcs::{ConsoleSize, ControlEvent, ProcessId, ProcessParameters};
 
 use crate::drain::Drain;
+use crate::drivers::Drivers;
 use crate::launch::Plan;
 use crate::nt::console::PseudoConsole;
 use crate::nt::job::Job;
@@ -60,6 +61,7 @@ impl Hosted {
     pub(crate) fn start(
         id: ProcessId,
         parameters: ProcessParameters,
+        drivers: Arc<Drivers>,
         outbox: Arc<Outbox>,
         gone: impl FnOnce() + Send + 'static,
     ) -> Arc<Self> {
@@ -68,7 +70,7 @@ impl Hosted {
         let channel = Arc::new(Channel { id, outbox, finished: Mutex::new(false) });
         let mine = Arc::clone(&hosted);
         thread::spawn(move || {
-            mine.live(&parameters, &channel, inputs);
+            mine.live(&parameters, &drivers, &channel, inputs);
             gone();
         });
         hosted
@@ -119,10 +121,11 @@ impl Hosted {
     fn live(
         &self,
         parameters: &ProcessParameters,
+        drivers: &Drivers,
         channel: &Arc<Channel>,
         inputs: Receiver<Input>,
     ) {
-        let Born { process, job, mut pipes } = match Born::new(parameters) {
+        let Born { process, job, mut pipes } = match Born::new(parameters, drivers) {
             Ok(born) => born,
             Err(error) => return channel.send(Message::CreateFailed(failure(error))),
         };
@@ -160,8 +163,9 @@ struct Born {
 }
 
 impl Born {
-    fn new(parameters: &ProcessParameters) -> Result<Self, Win32Error> {
+    fn new(parameters: &ProcessParameters, drivers: &Drivers) -> Result<Self, Win32Error> {
         let plan = Plan::new(parameters)?;
+        drivers.wait();
         let job = Job::new()?;
         let image = Image {
             application: &plan.application,

@@ -32,6 +32,10 @@ mod boot;
 #[cfg(windows)]
 mod console;
 #[cfg(windows)]
+mod drivers;
+#[cfg(windows)]
+mod helper;
+#[cfg(windows)]
 mod hosted;
 #[cfg(windows)]
 mod launch;

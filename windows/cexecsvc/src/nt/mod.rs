@@ -9,6 +9,7 @@
 
 pub(crate) mod console;
 pub(crate) mod control;
+pub(crate) mod driver;
 pub(crate) mod job;
 pub(crate) mod list;
 pub(crate) mod object;

@@ -69,16 +69,16 @@ unsafe extern "system" {
 }
 
 /// A `UNICODE_STRING` and what it points to.
-struct Name {
+pub(super) struct Name {
     units: Vec<u16>,
 }
 
 impl Name {
-    fn new(text: &str) -> Self {
+    pub(super) fn new(text: &str) -> Self {
         Self { units: text.encode_utf16().collect() }
     }
 
-    fn string(&mut self) -> UNICODE_STRING {
+    pub(super) fn string(&mut self) -> UNICODE_STRING {
         let bytes = u16::try_from(self.units.len() * 2).unwrap_or(u16::MAX & !1);
         UNICODE_STRING { Length: bytes, MaximumLength: bytes, Buffer: self.units.as_mut_ptr() }
     }
@@ -96,7 +96,7 @@ fn attributes(name: &UNICODE_STRING, attributes: u32) -> ObjectAttributes {
 }
 
 /// A status as an error: NT statuses and Win32 errors do not overlap in what is logged of them.
-fn status(status: i32) -> Result<(), Win32Error> {
+pub(super) fn status(status: i32) -> Result<(), Win32Error> {
     if status < 0 { Err(Win32Error(status.cast_unsigned())) } else { Ok(()) }
 }
 
