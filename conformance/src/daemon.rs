@@ -159,16 +159,14 @@ impl Daemon {
         Ok(())
     }
 
-    /// Removes every container, ends the daemon, removes its bridge, and tells what is still there.
+    /// Removes every container, ends the daemon, and tells what is still there.
     ///
     /// # Errors
     /// When the daemon does not end.
     pub fn stop(mut self) -> Result<Leftovers> {
         self.remove_containers();
         self.end()?;
-        let leftovers = Leftovers::of(self.scratch.path(), &self.settings.data_root);
-        remove_bridge();
-        Ok(leftovers)
+        Ok(Leftovers::of(self.scratch.path(), &self.settings.data_root))
     }
 
     fn remove_containers(&self) {
@@ -185,23 +183,6 @@ impl Drop for Daemon {
         if self.child.is_some() {
             self.remove_containers();
             let _ = self.end();
-            remove_bridge();
-        }
-    }
-}
-
-/// A daemon leaves its bridge up when it ends, since containers go on; the tests do not want it.
-fn remove_bridge() {
-    let quiet = |program: &str, arguments: &[&str]| {
-        let _ = Command::new(program).args(arguments).stderr(Stdio::null()).status();
-    };
-    quiet("ip", &["link", "delete", Daemon::BRIDGE]);
-    let tables = Command::new("nft").args(["list", "tables"]).output();
-    let tables = tables.map(|output| output.stdout).unwrap_or_default();
-    for table in String::from_utf8_lossy(&tables).lines() {
-        if table.contains(Daemon::BRIDGE) {
-            let words: Vec<&str> = table.split(' ').skip(1).collect();
-            quiet("nft", &[&["delete", "table"], words.as_slice()].concat());
         }
     }
 }

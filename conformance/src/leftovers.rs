@@ -40,11 +40,9 @@ impl Leftovers {
     fn mounts(&mut self, exec_root: &Path, data_root: &Path) {
         let table = fs_err::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         for root in [exec_root, data_root] {
-            // The exec root itself may be a mount point of its own; what is mounted inside counts.
             let below = format!("{}/", root.display());
             let mounts = table.lines().filter(|line| line.contains(&below));
-            let strays = mounts.filter(|line| !line.contains("/netns "));
-            self.0.extend(strays.map(|line| format!("mount {line}")));
+            self.0.extend(mounts.map(|line| format!("mount {line}")));
         }
     }
 
@@ -58,9 +56,9 @@ impl Leftovers {
     }
 
     fn links(&mut self) {
-        let bridge = format!("/sys/class/net/{}/brif", crate::Daemon::BRIDGE);
-        let Ok(entries) = fs_err::read_dir(bridge) else { return };
-        let ports = entries.flatten().map(|entry| entry.file_name());
-        self.0.extend(ports.map(|name| format!("link {}", name.to_string_lossy())));
+        let bridge = format!("/sys/class/net/{}", crate::Daemon::BRIDGE);
+        if fs_err::metadata(&bridge).is_ok() {
+            self.0.push(format!("link {bridge}"));
+        }
     }
 }

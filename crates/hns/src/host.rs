@@ -91,10 +91,13 @@ impl HostNetwork {
         Ok(Self { instance, resolv_conf, namespaces, state: Mutex::default() })
     }
 
-    /// Ends the answering of names and the forwarders, and waits for them. Networks, endpoints and
-    /// published ports stay in the kernel.
+    /// Ends the answering of names and the forwarders, and waits for them. While an endpoint lives,
+    /// networks, endpoints and published ports stay in the kernel; otherwise nothing does.
     pub async fn shutdown(&self) {
         let mut state = self.state.lock().await;
+        if state.endpoints.is_empty() {
+            return self.vanish(&mut state).await;
+        }
         for network in state.networks.values_mut() {
             if let Some(names) = network.names.take() {
                 names.stop().await;
@@ -102,6 +105,19 @@ impl HostNetwork {
         }
         for record in state.endpoints.values_mut() {
             release(std::mem::take(&mut record.ports)).await;
+        }
+    }
+
+    /// Takes networks without endpoints, and the mount of the namespaces, off the host.
+    async fn vanish(&self, state: &mut State) {
+        let networks: Vec<String> = state.networks.keys().cloned().collect();
+        for name in networks {
+            if let Err(error) = self.drop_network(state, &name).await {
+                tracing::warn!(network.name = name, %error, "a network stays behind");
+            }
+        }
+        if let Err(error) = self.namespaces.close() {
+            tracing::warn!(%error, "the mount of the network namespaces stays behind");
         }
     }
 

@@ -41,6 +41,15 @@ impl Namespaces {
         Ok(Self { directory })
     }
 
+    /// Undoes the mount, unless a namespace is left in the directory.
+    pub(crate) fn close(&self) -> io::Result<()> {
+        if fs::read_dir(&self.directory)?.next().is_some() {
+            return Ok(());
+        }
+        umount2(&self.directory, MntFlags::MNT_DETACH)?;
+        Ok(())
+    }
+
     /// Where the namespace of the endpoint is, or would be.
     pub(crate) fn path(&self, id: &str) -> PathBuf {
         self.directory.join(id)

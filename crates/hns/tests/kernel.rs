@@ -363,6 +363,19 @@ fn removal_leaves_nothing() {
 }
 
 #[test]
+fn an_idle_driver_ends_without_a_trace() {
+    isolated("an_idle_driver_ends_without_a_trace", async |driver| {
+        let web = endpoint("web", &[port(Protocol::Tcp, "0.0.0.0", 8080, 80)]);
+        driver.create_endpoint(&web).await.unwrap();
+        driver.remove_endpoint(&web.id).await.unwrap();
+        driver.shutdown().await;
+        assert!(!shell("ip -o link").contains("oriel0"));
+        assert_eq!(shell("nft list ruleset"), "");
+        assert!(!shell("cat /proc/self/mountinfo").contains("/mnt/netns"));
+    });
+}
+
+#[test]
 fn a_second_process_takes_up_what_lives_and_removes_the_rest() {
     isolated("a_second_process_takes_up_what_lives_and_removes_the_rest", async |first| {
         let web = endpoint("web", &[port(Protocol::Tcp, "0.0.0.0", 8080, 80)]);
