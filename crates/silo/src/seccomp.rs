@@ -6,13 +6,16 @@
 //!
 //! Four calls are allowed in part: no new namespaces from `clone`, no foreign socket families, no
 //! set-user-id files (a volume is shared with the host), and no change of personality.
+//!
+//! Of the 32-bit calls one is allowed, `set_thread_area`: Wine makes the segment of 32-bit Windows
+//! threads with it, since the 64-bit call of that name does nothing.
 
 use std::collections::BTreeMap;
 
 use nix::libc;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch, apply_filter,
+    SeccompRule, TargetArch, apply_filter, sock_filter,
 };
 
 use crate::error::SiloError;
@@ -133,7 +136,38 @@ pub(crate) fn program() -> Result<BpfProgram, seccompiler::BackendError> {
     let unchanged = u64::from(u32::MAX);
     rules.insert(libc::SYS_personality, vec![masked(0, unchanged, unchanged)?]);
     let missing = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
-    SeccompFilter::new(rules, missing, SeccompAction::Allow, TargetArch::x86_64)?.try_into()
+    let filter = SeccompFilter::new(rules, missing, SeccompAction::Allow, TargetArch::x86_64)?;
+    let mut program = compatibility_calls().to_vec();
+    program.extend(BpfProgram::try_from(filter)?);
+    Ok(program)
+}
+
+/// What comes before the filter proper, which kills a process that makes a 32-bit call.
+fn compatibility_calls() -> [sock_filter; 6] {
+    /// `AUDIT_ARCH_I386`.
+    const ARCHITECTURE: u32 = 0x4000_0003;
+    /// `set_thread_area` of the 32-bit calls.
+    const SET_THREAD_AREA: u32 = 243;
+    /// Loads a word of `seccomp_data`: `BPF_LD | BPF_W | BPF_ABS`.
+    const LOAD: u16 = 0x20;
+    /// `BPF_JMP | BPF_JEQ | BPF_K`.
+    const JUMP_IF_EQUAL: u16 = 0x15;
+    /// `BPF_RET | BPF_K`.
+    const RETURN: u16 = 0x06;
+    /// Offsets in `seccomp_data`.
+    const NUMBER_AT: u32 = 0;
+    const ARCHITECTURE_AT: u32 = 4;
+
+    let missing = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs();
+    [
+        (LOAD, 0, 0, ARCHITECTURE_AT),
+        (JUMP_IF_EQUAL, 0, 4, ARCHITECTURE),
+        (LOAD, 0, 0, NUMBER_AT),
+        (JUMP_IF_EQUAL, 0, 1, SET_THREAD_AREA),
+        (RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
+        (RETURN, 0, 0, missing),
+    ]
+    .map(|(code, jt, jf, k)| sock_filter { code, jt, jf, k })
 }
 
 /// The call is allowed when `mask` of the argument is `value`. All of them are `int`-sized.
@@ -154,6 +188,51 @@ mod tests {
     fn the_filter_builds_and_fits_the_kernel() {
         let program = program().unwrap();
         assert!(!program.is_empty() && program.len() <= MAX_INSTRUCTIONS, "{}", program.len());
+    }
+
+    /// What the filter decides about a call without arguments.
+    fn verdict(architecture: u32, number: u32) -> u32 {
+        let program = program().unwrap();
+        let mut data = [0; 16];
+        data[..2].copy_from_slice(&[number, architecture]);
+        let (mut at, mut loaded) = (0, 0);
+        loop {
+            let step = &program[at];
+            let jump = |taken| usize::from(if taken { step.jt } else { step.jf });
+            at += 1 + match step.code {
+                0x05 => usize::try_from(step.k).unwrap(),
+                0x15 => jump(loaded == step.k),
+                0x25 => jump(loaded > step.k),
+                0x35 => jump(loaded >= step.k),
+                0x06 => return step.k,
+                0x20 => {
+                    loaded = data[usize::try_from(step.k / 4).unwrap()];
+                    0
+                }
+                0x54 => {
+                    loaded &= step.k;
+                    0
+                }
+                other => panic!("instruction {other:#x}"),
+            };
+        }
+    }
+
+    #[test]
+    fn a_32_bit_thread_gets_its_segment_and_no_other_32_bit_call() {
+        const I386: u32 = 0x4000_0003;
+        const X86_64: u32 = 0xc000_003e;
+        const ARM_64: u32 = 0xc000_00b7;
+        const MISSING: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs();
+        assert_eq!(verdict(I386, 243), libc::SECCOMP_RET_ALLOW);
+        for call in [1, 5, 11, 242, 244] {
+            assert_eq!(verdict(I386, call), MISSING, "{call}");
+        }
+        let call = |number: libc::c_long| u32::try_from(number).unwrap();
+        assert_eq!(verdict(X86_64, call(libc::SYS_read)), libc::SECCOMP_RET_ALLOW);
+        assert_eq!(verdict(X86_64, call(libc::SYS_clone)), libc::SECCOMP_RET_ALLOW);
+        assert_eq!(verdict(X86_64, call(libc::SYS_mount)), MISSING);
+        assert_eq!(verdict(ARM_64, 63), libc::SECCOMP_RET_KILL_PROCESS);
     }
 
     #[test]
