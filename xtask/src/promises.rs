@@ -13,22 +13,29 @@ const PENDING: &str = "*pending*";
 /// Checks that each row of the tables names tests of the tree, or says that it is pending.
 pub(crate) fn check(root: &Path, sources: &[Source]) -> anyhow::Result<Vec<Finding>> {
     let text = fs_err::read_to_string(root.join(FILE))?;
-    Ok(compare(&text, &functions(sources)))
+    Ok(compare(&text, &tests(sources)))
 }
 
-/// Names of all functions of the tree.
-fn functions(sources: &[Source]) -> BTreeSet<&str> {
+/// Where tests are cases in a table, `name: "…"`, and not functions that a harness finds.
+const CASES: &str = "conformance/tests/";
+
+/// Names of all functions of the tree, and of the end-to-end cases.
+fn tests(sources: &[Source]) -> BTreeSet<&str> {
     let mut names = BTreeSet::new();
     for source in sources {
         for piece in source.text.split("fn ").skip(1) {
             let end = piece.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
             names.insert(&piece[..end.unwrap_or(piece.len())]);
         }
+        if source.path.starts_with(CASES) {
+            let cases = source.text.split("name: \"").skip(1);
+            names.extend(cases.filter_map(|piece| Some(piece.split_once('"')?.0)));
+        }
     }
     names
 }
 
-fn compare(text: &str, functions: &BTreeSet<&str>) -> Vec<Finding> {
+fn compare(text: &str, tests: &BTreeSet<&str>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let Some(test) = last_cell(line) else { continue };
@@ -40,7 +47,7 @@ fn compare(text: &str, functions: &BTreeSet<&str>) -> Vec<Finding> {
         }
         for name in names {
             let function = name.rsplit("::").next().unwrap_or(name);
-            if !functions.contains(function) {
+            if !tests.contains(function) {
                 findings.push(Finding::new(&place, format!("there is no test `{name}`")));
             }
         }
@@ -80,6 +87,15 @@ mod tests {
     fn functions_are_found_by_their_names() {
         let text = "async fn one() {}\n#[test]\nfn two_2<T>() {}".to_owned();
         let sources = [Source { path: "x.rs".into(), text }];
-        assert_eq!(functions(&sources), BTreeSet::from(["one", "two_2"]));
+        assert_eq!(tests(&sources), BTreeSet::from(["one", "two_2"]));
+    }
+
+    #[test]
+    fn end_to_end_cases_are_found_by_their_names() {
+        let text = "&[Case { name: \"it_works\", run: f }]".to_owned();
+        let case = |path: &str| [Source { path: path.into(), text: text.clone() }];
+        let sources = case("conformance/tests/e2e/x.rs");
+        assert_eq!(tests(&sources), BTreeSet::from(["it_works"]));
+        assert!(tests(&case("crates/a/src/x.rs")).is_empty());
     }
 }

@@ -1,8 +1,8 @@
 //! Finding what changed between two trees.
 //!
 //! The marks follow what Windows writes into a container's hives: keys that lead to a change merge
-//! and inherit their class, new keys merge and have their own, what is gone has a tombstone. "Deleted
-//! and made anew" never needs to be told apart from "everything in it changed".
+//! and inherit their class, new keys merge and have their own, what is gone has a tombstone.
+//! "Deleted and made anew" never needs to be told apart from "everything in it changed".
 
 use std::cmp::Ordering;
 

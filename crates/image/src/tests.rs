@@ -482,7 +482,8 @@ fn what_overlayfs_records_is_committed() {
     // The layer means the same to overlayfs as the sandbox did.
     let next = fixture.sandbox("c2", &image);
     let check = "test ! -e Users; test ! -e Windows/System32/cmd.exe; test -e app/x; \
-                 test \"$(ls Windows/System32/config)\" = new; test -e Windows/System32/cexecsvc.exe";
+                 test \"$(ls Windows/System32/config)\" = new; \
+                 test -e Windows/System32/cexecsvc.exe";
     assert!(in_overlay(&next, check));
 }
 
@@ -564,9 +565,8 @@ fn an_image_saved_here_loads_elsewhere_with_the_same_id() {
 
 /// A docker archive around one layer, in the form of Docker 1.10 to 24.
 fn docker_archive(os: &str, layer: &[u8], diff: Digest) -> Vec<u8> {
-    let config = format!(
-        r#"{{"os":"{os}","architecture":"amd64","rootfs":{{"type":"layers","diff_ids":["{diff}"]}}}}"#
-    );
+    let rootfs = format!(r#"{{"type":"layers","diff_ids":["{diff}"]}}"#);
+    let config = format!(r#"{{"os":"{os}","architecture":"amd64","rootfs":{rootfs}}}"#);
     let config_name = format!("{}.json", Digest::of(config.as_bytes()).hex());
     let manifest = format!(
         r#"[{{"Config":"{config_name}","RepoTags":["old:1"],"Layers":["abc/layer.tar"]}}]"#

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! debian ─▶ root (reduced) ─┐
-//!    └────▶ windows (strip) ┴─▶ prefix (Wine ran) ─▶ nanoserver, windowsservercore ─▶ ID/, current.json
+//!    └────▶ windows (strip) ┴─▶ prefix (Wine ran) ─▶ nanoserver, windowsservercore
+//!                                                       └─▶ ID/, current.json
 //! ```
 //!
 //! A stage writes to `NAME.partial` and renames it to `NAME` when done; what is called `NAME` is

@@ -19,7 +19,8 @@ struct Shape {
 
 /// `exit 3221225786` gives that exit code on Windows. Wine's `cmd` reads the number by `wcstol`,
 /// which stops at 2 147 483 647 (`programs/cmd/builtins.c`, `WCMD_exit`). `wcstoul` gives the same
-/// 32 bits for every number that `wcstol` can hold, negative ones included, and does not stop there.
+/// 32 bits for every number that `wcstol` can hold, negative ones included, and does not stop
+/// there.
 const SHAPES: [Shape; 1] = [Shape { program: "cmd.exe", from: "wcstol", to: "wcstoul" }];
 
 /// Changes the programs of one set of Windows files.

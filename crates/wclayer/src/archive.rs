@@ -2,7 +2,8 @@
 //!
 //! Layers and `docker load` archives come from strangers, and a tar lets its author choose how
 //! much a reader buffers: PAX headers and GNU long names have lengths of their own. This reader
-//! buffers at most [`MAX_EXTENSION`] bytes of them, whatever the archive says, and streams the rest.
+//! buffers at most [`MAX_EXTENSION`] bytes of them, whatever the archive says, and streams the
+//! rest.
 //!
 //! Formats: POSIX.1-2001 (`ustar`, `pax`) and the long names of GNU tar.
 

@@ -1,7 +1,7 @@
 //! Cells: the only door to the bytes of a hive.
 //!
-//! [`Cells::take`] hands out the content of a cell once. As no byte is handed out twice, whatever is
-//! built of cells is no larger than a constant times the hive, and no walk can go in circles.
+//! [`Cells::take`] hands out the content of a cell once. As no byte is handed out twice, whatever
+//! is built of cells is no larger than a constant times the hive, and no walk can go in circles.
 
 use super::base_block::PAGE;
 use super::record::Record;

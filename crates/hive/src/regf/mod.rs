@@ -3,7 +3,7 @@
 //! ```text
 //!  base block 4096 | hive bin 4096·n | hive bin | ...          offsets count from the first bin
 //!                    | 32 header | cell | cell | ... | free
-//!                                  | i32 size, negative = in use | nk vk sk lf lh li ri db or bytes
+//!                                 | i32 size, negative = in use | nk vk sk lf lh li ri db or bytes
 //! ```
 //!
 //! Reading goes from bytes to [`cells`] (bounds, no byte used twice) to [`record`]s (fields) to the

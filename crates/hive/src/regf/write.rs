@@ -1,7 +1,7 @@
 //! From a tree to a hive.
 //!
-//! Keys are written depth first in the order of their names, and each is completed when all below it
-//! has its place. The same tree always gives the same bytes: layers are named by their digests.
+//! Keys are written depth first in the order of their names, and each is completed when all below
+//! it has its place. The same tree always gives the same bytes: layers are named by their digests.
 
 use super::base_block::{BaseBlock, Kind};
 use super::bins::Bins;

@@ -1,7 +1,7 @@
 //! The registry as Wine keeps it: `system.reg`, `userdef.reg` and `user.reg`.
 //!
-//! The text is what wineserver's `server/registry.c` reads and writes: one section for each key that
-//! has something to say, keys without values implied by those below them.
+//! The text is what wineserver's `server/registry.c` reads and writes: one section for each key
+//! that has something to say, keys without values implied by those below them.
 //!
 //! ```text
 //! WINE REGISTRY Version 2

@@ -126,7 +126,9 @@ impl ComputeHost for SiloHost {
             Ok(system) => Ok(system),
             Err(error) => {
                 if let Err(cleaning) = self.clean(id).await {
-                    tracing::warn!(system.id = %id, %cleaning, "a failed silo left something behind");
+                    tracing::warn!(
+                        system.id = %id, %cleaning, "a failed silo left something behind"
+                    );
                 }
                 Err(error)
             }
