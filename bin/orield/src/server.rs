@@ -162,7 +162,8 @@ async fn respond(daemon: Arc<Daemon>, request: Request<Incoming>) -> Response<Bo
             error.into_response()
         }
     };
-    tracing::debug!(method = %method, path = target, status = response.status().as_u16(), "request");
+    let status = response.status().as_u16();
+    tracing::debug!(method = %method, path = target, status, "request");
     let version = ApiVersion::MAX.to_string();
     let server = format!("Oriel/{VERSION} (windows)");
     for (name, value) in [

@@ -28,7 +28,8 @@ pub(crate) fn need_root() -> anyhow::Result<()> {
         return Ok(());
     }
     bail!(
-        "orield has to be run as root, because it makes namespaces, mounts and networks: sudo orield"
+        "orield has to be run as root, because it makes namespaces, mounts and networks: \
+         sudo orield"
     )
 }
 

@@ -112,7 +112,8 @@ fn failing_step(daemon: &mut Daemon) -> Result<Outcome> {
 fn deletion(daemon: &mut Daemon) -> Result<Outcome> {
     let docker = daemon.docker();
     let dockerfile = "FROM nanoserver\nUSER ContainerAdministrator\n\
-        RUN md C:\\d && echo 1> C:\\d\\one && echo 2> C:\\d\\two && reg add HKLM\\Software\\D /v a /f\n\
+        RUN md C:\\d && echo 1> C:\\d\\one && echo 2> C:\\d\\two && \
+        reg add HKLM\\Software\\D /v a /f\n\
         RUN del C:\\d\\one && reg delete HKLM\\Software\\D /f\n";
     let directory = context(daemon, "deletion", dockerfile)?;
     docker.run(&["build", "-q", "-t", "deletion", &directory.to_string_lossy()])?;

@@ -53,7 +53,8 @@ fn save_and_load(daemon: &mut Daemon) -> Result<Outcome> {
     let directory = daemon.scratch().join("saved");
     fs_err::create_dir_all(&directory)?;
     let dockerfile = "FROM nanoserver\nUSER ContainerAdministrator\n\
-        RUN echo kept> C:\\kept.txt && reg add HKLM\\Software\\Saved /v a /d b /f\nCMD type C:\\kept.txt\n";
+        RUN echo kept> C:\\kept.txt && reg add HKLM\\Software\\Saved /v a /d b /f\n\
+        CMD type C:\\kept.txt\n";
     fs_err::write(directory.join("Dockerfile"), dockerfile)?;
     docker.run(&["build", "-q", "-t", "saved:1", &directory.to_string_lossy()])?;
     let id = docker.inspect("saved:1")?["Id"].clone();
@@ -78,7 +79,8 @@ fn linux_image(daemon: &mut Daemon) -> Result<Outcome> {
         d=hashlib.sha256(layer).hexdigest()\n\
         config=json.dumps({'os':'linux','architecture':'amd64','config':{},\
 'rootfs':{'type':'layers','diff_ids':['sha256:'+d]}}).encode()\n\
-        m=json.dumps([{'Config':'c.json','RepoTags':['lin:1'],'Layers':['l/layer.tar']}]).encode()\n\
+        m=json.dumps([{'Config':'c.json','RepoTags':['lin:1'],\
+'Layers':['l/layer.tar']}]).encode()\n\
         out=tarfile.open(sys.argv[1],'w')\n\
         for n,b in (('c.json',config),('l/layer.tar',layer),('manifest.json',m)):\n\
         \x20 i=tarfile.TarInfo(n); i.size=len(b); out.addfile(i,io.BytesIO(b))\n\

@@ -2,7 +2,8 @@
 //!
 //! `cargo test -p oriel-conformance -- [NAME]`. Needs root, a release build, base images in the
 //! data root and the programs of `scripts/fetch-programs`; `make test` provides all of it. Where
-//! to find them: `ORIEL_TEST_BIN`, `ORIEL_TEST_DATA_ROOT`, `ORIEL_TEST_PROGRAMS`, `ORIEL_TEST_DOCKER`.
+//! to find them: `ORIEL_TEST_BIN`, `ORIEL_TEST_DATA_ROOT`, `ORIEL_TEST_PROGRAMS`,
+//! `ORIEL_TEST_DOCKER`.
 
 mod build;
 mod faults;

@@ -305,7 +305,8 @@ mod tests {
 
     #[test]
     fn null_is_as_good_as_absent() {
-        let body = r#"{"Image":"a","Cmd":null,"Env":null,"HostConfig":{"Binds":null,"PortBindings":{"80/tcp":null}},
+        let body = r#"{"Image":"a","Cmd":null,"Env":null,
+            "HostConfig":{"Binds":null,"PortBindings":{"80/tcp":null}},
             "NetworkingConfig":{"EndpointsConfig":{"default":null}}}"#;
         let request: CreateRequest = serde_json::from_str(body).unwrap();
         assert_eq!(request.config.image.as_deref(), Some("a"));

@@ -452,7 +452,8 @@ pub struct World {
 }
 
 impl World {
-    /// A world below `root` whose programs run on `outside`, with an image `nanoserver` whose command is `out hello`.
+    /// A world below `root` whose programs run on `outside`, with an image `nanoserver` whose
+    /// command is `out hello`.
     ///
     /// # Panics
     /// When the disk refuses.

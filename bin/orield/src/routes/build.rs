@@ -129,8 +129,8 @@ mod tests {
     #[test]
     fn parameters_are_read_as_the_cli_sends_them() {
         let query = Query::parse(
-            "buildargs=%7B%22A%22%3A%221%22%2C%22B%22%3Anull%7D&cachefrom=null&labels=%7B%7D&t=a&t=b\
-             &rm=1&memory=0&version=1",
+            "buildargs=%7B%22A%22%3A%221%22%2C%22B%22%3Anull%7D&cachefrom=null&labels=%7B%7D&t=a\
+             &t=b&rm=1&memory=0&version=1",
         );
         let request = request(&query).unwrap();
         assert_eq!(request.build_args["A"], Some("1".to_owned()));

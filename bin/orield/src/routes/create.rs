@@ -447,7 +447,9 @@ mod tests {
                 "ConsoleSize": [0, 0], "BlkioWeightDevice": [], "Isolation": "", "Dns": [],
                 "LogConfig": { "Type": "", "Config": {} }, "MaskedPaths": null,
             },
-            "NetworkingConfig": { "EndpointsConfig": { "default": { "Aliases": null, "GwPriority": 0 } } },
+            "NetworkingConfig": {
+                "EndpointsConfig": { "default": { "Aliases": null, "GwPriority": 0 } },
+            },
         });
         let (request, warnings) = converted(body).unwrap();
         assert_eq!(warnings, Vec::<String>::new());
@@ -488,7 +490,9 @@ mod tests {
     #[test]
     fn ports_and_hosts_are_read() {
         let body = json!({ "Image": "a", "HostConfig": {
-            "PortBindings": { "80/tcp": [{ "HostIp": "127.0.0.1", "HostPort": "8080" }], "81/tcp": null },
+            "PortBindings": {
+                "80/tcp": [{ "HostIp": "127.0.0.1", "HostPort": "8080" }], "81/tcp": null,
+            },
             "ExtraHosts": ["db:10.0.0.1", "host.docker.internal:host-gateway"],
         } });
         let (request, _) = converted(body).unwrap();
