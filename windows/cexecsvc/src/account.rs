@@ -1,6 +1,6 @@
 //! The two accounts of a container, and what belongs to each.
 
-use crate::environment::Environment;
+use crate::environment::{Environment, Setting, Sources};
 use crate::message;
 use crate::nt::processor::Processor;
 use crate::nt::registry::{Key, Root};
@@ -52,76 +52,74 @@ impl Account {
         format!("{}\\AppData\\Local\\Temp", self.profile())
     }
 
-    /// The account's variables: computed ones, then the machine's and the user's from the
-    /// registry, as `CreateEnvironmentBlock` would give them.
+    /// The account's variables.
     pub(crate) fn environment(self) -> Environment {
-        let mut environment = self.computed();
-        for (root, path) in [
-            (Root::Machine, "System\\CurrentControlSet\\Control\\Session Manager\\Environment"),
-            (Root::User, "Environment"),
-        ] {
-            overlay(&mut environment, root, path);
-        }
-        // The registry holds one user's profile, which need not be this account's.
-        for name in ["TEMP", "TMP"] {
-            environment.set(name, &self.temp());
-        }
-        environment
+        const MACHINE: &str = "System\\CurrentControlSet\\Control\\Session Manager\\Environment";
+        let sources = Sources {
+            system: system_variables(),
+            machine: settings(Root::Machine, MACHINE),
+            account: self.variables(),
+            user: settings(Root::User, "Environment"),
+        };
+        sources.merge()
     }
 
-    fn computed(self) -> Environment {
-        let processor = Processor::identify();
+    /// The variables that are computed for the account.
+    pub(crate) fn variables(self) -> Environment {
         let profile = self.profile();
-        let revision = format!("{:02x}{:02x}", processor.model, processor.stepping);
         let mut environment = Environment::default();
         for (name, value) in [
-            ("ALLUSERSPROFILE", "C:\\ProgramData"),
-            ("APPDATA", &format!("{profile}\\AppData\\Roaming")),
-            ("CommonProgramFiles", "C:\\Program Files\\Common Files"),
-            ("CommonProgramFiles(x86)", "C:\\Program Files (x86)\\Common Files"),
-            ("CommonProgramW6432", "C:\\Program Files\\Common Files"),
-            ("COMPUTERNAME", &system::computer_name()),
-            ("ComSpec", "C:\\Windows\\system32\\cmd.exe"),
-            ("LOCALAPPDATA", &format!("{profile}\\AppData\\Local")),
-            ("NUMBER_OF_PROCESSORS", &system::processor_count().to_string()),
-            ("OS", "Windows_NT"),
-            ("Path", "C:\\Windows\\system32;C:\\Windows"),
-            ("PATHEXT", ".COM;.EXE;.BAT;.CMD"),
-            ("PROCESSOR_ARCHITECTURE", "AMD64"),
-            ("PROCESSOR_IDENTIFIER", &format!("{}, {}", processor.identifier(), processor.vendor)),
-            ("PROCESSOR_LEVEL", &processor.family.to_string()),
-            ("PROCESSOR_REVISION", &revision),
-            ("ProgramData", "C:\\ProgramData"),
-            ("ProgramFiles", "C:\\Program Files"),
-            ("ProgramFiles(x86)", "C:\\Program Files (x86)"),
-            ("ProgramW6432", "C:\\Program Files"),
-            ("PUBLIC", "C:\\Users\\Public"),
-            ("SystemDrive", "C:"),
-            ("SystemRoot", "C:\\Windows"),
-            ("TEMP", &self.temp()),
-            ("TMP", &self.temp()),
-            ("USERDOMAIN", DOMAIN),
-            ("USERNAME", self.name()),
-            ("USERPROFILE", &profile),
-            ("windir", "C:\\Windows"),
+            ("APPDATA", format!("{profile}\\AppData\\Roaming")),
+            ("HOMEDRIVE", "C:".to_owned()),
+            ("HOMEPATH", profile.trim_start_matches("C:").to_owned()),
+            ("LOCALAPPDATA", format!("{profile}\\AppData\\Local")),
+            ("TEMP", self.temp()),
+            ("TMP", self.temp()),
+            ("USERDOMAIN", DOMAIN.to_owned()),
+            ("USERNAME", self.name().to_owned()),
+            ("USERPROFILE", profile),
         ] {
-            environment.set(name, value);
+            environment.set(name, &value);
         }
         environment
     }
 }
 
-/// Lays a registry key's variables over an environment: plain ones first, so that others can refer
-/// to them, and the user's `Path` after the machine's.
-fn overlay(environment: &mut Environment, root: Root, path: &str) {
-    let Some(key) = Key::open(root, path) else { return };
-    let mut texts = key.texts();
-    texts.sort_by_key(|text| text.expand);
-    for text in texts {
-        let value = if text.expand { environment.expand(&text.text) } else { text.text };
-        match root {
-            Root::User if text.name.eq_ignore_ascii_case("Path") => environment.append_path(&value),
-            _ => environment.set(&text.name, &value),
-        }
+/// The variables that are computed and the same for both accounts.
+fn system_variables() -> Environment {
+    let processor = Processor::identify();
+    let revision = format!("{:02x}{:02x}", processor.model, processor.stepping);
+    let mut environment = Environment::default();
+    for (name, value) in [
+        ("ALLUSERSPROFILE", "C:\\ProgramData"),
+        ("CommonProgramFiles", "C:\\Program Files\\Common Files"),
+        ("CommonProgramFiles(x86)", "C:\\Program Files (x86)\\Common Files"),
+        ("CommonProgramW6432", "C:\\Program Files\\Common Files"),
+        ("COMPUTERNAME", &system::computer_name()),
+        ("ComSpec", "C:\\Windows\\system32\\cmd.exe"),
+        ("NUMBER_OF_PROCESSORS", &system::processor_count().to_string()),
+        ("OS", "Windows_NT"),
+        ("Path", "C:\\Windows\\system32;C:\\Windows"),
+        ("PATHEXT", ".COM;.EXE;.BAT;.CMD"),
+        ("PROCESSOR_ARCHITECTURE", "AMD64"),
+        ("PROCESSOR_IDENTIFIER", &format!("{}, {}", processor.identifier(), processor.vendor)),
+        ("PROCESSOR_LEVEL", &processor.family.to_string()),
+        ("PROCESSOR_REVISION", &revision),
+        ("ProgramData", "C:\\ProgramData"),
+        ("ProgramFiles", "C:\\Program Files"),
+        ("ProgramFiles(x86)", "C:\\Program Files (x86)"),
+        ("ProgramW6432", "C:\\Program Files"),
+        ("PUBLIC", "C:\\Users\\Public"),
+        ("SystemDrive", "C:"),
+        ("SystemRoot", "C:\\Windows"),
+        ("windir", "C:\\Windows"),
+    ] {
+        environment.set(name, value);
     }
+    environment
+}
+
+/// The variables in a registry key; none when there is no such key.
+fn settings(root: Root, path: &str) -> Vec<Setting> {
+    Key::open(root, path).map(|key| key.texts()).unwrap_or_default()
 }

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use oriel_hcs::ConsoleSize;
 
 use crate::nt::{Win32Error, console};
-use crate::{boot, helper};
+use crate::{boot, companion};
 
 /// The byte of Ctrl+C.
 const CTRL_C: u8 = 3;
@@ -47,7 +47,7 @@ pub(crate) fn resize(pid: u32, size: ConsoleSize) -> Result<(), Win32Error> {
 
 /// Runs a helper to its end.
 fn ask_helper(arguments: &str) -> Result<(), Win32Error> {
-    match helper::start(arguments, None)?.wait()? {
+    match companion::start(arguments, None)?.wait()? {
         0 => Ok(()),
         code => Err(Win32Error(code)),
     }

@@ -15,7 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::boot::complain;
-use crate::helper;
+use crate::companion;
 use crate::nt::driver::{self, Kernel};
 use crate::nt::pipe::Pipe;
 use crate::nt::registry::{Key, Root};
@@ -72,7 +72,7 @@ impl Drivers {
 
 fn start_host() -> Result<File, Win32Error> {
     let Pipe { read, write } = Pipe::new()?;
-    helper::start(&format!("{HOST} {}", std::process::id()), Some(&write))?;
+    companion::start(&format!("{HOST} {}", std::process::id()), Some(&write))?;
     Ok(File::from(read))
 }
 

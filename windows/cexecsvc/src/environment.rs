@@ -12,7 +12,65 @@ pub struct Environment {
     variables: BTreeMap<String, (String, String)>,
 }
 
+/// A variable as the registry keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// The value's name.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+    /// Whether it is `REG_EXPAND_SZ`.
+    pub expand: bool,
+}
+
+/// Where the variables of an account come from, in the order they are laid over each other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// What is computed and the same for every account.
+    pub system: Environment,
+    /// The machine's key in the registry. What it says of an account (`USERNAME=SYSTEM`) is meant
+    /// for services.
+    pub machine: Vec<Setting>,
+    /// What is computed for the account: its name, and where its profile is.
+    pub account: Environment,
+    /// The user's key in the registry.
+    pub user: Vec<Setting>,
+}
+
+impl Sources {
+    /// The account's variables, as `CreateEnvironmentBlock` gives them.
+    #[must_use]
+    pub fn merge(self) -> Environment {
+        let mut environment = self.system;
+        environment.overlay(self.machine, |environment, name, value| environment.set(name, value));
+        for (name, value) in self.account.variables.values() {
+            environment.set(name, value);
+        }
+        environment.overlay(self.user, Environment::set_or_append);
+        environment
+    }
+}
+
 impl Environment {
+    /// Lays the registry's variables over this: plain ones first, so that others can refer to
+    /// them.
+    fn overlay(&mut self, mut settings: Vec<Setting>, set: impl Fn(&mut Self, &str, &str)) {
+        settings.sort_by_key(|setting| setting.expand);
+        for Setting { name, text, expand } in settings {
+            let value = if expand { self.expand(&text) } else { text };
+            set(self, &name, &value);
+        }
+    }
+
+    /// Sets a variable of the user, whose `Path` follows the machine's.
+    fn set_or_append(&mut self, name: &str, value: &str) {
+        if name.eq_ignore_ascii_case("Path") {
+            self.append_path(value);
+        } else {
+            self.set(name, value);
+        }
+    }
+
     /// Sets a variable; an existing one keeps the spelling of its name. Names that no block can
     /// carry (empty, or with `=` after the first character, or a NUL) are dropped, as is what
     /// follows a NUL in a value.
@@ -119,6 +177,45 @@ mod tests {
         let mut environment = of(&[("Path", "C:\\Windows")]);
         environment.append_path("C:\\me");
         assert_eq!(environment.value("PATH"), Some("C:\\Windows;C:\\me"));
+    }
+
+    fn settings(settings: &[(&str, &str)]) -> Vec<Setting> {
+        let setting = |&(name, text): &(&str, &str)| Setting {
+            name: name.to_owned(),
+            text: text.to_owned(),
+            expand: text.contains('%'),
+        };
+        settings.iter().map(setting).collect()
+    }
+
+    #[test]
+    fn the_machine_says_nothing_of_the_account_and_the_user_says_the_last_word() {
+        let sources = Sources {
+            system: of(&[("SystemRoot", "C:\\Windows"), ("OS", "?")]),
+            machine: settings(&[
+                ("Path", "%SystemRoot%\\system32"),
+                ("TEMP", "%SystemRoot%\\TEMP"),
+                ("USERNAME", "SYSTEM"),
+                ("OS", "Windows_NT"),
+            ]),
+            account: of(&[
+                ("USERNAME", "ContainerUser"),
+                ("USERPROFILE", "C:\\Users\\ContainerUser"),
+                ("TMP", "C:\\tmp"),
+                ("TEMP", "C:\\tmp"),
+            ]),
+            user: settings(&[("TEMP", "%USERPROFILE%\\Temp"), ("path", "C:\\me")]),
+        };
+        let merged = sources.merge();
+        for (name, value) in [
+            ("USERNAME", "ContainerUser"),
+            ("TMP", "C:\\tmp"),
+            ("TEMP", "C:\\Users\\ContainerUser\\Temp"),
+            ("Path", "C:\\Windows\\system32;C:\\me"),
+            ("OS", "Windows_NT"),
+        ] {
+            assert_eq!(merged.value(name), Some(value), "{name}");
+        }
     }
 
     #[test]

@@ -30,11 +30,11 @@ mod agent;
 #[cfg(windows)]
 mod boot;
 #[cfg(windows)]
+mod companion;
+#[cfg(windows)]
 mod console;
 #[cfg(windows)]
 mod drivers;
-#[cfg(windows)]
-mod helper;
 #[cfg(windows)]
 mod hosted;
 #[cfg(windows)]

@@ -6,6 +6,7 @@ use windows_sys::Win32::System::Registry::{
 };
 
 use super::{Win32Error, wide};
+use crate::environment::Setting;
 
 #[link(name = "kernelbase", kind = "raw-dylib")]
 unsafe extern "system" {
@@ -66,16 +67,6 @@ pub(crate) enum Root {
 /// An open key.
 pub(crate) struct Key(HKEY);
 
-/// A string value.
-pub(crate) struct Text {
-    /// The value's name.
-    pub(crate) name: String,
-    /// Its text.
-    pub(crate) text: String,
-    /// Whether it is `REG_EXPAND_SZ`.
-    pub(crate) expand: bool,
-}
-
 impl Key {
     /// Opens a key for reading; `None` when it does not exist.
     pub(crate) fn open(root: Root, path: &str) -> Option<Self> {
@@ -108,7 +99,7 @@ impl Key {
     }
 
     /// The key's string values, in the order of the registry.
-    pub(crate) fn texts(&self) -> Vec<Text> {
+    pub(crate) fn texts(&self) -> Vec<Setting> {
         let mut texts = Vec::new();
         let mut name = vec![0_u16; MAX_NAME];
         let mut data = vec![0_u8; MAX_DATA];
@@ -136,7 +127,7 @@ impl Key {
                 _ => break,
             }
             if kind == REG_SZ || kind == REG_EXPAND_SZ {
-                texts.push(Text {
+                texts.push(Setting {
                     name: String::from_utf16_lossy(&name[..index_of(name_length, MAX_NAME)]),
                     text: text_of(&data[..index_of(data_length, MAX_DATA)]),
                     expand: kind == REG_EXPAND_SZ,
