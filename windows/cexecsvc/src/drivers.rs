@@ -27,13 +27,18 @@ const HOST: &str = "--drivers";
 /// The drivers, by the names of their keys in the registry.
 const DRIVERS: [&str; 2] = ["MountMgr", "nsiproxy"];
 
+/// What the host writes for a driver that started, and for one that did not.
+const STARTED: u8 = b'+';
+const FAILED: u8 = b'-';
+
 /// Longest wait for the drivers. Programs that do not need them run without.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The drivers' host, as the agent sees it.
 pub(crate) struct Drivers {
-    /// Gives one message when the drivers are there; taken by the first to wait.
-    ready: Mutex<Option<Receiver<()>>>,
+    /// Gives one message when the drivers are there: how each of them fared. Taken by the first to
+    /// wait.
+    ready: Mutex<Option<Receiver<[u8; DRIVERS.len()]>>>,
 }
 
 impl Drivers {
@@ -43,9 +48,10 @@ impl Drivers {
         match start_host() {
             Ok(mut output) => {
                 thread::spawn(move || {
-                    // Without the byte the host has failed, and dropping `done` tells so.
-                    if output.read_exact(&mut [0]).is_ok() {
-                        let _nobody_waits = done.send(());
+                    let mut fared = [FAILED; DRIVERS.len()];
+                    // A host that says nothing has failed, and dropping `done` tells so.
+                    if output.read_exact(&mut fared).is_ok() {
+                        let _nobody_waits = done.send(fared);
                     }
                 });
             }
@@ -59,11 +65,16 @@ impl Drivers {
         // The lock is held meanwhile, so that everyone waits.
         let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(ready) = ready.take() else { return };
-        if ready.recv_timeout(PATIENCE).is_ok() {
+        let fared = ready.recv_timeout(PATIENCE).unwrap_or([FAILED; DRIVERS.len()]);
+        for (driver, fared) in DRIVERS.iter().zip(fared) {
+            if fared != STARTED {
+                complain(&format!("driver {driver} does not answer; going on without"));
+            }
+        }
+        // The least of what `MountMgr` would have done: `GetLogicalDrives` knows C:.
+        if fared[0] == STARTED {
             return;
         }
-        complain("the drivers do not answer; going on without volumes and networks");
-        // The least of what `MountMgr` would have done: `GetLogicalDrives` knows C:.
         if let Err(error) = object::link("\\??\\C:", "\\Device\\HarddiskVolume1") {
             complain(&format!("cannot link C: to its volume: error 0x{:x}", error.0));
         }
@@ -89,12 +100,10 @@ fn serve(agent: u32) -> Result<(), Win32Error> {
     let agent = driver::process(agent)?;
     let kernel = Kernel::load()?;
     keep_out_of_commits();
-    for driver in DRIVERS {
-        kernel.start(driver)?;
-    }
+    let fared = DRIVERS.map(|driver| if kernel.start(driver).is_ok() { STARTED } else { FAILED });
     // The devices exist, and what is asked of them from now on waits for `serve`.
     let mut output = io::stdout();
-    if output.write_all(b"+").and_then(|()| output.flush()).is_err() {
+    if output.write_all(&fared).and_then(|()| output.flush()).is_err() {
         return Ok(());
     }
     kernel.serve(&agent)
