@@ -1,6 +1,8 @@
 //! Builds for real, when asked: `ORIEL_TEST_BUILD=1` downloads some 240 MB and needs root;
 //! `ORIEL_TEST_DATA_ROOT` names a data root where that was done.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
