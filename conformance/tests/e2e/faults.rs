@@ -21,7 +21,17 @@ pub(crate) const CASES: &[Case] = &[
 
 fn outlives(daemon: &mut Daemon) -> Result<Outcome> {
     let docker = daemon.docker();
-    docker.run(&["run", "-d", "--name", "survivor", "nanoserver", "ping", "-t", "127.0.0.1"])?;
+    docker.run(&[
+        "run",
+        "-d",
+        "--name",
+        "survivor",
+        "nanoserver",
+        "ping",
+        "-n",
+        "1000",
+        "127.0.0.1",
+    ])?;
     let pid = docker.inspect("survivor")?["State"]["Pid"].clone();
     daemon.kill()?;
     daemon.restart()?;
@@ -79,7 +89,17 @@ fn killed_during_run(daemon: &mut Daemon) -> Result<Outcome> {
 fn ctrl_c(daemon: &mut Daemon) -> Result<Outcome> {
     let docker = daemon.docker();
     let mut client = docker
-        .command(&["run", "--rm", "--name", "interrupted", "nanoserver", "ping", "-t", "127.0.0.1"])
+        .command(&[
+            "run",
+            "--rm",
+            "--name",
+            "interrupted",
+            "nanoserver",
+            "ping",
+            "-n",
+            "1000",
+            "127.0.0.1",
+        ])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -38,7 +38,17 @@ fn no_host_file(daemon: &mut Daemon) -> Result<Outcome> {
 
 fn no_capability(daemon: &mut Daemon) -> Result<Outcome> {
     let docker = daemon.docker();
-    docker.run(&["run", "-d", "--name", "caged", "nanoserver", "ping", "-t", "127.0.0.1"])?;
+    docker.run(&[
+        "run",
+        "-d",
+        "--name",
+        "caged",
+        "nanoserver",
+        "ping",
+        "-n",
+        "1000",
+        "127.0.0.1",
+    ])?;
     let pid = docker.inspect("caged")?["State"]["Pid"].to_string();
     let status = fs_err::read_to_string(format!("/proc/{pid}/status"))?;
     let field = |name: &str| {
@@ -72,7 +82,7 @@ fn own_registry(daemon: &mut Daemon) -> Result<Outcome> {
 fn memory_limit(daemon: &mut Daemon) -> Result<Outcome> {
     let docker = daemon.docker();
     let arguments = ["run", "-d", "--name", "small", "-m", "256m", "nanoserver"];
-    docker.run(&[&arguments[..], &["ping", "-t", "127.0.0.1"]].concat())?;
+    docker.run(&[&arguments[..], &["ping", "-n", "1000", "127.0.0.1"]].concat())?;
     let pid = docker.inspect("small")?["State"]["Pid"].to_string();
     let groups = fs_err::read_to_string(format!("/proc/{pid}/cgroup"))?;
     let limit = groups.lines().find_map(|line| {

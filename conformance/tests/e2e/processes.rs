@@ -126,7 +126,7 @@ fn logs(daemon: &mut Daemon) -> Result<Outcome> {
 
 /// A container that stays until it is stopped.
 fn sleeper(docker: &Docker, name: &str) -> Result<()> {
-    docker.run(&["run", "-d", "--name", name, "nanoserver", "ping", "-t", "127.0.0.1"])?;
+    docker.run(&["run", "-d", "--name", name, "nanoserver", "ping", "-n", "1000", "127.0.0.1"])?;
     Ok(())
 }
 

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Changes whenever this crate would make something else from the same packages.
-const RECIPE: u32 = 3;
+const RECIPE: u32 = 4;
 
 /// Where apt keeps its sources.
 const APT: &str = "/etc/apt";

@@ -9,8 +9,12 @@ use crate::{PersonalityError, io_error, shape, unexpected};
 const SIGNATURE_OFFSET: usize = 0x40;
 const SIGNATURE: &[u8; 16] = b"Wine builtin DLL";
 
-/// Files handed to one run of `strip`, so that progress can be shown.
-const BATCH: usize = 64;
+/// How sections lie in Wine's files: on page boundaries, so that they are mapped and shared and not
+/// copied into every process (`map_file_into_view` in `dlls/ntdll/unix/virtual.c`).
+const FILE_ALIGNMENT: u32 = 0x1000;
+
+/// The one file that MinGW made, with sections packed closer.
+const PACKED: &str = "zlib1.dll";
 
 /// A set of Windows files: directory in the result, in the Debian tree, and MinGW's name.
 const SETS: [(&str, &str, &str); 2] = [
@@ -36,21 +40,36 @@ pub(crate) fn strip(
         files.push(zlib);
     }
     let total = u64::try_from(files.len()).unwrap_or(u64::MAX);
+    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let mut done = 0;
-    for batch in files.chunks(BATCH) {
+    for batch in files.chunks(workers) {
         note("stripping debug sections", done, total);
-        let mut arguments = vec!["--strip-debug".to_owned(), "--preserve-dates".to_owned()];
-        arguments.extend(batch.iter().map(|path| path.display().to_string()));
-        STRIP.run("strip Windows files", &arguments, &mut |_| {})?;
+        strip_each(batch)?;
         done += u64::try_from(batch.len()).unwrap_or(0);
     }
     for (name, ..) in SETS {
         shape::shape(&target.join(name))?;
     }
-    for file in &files {
-        check_signature(file)?;
-    }
-    Ok(())
+    files.iter().try_for_each(|file| check(file))
+}
+
+/// Strips each file by a run of its own, all at once. In one run for several files binutils keeps
+/// the section alignment of the first file only and packs the others.
+fn strip_each(files: &[PathBuf]) -> Result<(), PersonalityError> {
+    std::thread::scope(|scope| {
+        let runs: Vec<_> = files
+            .iter()
+            .map(|path| {
+                scope.spawn(move || {
+                    let file = path.display().to_string();
+                    let arguments = ["--strip-debug", "--preserve-dates", &file].map(str::to_owned);
+                    STRIP.run("strip a Windows file", &arguments, &mut |_| {})
+                })
+            })
+            .collect();
+        runs.into_iter()
+            .try_for_each(|run| run.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
 }
 
 fn copy_set(from: &Path, to: &Path) -> Result<Vec<PathBuf>, PersonalityError> {
@@ -75,19 +94,32 @@ fn signed(mut bytes: Vec<u8>) -> Result<Vec<u8>, PersonalityError> {
     Ok(bytes)
 }
 
-fn check_signature(path: &Path) -> Result<(), PersonalityError> {
+/// A stripped file is still Wine's, and its sections lie as Wine's do.
+fn check(path: &Path) -> Result<(), PersonalityError> {
     let bytes = fs_err::read(path).map_err(io_error("read a Windows file"))?;
-    let mark = bytes.get(SIGNATURE_OFFSET..SIGNATURE_OFFSET + SIGNATURE.len());
-    if bytes.starts_with(b"MZ") && mark != Some(SIGNATURE) {
-        let attempt = format!("strip {}", path.display());
-        return Err(unexpected(&attempt, "Wine's signature is gone"));
+    if !bytes.starts_with(b"MZ") {
+        return Ok(());
+    }
+    let wrong = |what: &str| Err(unexpected(&format!("strip {}", path.display()), what));
+    if bytes.get(SIGNATURE_OFFSET..SIGNATURE_OFFSET + SIGNATURE.len()) != Some(SIGNATURE) {
+        return wrong("Wine's signature is gone");
+    }
+    if file_alignment(&bytes) != Some(FILE_ALIGNMENT) && !path.ends_with(PACKED) {
+        return wrong("its sections are no longer on page boundaries");
     }
     Ok(())
 }
 
+/// `FileAlignment` of the optional header, which is at the same place for 32 and 64 bits.
+fn file_alignment(bytes: &[u8]) -> Option<u32> {
+    let number = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+    let header = usize::try_from(number(0x3c)?).ok()?;
+    number(header + 4 + 20 + 36)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{SIGNATURE_OFFSET, signed};
+    use super::{FILE_ALIGNMENT, SIGNATURE_OFFSET, file_alignment, signed};
 
     #[test]
     fn a_signed_library_keeps_all_but_its_stub() {
@@ -96,5 +128,14 @@ mod tests {
         assert_eq!(bytes[SIGNATURE_OFFSET + 16..SIGNATURE_OFFSET + 32], [0; 16]);
         assert_eq!((bytes[63], bytes[96], bytes.len()), (63, 96, 256));
         assert!(signed(vec![0; 90]).is_err());
+    }
+
+    #[test]
+    fn the_alignment_is_read_from_the_optional_header() {
+        let mut bytes = vec![0; 0x100];
+        bytes[0x3c] = 0x80;
+        bytes[0x80 + 24 + 36..0x80 + 24 + 40].copy_from_slice(&FILE_ALIGNMENT.to_le_bytes());
+        assert_eq!(file_alignment(&bytes), Some(FILE_ALIGNMENT));
+        assert_eq!(file_alignment(&bytes[..0x90]), None);
     }
 }
