@@ -39,7 +39,7 @@ pub fn run(cases: &[Case], filter: &str, daemon: &mut Daemon) -> bool {
             }
             Ok(Outcome::Skipped(why)) => {
                 skipped += 1;
-                println!("test {} ... skipped: {why}", case.name);
+                println!("test {} ... ignored\nskipped: {why}", case.name);
             }
             Err(error) => {
                 println!("test {} ... FAILED ({seconds:.1} s)\n{error:?}", case.name);
