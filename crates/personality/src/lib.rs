@@ -40,7 +40,7 @@ pub use error::PersonalityError;
 /// What to build, and from where.
 #[derive(Clone, Debug, Default)]
 pub struct BuildOptions {
-    /// Debian mirror, such as `http://deb.debian.org/debian`; `None` takes the one that the host's
+    /// Debian mirror, such as `http://mirror.example/debian`; `None` takes the one that the host's
     /// own package sources name.
     pub mirror: Option<String>,
     /// Build anew even when a complete result is there, to take up newer packages.

@@ -90,7 +90,7 @@ mod tests {
     fn one_line_sources_with_options_are_understood() {
         let text = "# deb http://old/debian x main\n\
                     deb-src http://src/debian x main\n\
-                    deb http://deb.debian.org/debian-security bookworm-security main\n\
+                    deb http://mirror.example/debian-security bookworm-security main\n\
                     deb [arch=amd64 signed-by=/a b] http://mirror/debian/ bookworm main\n";
         assert_eq!(one_line(text).as_deref(), Some("http://mirror/debian"));
     }
