@@ -6,7 +6,7 @@
 //!                                                       └─▶ ID/, current.json
 //! ```
 //!
-//! A stage writes to `NAME.partial` and renames it to `NAME` when done; what is called `NAME` is
+//! A stage writes to `NAME.partial.PID` and renames it to `NAME` when done; what is called `NAME` is
 //! therefore complete, and a run that was cut off starts again at the first name that is missing.
 
 use std::path::{Path, PathBuf};
@@ -74,8 +74,10 @@ pub(crate) fn build(
         layers,
     )?;
     write_json(&home.join("current.json"), &Current { key, id: built.personality.id.clone() })?;
-    if !options.keep_work {
-        fs_err::remove_dir_all(&work).map_err(io_error("remove the work directory"))?;
+    if !options.keep_work
+        && let Err(error) = remove(&work)
+    {
+        tracing::warn!(%error, "the work directory of a finished build stays");
     }
     Ok(Built { reused: false, ..built })
 }
@@ -210,10 +212,25 @@ fn stage(
     if target.exists() {
         return Ok(());
     }
-    let partial = work.join(format!("{name}.partial"));
+    let started = format!("{name}.partial");
+    discard(work, &started);
+    let partial = work.join(format!("{started}.{}", std::process::id()));
     remove(&partial)?;
     make(&partial)?;
     fs_err::rename(&partial, &target).map_err(io_error("finish a stage of the build"))
+}
+
+/// Removes what killed builds left of a stage. What resists, because a tool that outlived its build
+/// still writes there, is in nobody's way: it goes with the work directory.
+fn discard(work: &Path, started: &str) {
+    let Ok(entries) = fs_err::read_dir(work) else { return };
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(started)
+            && let Err(error) = fs_err::remove_dir_all(entry.path())
+        {
+            tracing::warn!(%error, "an earlier build's leftovers stay for now");
+        }
+    }
 }
 
 fn remove(directory: &Path) -> Result<(), PersonalityError> {
@@ -325,6 +342,16 @@ mod tests {
         })
         .unwrap();
         stage(work.path(), "a", |_| panic!("done already")).unwrap();
+    }
+
+    #[test]
+    fn what_a_killed_build_left_is_removed() {
+        let work = tempfile::tempdir().unwrap();
+        fs_err::create_dir_all(work.path().join("a.partial.1/half")).unwrap();
+        stage(work.path(), "a", |target| fs_err::create_dir(target).map_err(io_error("make")))
+            .unwrap();
+        let names: Vec<_> = fs_err::read_dir(work.path()).unwrap().flatten().collect();
+        assert_eq!(names.len(), 1, "{names:?}");
     }
 
     #[test]
