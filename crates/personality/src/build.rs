@@ -6,8 +6,9 @@
 //!                                                       └─▶ ID/, current.json
 //! ```
 //!
-//! A stage writes to `NAME.partial.PID` and renames it to `NAME` when done; what is called `NAME` is
-//! therefore complete, and a run that was cut off starts again at the first name that is missing.
+//! A stage writes to `NAME.partial.PID` and renames it to `NAME` when done; what is called `NAME`
+//! is therefore complete, and a run that was cut off starts again at the first name that is
+//! missing.
 
 use std::path::{Path, PathBuf};
 
