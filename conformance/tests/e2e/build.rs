@@ -81,7 +81,9 @@ fn cache(daemon: &mut Daemon) -> Result<Outcome> {
     ensure!(text.contains("Using cache") && !text.contains("Running in"), "{text}");
     let again = docker.run(&["build", "-q", &directory.to_string_lossy()])?;
     ensure!(first == again, "{first} then {again}");
-    fs_err::write(directory.join("docs/read me.txt"), "another text")?;
+    // The data root keeps images between runs: a text that no run before had.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    fs_err::write(directory.join("docs/read me.txt"), format!("text of {now:?}"))?;
     let text = docker.run(&["build", &directory.to_string_lossy()])?;
     ensure!(text.contains("Running in"), "a changed file did not count: {text}");
     PASSED
