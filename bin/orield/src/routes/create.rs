@@ -39,7 +39,16 @@ pub(crate) async fn create(mut call: Call) -> Answer {
     let mut warnings = Vec::new();
     let mut request = convert(wire, sent, &mut warnings)?;
     request.name = call.query.non_empty("name").map(str::to_owned);
-    let id = call.daemon.engine.create(request).await?;
+    let image = request.image.clone();
+    let engine = &call.daemon.engine;
+    let id = engine.create(request).await?;
+    let image = engine.blocking(move |engine| engine.images().resolve(&image)).await;
+    let vain = image.iter().flat_map(|image| image_warnings(&image.config.config));
+    for warning in vain {
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    }
     Ok(answer(StatusCode::CREATED, &CreateResponse { id, warnings }))
 }
 
@@ -110,15 +119,23 @@ fn overrides(config: Config) -> Result<Overrides, EngineError> {
     })
 }
 
+const NO_HEALTH_CHECKS: &str = "Health checks are not supported yet. Healthcheck discarded.";
+const NO_VOLUMES: &str =
+    "Volumes are not supported yet. Data below these paths is kept in the container only.";
+
+/// What an image asks for in vain.
+fn image_warnings(config: &RunConfig) -> Vec<String> {
+    let health = config.healthcheck.is_some().then_some(NO_HEALTH_CHECKS);
+    let volumes = (!config.volumes.is_empty()).then_some(NO_VOLUMES);
+    health.into_iter().chain(volumes).map(str::to_owned).collect()
+}
+
 fn warn_about_config(config: &Config, warnings: &mut Vec<String>) {
     if config.healthcheck.as_ref().is_some_and(|check| !is_empty(check)) {
-        warnings.push("Health checks are not supported yet. Healthcheck discarded.".to_owned());
+        warnings.push(NO_HEALTH_CHECKS.to_owned());
     }
     if config.volumes.as_ref().is_some_and(|volumes| !volumes.is_empty()) {
-        warnings.push(
-            "Volumes are not supported yet. Data below these paths is kept in the container only."
-                .to_owned(),
-        );
+        warnings.push(NO_VOLUMES.to_owned());
     }
     if config.mac_address.as_ref().is_some_and(|address| !address.is_empty()) {
         warnings.push("A chosen MacAddress is not supported yet. MacAddress discarded.".to_owned());
