@@ -40,6 +40,7 @@ mod upper;
 mod tests;
 
 pub use config::{Empty, Healthcheck, History, ImageConfig, RootFs, RunConfig};
+pub use content::{Descriptor, Index, MAX_DOCUMENT, Manifest};
 pub use digest::{ChainId, DiffId, Digest, ImageId};
 pub use error::ImageError;
 pub use files::{DirectoryItem, FileKind, SandboxFiles, Stat};

@@ -350,13 +350,8 @@ impl ImageStore {
                 .attempt(|| format!("read the manifest of image {id}"))?
                 .len();
             let mut add = |annotations| {
-                manifests.push(Descriptor {
-                    media_type: MANIFEST.into(),
-                    digest: record.manifest,
-                    size,
-                    annotations,
-                    platform: None,
-                });
+                let descriptor = Descriptor::new(MANIFEST, record.manifest, size);
+                manifests.push(Descriptor { annotations, ..descriptor });
             };
             if names.is_empty() {
                 add(Map::new());
@@ -379,22 +374,15 @@ pub(crate) fn annotations(name: &Reference) -> Map<String, Value> {
 
 /// The manifest of an image.
 fn manifest_of(id: ImageId, config_size: u64, layers: &[Layer]) -> Manifest {
-    let descriptor = |media_type: &str, digest, size| Descriptor {
-        media_type: media_type.to_owned(),
-        digest,
-        size,
-        annotations: Map::new(),
-        platform: None,
-    };
     Manifest {
         schema_version: 2,
         media_type: MANIFEST.into(),
-        config: descriptor(CONFIG, id.0, config_size),
+        config: Descriptor::new(CONFIG, id.0, config_size),
         layers: layers
             .iter()
             .map(|layer| {
                 let media_type = format!("{LAYER}+gzip");
-                descriptor(&media_type, layer.blob, layer.compressed_size)
+                Descriptor::new(&media_type, layer.blob, layer.compressed_size)
             })
             .collect(),
     }
