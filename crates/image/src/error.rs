@@ -99,6 +99,28 @@ pub enum ImageError {
         /// The image's system.
         os: String,
     },
+    /// The image is for a newer Windows than this host presents. The text is Docker's.
+    #[error("a Windows version {image}-based image is incompatible with a {host} host")]
+    TooNew {
+        /// The image's Windows.
+        image: String,
+        /// The host's Windows.
+        host: String,
+    },
+    /// An index has nothing for Windows on this processor. The text is Docker's.
+    #[error("no matching manifest for windows/amd64 {host} in the manifest list entries")]
+    NoMatchingManifest {
+        /// The host's Windows.
+        host: String,
+    },
+    /// The image of this host that is to stand in for a foreign base is missing.
+    #[error(
+        "the image stands on a Windows base that is substituted by `{base}`, which is not here:          run `oriel base build`"
+    )]
+    NoSubstitute {
+        /// Name of the image that is to stand in.
+        base: String,
+    },
     /// The image has no layers to stand on.
     #[error("image {image} has no layers")]
     NoLayers {
@@ -189,9 +211,11 @@ impl ImageError {
     #[must_use]
     pub fn class(&self) -> Class {
         match self {
-            Self::NoSuchImage { .. } | Self::NoSuchSandbox { .. } | Self::PathNotFound { .. } => {
-                Class::NotFound
-            }
+            Self::NoSuchImage { .. }
+            | Self::NoSuchSandbox { .. }
+            | Self::PathNotFound { .. }
+            | Self::NoMatchingManifest { .. }
+            | Self::NoSubstitute { .. } => Class::NotFound,
             Self::AmbiguousId { .. }
             | Self::InvalidReference
             | Self::UppercaseReference { .. }
@@ -204,7 +228,9 @@ impl ImageError {
             Self::ReferenceInUse { .. } | Self::ImageInUse { .. } | Self::SandboxExists { .. } => {
                 Class::Conflict
             }
-            Self::ForeignSystem { .. } | Self::NoLayers { .. } => Class::Unsupported,
+            Self::ForeignSystem { .. } | Self::NoLayers { .. } | Self::TooNew { .. } => {
+                Class::Unsupported
+            }
             Self::Damaged { .. }
             | Self::DigestMismatch { .. }
             | Self::Hive { .. }

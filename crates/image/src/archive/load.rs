@@ -11,8 +11,8 @@ use crate::content::{Descriptor, Index, MAX_DOCUMENT, Manifest, check};
 use crate::error::Attempt;
 use crate::ingest::Stored;
 use crate::{
-    ChainId, DiffId, Digest, ImageConfig, ImageError, ImageStore, Layer, LoadEvent, Loaded,
-    Reference,
+    Arrival, ChainId, DiffId, Digest, ImageConfig, ImageError, ImageStore, Layer, LoadEvent,
+    Loaded, Reference,
 };
 
 /// Most layers of an image; Docker's own bound (`MaxLayerDepth`).
@@ -98,7 +98,12 @@ impl ImageStore {
         }
         let mut loaded = Vec::new();
         for (config, layers, names) in ready {
-            let id = self.record_bytes(&config, layers, None, names.clone())?;
+            let id = self.record(Arrival {
+                config,
+                layers,
+                names: names.clone(),
+                ..Arrival::default()
+            })?;
             if names.is_empty() {
                 loaded.push(Loaded::Id(id));
             }
