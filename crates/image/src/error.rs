@@ -121,6 +121,26 @@ pub enum ImageError {
         /// Name of the image that is to stand in.
         base: String,
     },
+    /// An image cannot be rebased, because it stands on no base of this host.
+    #[error(
+        "image {image} stands on no base image of this host, so there is nothing to replace: \
+         rebase an image that was built FROM nanoserver or windowsservercore"
+    )]
+    NoBase {
+        /// The image.
+        image: ImageId,
+    },
+    /// Layers of an image need the base of this host.
+    #[error(
+        "image {image} needs the base it has: {}; build it without that, or rebase with --force",
+        obstacles.join(", ")
+    )]
+    NeedsBase {
+        /// The image.
+        image: ImageId,
+        /// What makes no sense on another base, a few examples.
+        obstacles: Vec<String>,
+    },
     /// The image has no layers to stand on.
     #[error("image {image} has no layers")]
     NoLayers {
@@ -222,12 +242,14 @@ impl ImageError {
             | Self::InvalidDigest { .. }
             | Self::InvalidSandboxId { .. }
             | Self::BadPath { .. }
+            | Self::NoBase { .. }
             | Self::MissingPart { .. }
             | Self::Limit { .. }
             | Self::Layer { .. } => Class::Invalid,
-            Self::ReferenceInUse { .. } | Self::ImageInUse { .. } | Self::SandboxExists { .. } => {
-                Class::Conflict
-            }
+            Self::ReferenceInUse { .. }
+            | Self::ImageInUse { .. }
+            | Self::SandboxExists { .. }
+            | Self::NeedsBase { .. } => Class::Conflict,
             Self::ForeignSystem { .. } | Self::NoLayers { .. } | Self::TooNew { .. } => {
                 Class::Unsupported
             }

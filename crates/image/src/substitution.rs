@@ -43,6 +43,9 @@ pub struct Substitution {
     pub base_layers: usize,
     /// The layers it stands in for, base first.
     pub stated: Vec<StatedLayer>,
+    /// The repository those were stated in, such as `mcr.microsoft.com/windows/nanoserver`: there
+    /// their blobs are.
+    pub source: String,
 }
 
 /// A base found below an image.

@@ -128,7 +128,7 @@ impl ImageStore {
 }
 
 /// Opens a layer blob, decompressed.
-fn open_plain(store: &ImageStore, digest: Digest) -> Result<Box<dyn Read>, ImageError> {
+pub(crate) fn open_plain(store: &ImageStore, digest: Digest) -> Result<Box<dyn Read>, ImageError> {
     let attempt = || format!("read blob {digest}");
     let mut start = Vec::new();
     store.content().read(digest)?.take(4).read_to_end(&mut start).attempt(attempt)?;
