@@ -17,16 +17,21 @@
 
 mod archive;
 mod attributes;
+mod blobs;
 mod commit;
 mod config;
 mod content;
+mod decompress;
 mod digest;
 mod disk;
 mod error;
 mod extract;
 mod files;
+mod follow;
 mod ingest;
+mod lease;
 mod links;
+mod pipeline;
 mod records;
 mod reference;
 mod registry;
@@ -39,10 +44,13 @@ mod upper;
 #[cfg(test)]
 mod tests;
 
+pub use blobs::{Download, IncomingLayer};
 pub use config::{Empty, Healthcheck, History, ImageConfig, RootFs, RunConfig};
 pub use digest::{ChainId, DiffId, Digest, ImageId};
 pub use error::ImageError;
 pub use files::{DirectoryItem, FileKind, SandboxFiles, Stat};
+pub use follow::Follower;
+pub use lease::Lease;
 pub use reference::Reference;
 pub use sandbox::{CONTAINER_ROOT_UID, Sandbox, SandboxSettings};
 pub use store::{BaseImport, Commit, Image, ImageStore, InUse, Layer, LoadEvent, Loaded, Removed};
