@@ -18,8 +18,8 @@ use crate::files::View;
 use crate::registry::{self, RegistryChanges};
 use crate::upper::{Changed, below_root, changed_in, check_depth};
 use crate::{
-    Commit, History, ImageConfig, ImageError, ImageId, ImageStore, Layer, Sandbox, attributes,
-    disk, links, rfc3339,
+    Arrival, Commit, History, ImageConfig, ImageError, ImageId, ImageStore, Layer, Sandbox,
+    attributes, disk, links, rfc3339,
 };
 
 /// Length of the buffer before the blob of a layer.
@@ -44,7 +44,13 @@ impl ImageStore {
             layers.push(layer);
         }
         describe(&mut config, commit);
-        self.record(&config, layers, Some(commit.parent), Vec::new())
+        self.record(Arrival {
+            config: serde_json::to_vec(&config).attempt(|| "write a configuration".into())?,
+            layers,
+            substitution: parent.substitution,
+            parent: Some(commit.parent),
+            ..Arrival::default()
+        })
     }
 
     /// Writes the changes of `sandbox` as a layer on top of `parents` and takes it in.

@@ -31,41 +31,71 @@ pub(crate) const GZIP_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip
 const LEVEL: u32 = 2;
 
 /// Largest document (manifest, index, configuration) that is read into memory.
-pub(crate) const MAX_DOCUMENT: u64 = 8 << 20;
+pub const MAX_DOCUMENT: u64 = 8 << 20;
 
-/// What one document says of another.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// What one document says of another (OCI image specification, descriptor.md).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Descriptor {
+pub struct Descriptor {
+    /// What kind of blob it is.
     #[serde(default)]
-    pub(crate) media_type: String,
-    pub(crate) digest: Digest,
-    pub(crate) size: u64,
+    pub media_type: String,
+    /// Digest of the blob.
+    pub digest: Digest,
+    /// Length of the blob in bytes.
+    pub size: u64,
+    /// Where else than in the registry the blob may be had: foreign layers have it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub urls: Vec<String>,
+    /// What is said of it beside.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
-    pub(crate) annotations: Map<String, Value>,
+    pub annotations: Map<String, Value>,
+    /// What an image runs on, in an index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) platform: Option<Value>,
+    pub platform: Option<Value>,
 }
 
-/// An OCI image manifest.
+impl Descriptor {
+    /// Describes a blob, and nothing else of it.
+    #[must_use]
+    pub fn new(media_type: &str, digest: Digest, size: u64) -> Self {
+        Self {
+            media_type: media_type.to_owned(),
+            digest,
+            size,
+            urls: Vec::new(),
+            annotations: Map::new(),
+            platform: None,
+        }
+    }
+}
+
+/// An image manifest: OCI's, or Docker's schema 2, which has the same shape.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Manifest {
-    pub(crate) schema_version: u32,
+pub struct Manifest {
+    /// 2.
+    pub schema_version: u32,
+    /// Which of the two it is.
     #[serde(default)]
-    pub(crate) media_type: String,
-    pub(crate) config: Descriptor,
-    pub(crate) layers: Vec<Descriptor>,
+    pub media_type: String,
+    /// The image's configuration.
+    pub config: Descriptor,
+    /// Its layers, base first.
+    pub layers: Vec<Descriptor>,
 }
 
-/// An OCI index.
+/// An OCI index, or Docker's manifest list, which has the same shape.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Index {
-    pub(crate) schema_version: u32,
+pub struct Index {
+    /// 2.
+    pub schema_version: u32,
+    /// Which of the two it is.
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub(crate) media_type: String,
-    pub(crate) manifests: Vec<Descriptor>,
+    pub media_type: String,
+    /// What it lists, manifests or further indexes.
+    pub manifests: Vec<Descriptor>,
 }
 
 /// The text of `oci-layout`.

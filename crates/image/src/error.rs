@@ -99,6 +99,48 @@ pub enum ImageError {
         /// The image's system.
         os: String,
     },
+    /// The image is for a newer Windows than this host presents. The text is Docker's.
+    #[error("a Windows version {image}-based image is incompatible with a {host} host")]
+    TooNew {
+        /// The image's Windows.
+        image: String,
+        /// The host's Windows.
+        host: String,
+    },
+    /// An index has nothing for Windows on this processor. The text is Docker's.
+    #[error("no matching manifest for windows/amd64 {host} in the manifest list entries")]
+    NoMatchingManifest {
+        /// The host's Windows.
+        host: String,
+    },
+    /// The image of this host that is to stand in for a foreign base is missing.
+    #[error(
+        "the image stands on a Windows base that is substituted by `{base}`, which is not here:          run `oriel base build`"
+    )]
+    NoSubstitute {
+        /// Name of the image that is to stand in.
+        base: String,
+    },
+    /// An image cannot be rebased, because it stands on no base of this host.
+    #[error(
+        "image {image} stands on no base image of this host, so there is nothing to replace: \
+         rebase an image that was built FROM nanoserver or windowsservercore"
+    )]
+    NoBase {
+        /// The image.
+        image: ImageId,
+    },
+    /// Layers of an image need the base of this host.
+    #[error(
+        "image {image} needs the base it has: {}; build it without that, or rebase with --force",
+        obstacles.join(", ")
+    )]
+    NeedsBase {
+        /// The image.
+        image: ImageId,
+        /// What makes no sense on another base, a few examples.
+        obstacles: Vec<String>,
+    },
     /// The image has no layers to stand on.
     #[error("image {image} has no layers")]
     NoLayers {
@@ -189,22 +231,28 @@ impl ImageError {
     #[must_use]
     pub fn class(&self) -> Class {
         match self {
-            Self::NoSuchImage { .. } | Self::NoSuchSandbox { .. } | Self::PathNotFound { .. } => {
-                Class::NotFound
-            }
+            Self::NoSuchImage { .. }
+            | Self::NoSuchSandbox { .. }
+            | Self::PathNotFound { .. }
+            | Self::NoMatchingManifest { .. }
+            | Self::NoSubstitute { .. } => Class::NotFound,
             Self::AmbiguousId { .. }
             | Self::InvalidReference
             | Self::UppercaseReference { .. }
             | Self::InvalidDigest { .. }
             | Self::InvalidSandboxId { .. }
             | Self::BadPath { .. }
+            | Self::NoBase { .. }
             | Self::MissingPart { .. }
             | Self::Limit { .. }
             | Self::Layer { .. } => Class::Invalid,
-            Self::ReferenceInUse { .. } | Self::ImageInUse { .. } | Self::SandboxExists { .. } => {
-                Class::Conflict
+            Self::ReferenceInUse { .. }
+            | Self::ImageInUse { .. }
+            | Self::SandboxExists { .. }
+            | Self::NeedsBase { .. } => Class::Conflict,
+            Self::ForeignSystem { .. } | Self::NoLayers { .. } | Self::TooNew { .. } => {
+                Class::Unsupported
             }
-            Self::ForeignSystem { .. } | Self::NoLayers { .. } => Class::Unsupported,
             Self::Damaged { .. }
             | Self::DigestMismatch { .. }
             | Self::Hive { .. }

@@ -16,6 +16,7 @@
 //! [`ImageStore::open`] removes what was left half made.
 
 mod archive;
+mod arrival;
 mod attributes;
 mod blobs;
 mod commit;
@@ -32,28 +33,38 @@ mod ingest;
 mod lease;
 mod links;
 mod pipeline;
+mod platform;
+mod rebase;
 mod records;
 mod reference;
 mod registry;
 mod removal;
 mod sandbox;
 mod store;
+mod substitution;
 mod time;
 mod upper;
 
 #[cfg(test)]
 mod tests;
 
+pub use arrival::Arrival;
 pub use blobs::{Download, IncomingLayer};
 pub use config::{Empty, Healthcheck, History, ImageConfig, RootFs, RunConfig};
+pub use content::{Descriptor, Index, MAX_DOCUMENT, Manifest};
 pub use digest::{ChainId, DiffId, Digest, ImageId};
 pub use error::ImageError;
 pub use files::{DirectoryItem, FileKind, SandboxFiles, Stat};
 pub use follow::Follower;
 pub use lease::Lease;
+pub use platform::{WindowsVersion, select};
+pub use rebase::{NewBase, Obstacles};
 pub use reference::Reference;
 pub use sandbox::{CONTAINER_ROOT_UID, Sandbox, SandboxSettings};
 pub use store::{BaseImport, Commit, Image, ImageStore, InUse, Layer, LoadEvent, Loaded, Removed};
+pub use substitution::{
+    NANOSERVER, Recognised, Rule, SERVERCORE, StatedLayer, Substitutes, Substitution,
+};
 pub use time::{parse_rfc3339, rfc3339};
 pub use upper::{Change, ChangeKind};
 

@@ -7,13 +7,16 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::content::{CONFIG, Content, Descriptor, GZIP_LAYER, Index, MANIFEST, Manifest};
+use crate::content::{Content, Descriptor, GZIP_LAYER, Index};
 use crate::error::Attempt;
 use crate::ingest::LayerStore;
 use crate::lease::{Lease, Leases};
 use crate::records::{Batch, ImageRecord, Records, Snapshot};
 use crate::registry::RegistryCache;
-use crate::{ChainId, DiffId, Digest, ImageConfig, ImageError, ImageId, Reference, RunConfig};
+use crate::{
+    Arrival, ChainId, DiffId, Digest, ImageConfig, ImageError, ImageId, Reference, RunConfig,
+    Substitution,
+};
 
 /// One layer of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,10 +59,32 @@ pub struct Image {
     pub parent: Option<ImageId>,
     /// Bytes of all files in all layers.
     pub size: u64,
-    /// Its layers, base first.
+    /// Its layers here, base first; those of a substituted base are this host's.
     pub layers: Vec<Layer>,
+    /// What stands in for its base, if it is not its own.
+    pub substitution: Option<Substitution>,
+    /// Repositories that know it, each with the digest of its manifest or index there.
+    pub digests: Vec<Reference>,
     /// When a name was last given to it.
     pub last_tagged: Option<SystemTime>,
+}
+
+impl Image {
+    /// Bytes of all files in each layer that its configuration states, base first. The layers of a
+    /// substituted base are not here: the first of them counts for what stands in.
+    #[must_use]
+    pub fn layer_sizes(&self) -> Vec<u64> {
+        let (base, stated) = self
+            .substitution
+            .as_ref()
+            .map_or((0, 0), |substitution| (substitution.base_layers, substitution.stated.len()));
+        let mut sizes = vec![0; stated];
+        if let Some(first) = sizes.first_mut() {
+            *first = self.layers.iter().take(base).map(|layer| layer.size).sum();
+        }
+        sizes.extend(self.layers.iter().skip(base).map(|layer| layer.size));
+        sizes
+    }
 }
 
 /// A base image to be imported.
@@ -233,50 +258,12 @@ impl ImageStore {
         config.rootfs = crate::RootFs { diff_ids: vec![layer.diff_id], ..config.rootfs };
         let name = Reference::parse(&base.name)?;
         let names = vec![name.with_tag("latest")?, name.with_tag("ltsc2022")?];
-        self.record(&config, vec![layer], None, names)
-    }
-
-    /// Stores configuration and manifest of an image whose layers are in place, and records it.
-    pub(crate) fn record(
-        &self,
-        config: &ImageConfig,
-        layers: Vec<Layer>,
-        parent: Option<ImageId>,
-        names: Vec<Reference>,
-    ) -> Result<ImageId, ImageError> {
-        let bytes = serde_json::to_vec(config).attempt(|| "write a configuration".into())?;
-        self.record_bytes(&bytes, layers, parent, names)
-    }
-
-    /// The same for a configuration whose bytes are given, and so its id.
-    pub(crate) fn record_bytes(
-        &self,
-        config: &[u8],
-        layers: Vec<Layer>,
-        parent: Option<ImageId>,
-        names: Vec<Reference>,
-    ) -> Result<ImageId, ImageError> {
-        let content = &self.inner.content;
-        let id = ImageId(content.put(config)?);
-        let manifest = manifest_of(id, config.len() as u64, &layers);
-        let bytes = serde_json::to_vec(&manifest).attempt(|| "write a manifest".into())?;
-        let known = self.records().snapshot()?.images.remove(&id);
-        let record = ImageRecord {
-            manifest: content.put(&bytes)?,
-            parent: parent.or(known.as_ref().and_then(|known| known.parent)),
-            layers,
-            last_tagged: match names.is_empty() {
-                true => known.and_then(|known| known.last_tagged),
-                false => Some(now_seconds()),
-            },
-        };
-        self.records().apply(&Batch {
-            put: vec![(id, record)],
-            name: names.into_iter().map(|name| (name, id)).collect(),
-            ..Batch::default()
-        })?;
-        self.write_index()?;
-        Ok(id)
+        self.record(Arrival {
+            config: serde_json::to_vec(&config).attempt(|| "write a configuration".into())?,
+            layers: vec![layer],
+            names,
+            ..Arrival::default()
+        })
     }
 
     /// Puts an image's record and its configuration together.
@@ -296,6 +283,8 @@ impl ImageStore {
             parent: record.parent,
             size: record.layers.iter().map(|layer| layer.size).sum(),
             layers: record.layers.clone(),
+            substitution: record.substitution.clone(),
+            digests: record.digests.clone(),
             last_tagged: record
                 .last_tagged
                 .map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)),
@@ -360,13 +349,8 @@ impl ImageStore {
                 .attempt(|| format!("read the manifest of image {id}"))?
                 .len();
             let mut add = |annotations| {
-                manifests.push(Descriptor {
-                    media_type: MANIFEST.into(),
-                    digest: record.manifest,
-                    size,
-                    annotations,
-                    platform: None,
-                });
+                let descriptor = Descriptor::new(&record.manifest_type, record.manifest, size);
+                manifests.push(Descriptor { annotations, ..descriptor });
             };
             if names.is_empty() {
                 add(Map::new());
@@ -387,26 +371,6 @@ pub(crate) fn annotations(name: &Reference) -> Map<String, Value> {
     ])
 }
 
-/// The manifest of an image.
-fn manifest_of(id: ImageId, config_size: u64, layers: &[Layer]) -> Manifest {
-    let descriptor = |media_type: &str, digest, size| Descriptor {
-        media_type: media_type.to_owned(),
-        digest,
-        size,
-        annotations: Map::new(),
-        platform: None,
-    };
-    Manifest {
-        schema_version: 2,
-        media_type: MANIFEST.into(),
-        config: descriptor(CONFIG, id.0, config_size),
-        layers: layers
-            .iter()
-            .map(|layer| descriptor(&layer.media_type, layer.blob, layer.compressed_size))
-            .collect(),
-    }
-}
-
 /// Fewest digits of an id that name an image.
 const MIN_PREFIX: usize = 1;
 
@@ -425,12 +389,11 @@ pub(crate) fn find(
     if !name.starts_with("sha256:") {
         let reference = Reference::parse(name)?;
         if let Some(digest) = reference.digest() {
+            let same = |other: &Reference| other.repository() == reference.repository();
             let of_digest = snapshot.images.iter().find(|(id, record)| {
-                record.manifest == digest
-                    && snapshot
-                        .names_of(id)
-                        .iter()
-                        .any(|other| other.repository() == reference.repository())
+                let known = |other: &Reference| other.digest() == Some(digest) && same(other);
+                record.digests.iter().any(known)
+                    || (record.manifest == digest && snapshot.names_of(id).iter().any(same))
             });
             return of_digest.map(|(id, _)| (*id, None)).ok_or_else(|| missing(name.to_owned()));
         }

@@ -12,8 +12,8 @@ use crate::decompress::decompressed;
 use crate::error::Attempt;
 use crate::ingest::Blob;
 use crate::{
-    ChainId, DiffId, Digest, ImageConfig, ImageError, ImageStore, Layer, LoadEvent, Loaded,
-    Reference,
+    Arrival, ChainId, DiffId, Digest, ImageConfig, ImageError, ImageStore, Layer, LoadEvent,
+    Loaded, Reference,
 };
 
 /// Most layers of an image; Docker's own bound (`MaxLayerDepth`).
@@ -99,7 +99,12 @@ impl ImageStore {
         }
         let mut loaded = Vec::new();
         for (config, layers, names) in ready {
-            let id = self.record_bytes(&config, layers, None, names.clone())?;
+            let id = self.record(Arrival {
+                config,
+                layers,
+                names: names.clone(),
+                ..Arrival::default()
+            })?;
             if names.is_empty() {
                 loaded.push(Loaded::Id(id));
             }

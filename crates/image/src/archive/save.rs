@@ -5,7 +5,6 @@ use std::io::{self, Read, Write};
 
 use flate2::read::MultiGzDecoder;
 use serde::Serialize;
-use serde_json::Map;
 
 use crate::content::{CONFIG, Descriptor, Index, LAYER, LAYOUT, MANIFEST, Manifest};
 use crate::error::Attempt;
@@ -41,7 +40,7 @@ impl ImageStore {
             let mut layers = Vec::new();
             for layer in &image.layers {
                 let size = self.save_layer(&mut archive, layer)?;
-                layers.push(descriptor(LAYER, layer.diff_id.0, size));
+                layers.push(Descriptor::new(LAYER, layer.diff_id.0, size));
             }
             let config = self.content().get(image.id.0)?;
             archive.blob(image.id.0, &config)?;
@@ -54,13 +53,13 @@ impl ImageStore {
             let manifest = Manifest {
                 schema_version: 2,
                 media_type: MANIFEST.into(),
-                config: descriptor(CONFIG, image.id.0, config.len() as u64),
+                config: Descriptor::new(CONFIG, image.id.0, config.len() as u64),
                 layers,
             };
             let manifest = json(&manifest, "a manifest")?;
             let digest = Digest::of(&manifest);
             archive.blob(digest, &manifest)?;
-            let entry = descriptor(MANIFEST, digest, manifest.len() as u64);
+            let entry = Descriptor::new(MANIFEST, digest, manifest.len() as u64);
             if references.is_empty() {
                 manifests.push(entry.clone());
             }
@@ -129,7 +128,7 @@ impl ImageStore {
 }
 
 /// Opens a layer blob, decompressed.
-fn open_plain(store: &ImageStore, digest: Digest) -> Result<Box<dyn Read>, ImageError> {
+pub(crate) fn open_plain(store: &ImageStore, digest: Digest) -> Result<Box<dyn Read>, ImageError> {
     let attempt = || format!("read blob {digest}");
     let mut start = Vec::new();
     store.content().read(digest)?.take(4).read_to_end(&mut start).attempt(attempt)?;
@@ -140,16 +139,6 @@ fn open_plain(store: &ImageStore, digest: Digest) -> Result<Box<dyn Read>, Image
             Ok(Box::new(zstd::stream::read::Decoder::new(file).attempt(attempt)?))
         }
         _ => Ok(Box::new(file)),
-    }
-}
-
-fn descriptor(media_type: &str, digest: Digest, size: u64) -> Descriptor {
-    Descriptor {
-        media_type: media_type.to_owned(),
-        digest,
-        size,
-        annotations: Map::new(),
-        platform: None,
     }
 }
 
