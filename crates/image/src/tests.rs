@@ -135,7 +135,7 @@ fn text(store: &ImageStore, sandbox: &Sandbox, path: &str) -> String {
 fn top_layer(fixture: &Fixture, image: ImageId) -> Vec<(String, Kind)> {
     let image = fixture.store.image_by_id(&image).unwrap();
     let blob = fixture.store.content().read(image.layers.last().unwrap().blob).unwrap();
-    let mut reader = Reader::new(flate2::read::GzDecoder::new(blob));
+    let mut reader = Reader::new(crate::decompress::decompressed(blob).unwrap());
     let mut entries = Vec::new();
     while let Some(entry) = reader.next_entry().unwrap() {
         entries.push((entry.path.to_string(), entry.kind));
