@@ -16,9 +16,11 @@ mod error;
 mod options;
 mod registries;
 mod repository;
+mod transfer;
 
 pub use credentials::Credentials;
 pub use error::DistributionError;
 pub use options::{Proxy, RegistryOptions};
 pub use registries::{Access, Login, Registries};
 pub use repository::{Blob, BlobStream, Fetched, Head, Repository};
+pub use transfer::{Pulled, Pushed, Step, Steps, TransferError, Transfers};

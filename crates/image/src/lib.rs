@@ -40,6 +40,7 @@ mod reference;
 mod registry;
 mod removal;
 mod sandbox;
+mod shipment;
 mod store;
 mod substitution;
 mod time;
@@ -61,6 +62,7 @@ pub use platform::{WindowsVersion, select};
 pub use rebase::{NewBase, Obstacles};
 pub use reference::Reference;
 pub use sandbox::{CONTAINER_ROOT_UID, Sandbox, SandboxSettings};
+pub use shipment::{Shipment, ShippedLayer};
 pub use store::{BaseImport, Commit, Image, ImageStore, InUse, Layer, LoadEvent, Loaded, Removed};
 pub use substitution::{
     NANOSERVER, Recognised, Rule, SERVERCORE, StatedLayer, Substitutes, Substitution,
