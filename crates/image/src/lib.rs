@@ -7,7 +7,8 @@
 //! ```text
 //! <root>/content/             blobs by digest, an OCI image layout
 //! <root>/windowsfilter/CHAIN/ a layer, extracted: Files/, Hives/, layerchain.json
-//! <root>/windowsfilter/ID/    a container's sandbox: upper/, work/, registry/, sandbox.json
+//! <root>/windowsfilter/ID/    a container's sandbox: upper/, work/, registry/, sandbox.json;
+//!                             or, with a size, all but the last on a disk in scratch.img
 //! <root>/registry-cache/KEY/  merged registry of a chain, rendered for Wine
 //! ```
 //!
@@ -35,6 +36,7 @@ mod reference;
 mod registry;
 mod removal;
 mod sandbox;
+mod scratch;
 mod store;
 mod substitution;
 mod time;
@@ -53,6 +55,7 @@ pub use platform::{WindowsVersion, select};
 pub use rebase::{NewBase, Obstacles};
 pub use reference::Reference;
 pub use sandbox::{CONTAINER_ROOT_UID, Sandbox, SandboxSettings};
+pub use scratch::check as check_disks;
 pub use store::{BaseImport, Commit, Image, ImageStore, InUse, Layer, LoadEvent, Loaded, Removed};
 pub use substitution::{
     NANOSERVER, Recognised, Rule, SERVERCORE, StatedLayer, Substitutes, Substitution,

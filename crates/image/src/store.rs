@@ -12,6 +12,7 @@ use crate::error::Attempt;
 use crate::ingest::LayerStore;
 use crate::records::{Batch, ImageRecord, Records, Snapshot};
 use crate::registry::RegistryCache;
+use crate::scratch::Disks;
 use crate::{
     Arrival, ChainId, DiffId, Digest, ImageConfig, ImageError, ImageId, Reference, RunConfig,
     Substitution,
@@ -157,6 +158,7 @@ struct Inner {
     layers: LayerStore,
     records: Records,
     registry: RegistryCache,
+    disks: Disks,
     /// Held for reading while something new is not yet recorded, for writing while what nobody
     /// records is removed.
     collection: RwLock<()>,
@@ -168,12 +170,14 @@ impl ImageStore {
     /// # Errors
     /// [`ImageError::Io`], [`ImageError::Database`].
     pub fn open(root: &Path, database: Arc<redb::Database>) -> Result<Self, ImageError> {
+        Disks::clear(&root.join("windowsfilter"))?;
         let store = Self {
             inner: Arc::new(Inner {
                 content: Content::open(root.join("content"))?,
                 layers: LayerStore::open(root.join("windowsfilter"))?,
                 records: Records::open(database)?,
                 registry: RegistryCache::open(root.join("registry-cache"))?,
+                disks: Disks::default(),
                 collection: RwLock::new(()),
             }),
         };
@@ -296,6 +300,10 @@ impl ImageStore {
 
     pub(crate) fn registry(&self) -> &RegistryCache {
         &self.inner.registry
+    }
+
+    pub(crate) fn disks(&self) -> &Disks {
+        &self.inner.disks
     }
 
     /// Keeps [`ImageStore::collect`] from taking what is not recorded yet.
