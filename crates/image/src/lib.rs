@@ -41,6 +41,7 @@ mod store;
 mod substitution;
 mod time;
 mod upper;
+mod usage;
 
 #[cfg(test)]
 mod tests;
@@ -62,6 +63,7 @@ pub use substitution::{
 };
 pub use time::{parse_rfc3339, rfc3339};
 pub use upper::{Change, ChangeKind};
+pub use usage::{layer_sizes, shared_sizes};
 
 /// Bounds on what strangers may make this crate store.
 struct Limits;

@@ -165,3 +165,33 @@ fn a_size_out_of_range_leaves_nothing() {
     assert!(matches!(error, ImageError::SandboxSize { .. }), "{error}");
     assert_eq!(fixture.everything(), before);
 }
+
+#[test]
+fn a_container_weighs_what_it_wrote_and_links_count_once() {
+    let (fixture, image) = Fixture::with_base();
+    let sandbox = fixture.sandbox("c1", &image);
+    assert_eq!(fixture.store.sandbox_bytes("c1").unwrap(), 0);
+    let upper = sandbox.path.join("upper");
+    fs_err::create_dir_all(upper.join("a/b")).unwrap();
+    fs_err::write(upper.join("a/b/five"), "12345").unwrap();
+    fs_err::hard_link(upper.join("a/b/five"), upper.join("a/again")).unwrap();
+    fs_err::write(upper.join("three"), "123").unwrap();
+    assert_eq!(fixture.store.sandbox_bytes("c1").unwrap(), 8);
+    assert!(matches!(fixture.store.sandbox_bytes("c9"), Err(ImageError::NoSuchSandbox { .. })));
+}
+
+#[test]
+fn what_images_share_is_counted_once() {
+    let (fixture, base) = Fixture::with_base();
+    let sandbox = fixture.sandbox("c1", &base);
+    fs_err::write(sandbox.path.join("upper/new.txt"), "12345").unwrap();
+    let child = fixture.commit(Some("c1"), base);
+    let images = fixture.store.list().unwrap();
+    let size = |id: ImageId| images.iter().find(|image| image.id == id).unwrap().size;
+    let layers = crate::layer_sizes(&images);
+    assert_eq!((layers.len(), layers.values().sum::<u64>()), (2, size(child)));
+    let shared = crate::shared_sizes(&images.iter().collect::<Vec<_>>());
+    assert_eq!((shared[&base], shared[&child]), (size(base), size(base)));
+    let alone: Vec<_> = images.iter().filter(|image| image.id == child).collect();
+    assert_eq!(crate::shared_sizes(&alone)[&child], 0);
+}
