@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::content::{CONFIG, Descriptor, LAYER, MANIFEST, Manifest};
+use crate::content::{CONFIG, Descriptor, MANIFEST, Manifest};
 use crate::error::Attempt;
 use crate::records::{Batch, ImageRecord};
 use crate::store::now_seconds;
@@ -81,7 +81,7 @@ pub(crate) fn manifest_of(
     let own = layers
         .iter()
         .skip(substitution.map_or(0, |it| it.base_layers))
-        .map(|layer| Descriptor::new(&format!("{LAYER}+gzip"), layer.blob, layer.compressed_size));
+        .map(|layer| Descriptor::new(&layer.media_type, layer.blob, layer.compressed_size));
     Manifest {
         schema_version: 2,
         media_type: MANIFEST.into(),

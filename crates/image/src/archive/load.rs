@@ -6,10 +6,11 @@ use std::io::Read;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::spool::{Spool, Spooled, decompressed};
-use crate::content::{Descriptor, Index, MAX_DOCUMENT, Manifest, check};
+use super::spool::{Spool, Spooled};
+use crate::content::{Descriptor, Index, LAYER, MAX_DOCUMENT, Manifest, check};
+use crate::decompress::decompressed;
 use crate::error::Attempt;
-use crate::ingest::Stored;
+use crate::ingest::Blob;
 use crate::{
     Arrival, ChainId, DiffId, Digest, ImageConfig, ImageError, ImageStore, Layer, LoadEvent,
     Loaded, Reference,
@@ -56,7 +57,7 @@ impl ImageStore {
     /// Any; then nothing of the archive is kept.
     pub fn load(
         &self,
-        input: &mut dyn Read,
+        input: &mut (dyn Read + Send),
         progress: &mut dyn FnMut(LoadEvent),
     ) -> Result<Vec<Loaded>, ImageError> {
         let result = {
@@ -75,7 +76,7 @@ impl ImageStore {
 
     fn load_all(
         &self,
-        input: &mut dyn Read,
+        input: &mut (dyn Read + Send),
         progress: &mut dyn FnMut(LoadEvent),
     ) -> Result<Vec<Loaded>, ImageError> {
         let spool = Spool::read(input, self.content())?;
@@ -144,26 +145,17 @@ impl ImageStore {
         diff: DiffId,
         parents: &[Layer],
     ) -> Result<Layer, ImageError> {
-        let file = spooled.open()?;
-        // What came compressed is kept as it came: that blob is what a push must send.
-        let compressed = spooled.digest != diff.0;
+        let tar = decompressed(spooled.open()?)?;
+        let (incoming, found) = self.layers().take_in(tar, parents, &mut |_| ())?;
+        check(diff.0, found.0, || "a layer of the archive".into())?;
+        // It is kept as it came: that blob is what a push must send.
         let content = self.content();
-        let incoming = self.layers().take_in(
-            decompressed(file)?,
-            parents,
-            (!compressed).then_some(content),
-        )?;
-        check(diff.0, incoming.diff_id.0, || "a layer of the archive".into())?;
-        let stored = if compressed {
-            let mut blob = content.begin()?;
-            std::io::copy(&mut spooled.open()?, &mut blob)
-                .attempt(|| "store a layer of the archive".into())?;
-            let (digest, length) = content.finish(blob)?;
-            Some(Stored { digest, length })
-        } else {
-            None
-        };
-        self.layers().install(incoming, parents, content, stored)
+        let mut blob = content.begin()?;
+        std::io::copy(&mut spooled.open()?, &mut blob)
+            .attempt(|| "store a layer of the archive".into())?;
+        let (digest, length) = content.finish(blob)?;
+        let media_type = if digest == diff.0 { LAYER.to_owned() } else { format!("{LAYER}+gzip") };
+        self.layers().install(incoming, diff, parents, Blob { digest, length, media_type })
     }
 
     /// The layers of all images, by chain.

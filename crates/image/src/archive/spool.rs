@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek};
+use std::io::{self, Read, Seek};
 
-use flate2::read::MultiGzDecoder;
 use oriel_wclayer::archive::{Archive, MemberKind};
 use tempfile::NamedTempFile;
 
 use crate::content::{Content, MAX_DOCUMENT};
+use crate::decompress::decompressed;
 use crate::error::Attempt;
 use crate::{Digest, ImageError};
 
@@ -35,7 +35,10 @@ pub(crate) struct Spool {
 
 impl Spool {
     /// Reads the archive `input`: tar, gzip or zstd.
-    pub(crate) fn read(input: &mut dyn Read, content: &Content) -> Result<Self, ImageError> {
+    pub(crate) fn read(
+        input: &mut (dyn Read + Send),
+        content: &Content,
+    ) -> Result<Self, ImageError> {
         let mut archive = Archive::new(decompressed(input)?);
         let mut spool = Self::default();
         loop {
@@ -112,23 +115,6 @@ impl Spooled {
         let mut bytes = Vec::new();
         self.open()?.read_to_end(&mut bytes).attempt(|| "read the archive".into())?;
         Ok(bytes)
-    }
-}
-
-/// Reads `input` decompressed, whatever it is compressed with.
-pub(crate) fn decompressed<'a>(input: impl Read + 'a) -> Result<Box<dyn Read + 'a>, ImageError> {
-    let attempt = || "read the archive".to_owned();
-    let mut input = BufReader::with_capacity(64 * 1024, input);
-    let mut start = Vec::new();
-    input.by_ref().take(4).read_to_end(&mut start).attempt(attempt)?;
-    let kind = start.clone();
-    let whole = io::Cursor::new(start).chain(input);
-    match kind.as_slice() {
-        [0x1f, 0x8b, ..] => Ok(Box::new(MultiGzDecoder::new(whole))),
-        [0x28, 0xb5, 0x2f, 0xfd] => {
-            Ok(Box::new(zstd::stream::read::Decoder::new(whole).attempt(attempt)?))
-        }
-        _ => Ok(Box::new(whole)),
     }
 }
 

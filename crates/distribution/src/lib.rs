@@ -1,0 +1,24 @@
+#![forbid(unsafe_code)]
+//! Client of OCI and Docker registries: pull, push, login, mirrors.
+//!
+//! Knows the distribution protocol and nothing of how blobs are kept: the caller checks a blob's
+//! digest while it stores it. The way in is [`Registries`], one for the daemon's life; a
+//! [`Repository`] is one repository on one registry, reached for one operation of one user.
+//!
+//! ```text
+//! Registries ── options, HTTP clients per host, tokens
+//!  └─ Repository ── Endpoint (mirror) … Endpoint (the registry itself) ── urls of foreign layers
+//!       manifest, blob: the first endpoint that has it          everything else: the registry
+//! ```
+
+mod credentials;
+mod error;
+mod options;
+mod registries;
+mod repository;
+
+pub use credentials::Credentials;
+pub use error::DistributionError;
+pub use options::{Proxy, RegistryOptions};
+pub use registries::{Access, Login, Registries};
+pub use repository::{Blob, BlobStream, Fetched, Head, Repository};
