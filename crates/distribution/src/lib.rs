@@ -18,9 +18,9 @@ mod registries;
 mod repository;
 mod transfer;
 
-pub use credentials::Credentials;
+pub use credentials::{Credentials, decode_header};
 pub use error::DistributionError;
 pub use options::{Proxy, RegistryOptions};
 pub use registries::{Access, Login, Registries};
 pub use repository::{Blob, BlobStream, Fetched, Head, Repository};
-pub use transfer::{Pulled, Pushed, Step, Steps, TransferError, Transfers};
+pub use transfer::{Inspected, Pulled, Pushed, Step, Steps, TransferError, Transfers};
