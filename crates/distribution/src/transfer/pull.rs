@@ -59,6 +59,9 @@ impl Transfers {
         credentials: &Credentials,
         steps: &Steps,
     ) -> Result<Pulled, TransferError> {
+        if self.substitutes.is_own(reference) {
+            return self.own_base(reference, steps).await;
+        }
         let repository = self.registries.repository(reference, credentials, Access::Pull).await?;
         let pull = self.pull_from(&repository, reference, steps);
         tokio::select! {
@@ -125,6 +128,8 @@ impl Transfers {
         steps: &Steps,
     ) -> Result<Pulled, TransferError> {
         let described = self.describe(repository, reference).await?;
+        let tag = reference.tag().map_or_else(|| described.digest.to_string(), str::to_owned);
+        steps.about(tag, format!("Pulling from {}", reference.path())).await;
         let found =
             self.substitutes.recognise(Some(reference), &described.config, &described.layers);
         check_version(&described.config, found.is_some())?;
