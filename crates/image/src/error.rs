@@ -79,6 +79,22 @@ pub enum ImageError {
         /// What was given.
         id: String,
     },
+    /// A sandbox was to have a size no sandbox can have.
+    #[error("a sandbox of {size} bytes is not possible: ask for {smallest} to {largest} bytes")]
+    SandboxSize {
+        /// What was asked for.
+        size: u64,
+        /// The least there can be.
+        smallest: u64,
+        /// The most there can be.
+        largest: u64,
+    },
+    /// The host cannot limit the size of a sandbox.
+    #[error("this host cannot limit the size of a sandbox: it lacks {missing}")]
+    NoDisks {
+        /// What is missing, and how to get it.
+        missing: String,
+    },
     /// A path is absent in a container.
     #[error("{path}: the system cannot find the path specified")]
     PathNotFound {
@@ -252,6 +268,7 @@ impl ImageError {
             | Self::UppercaseReference { .. }
             | Self::InvalidDigest { .. }
             | Self::InvalidSandboxId { .. }
+            | Self::SandboxSize { .. }
             | Self::BadPath { .. }
             | Self::NoBase { .. }
             | Self::MissingPart { .. }
@@ -262,9 +279,10 @@ impl ImageError {
             | Self::ImageInUse { .. }
             | Self::SandboxExists { .. }
             | Self::NeedsBase { .. } => Class::Conflict,
-            Self::ForeignSystem { .. } | Self::NoLayers { .. } | Self::TooNew { .. } => {
-                Class::Unsupported
-            }
+            Self::NoDisks { .. }
+            | Self::ForeignSystem { .. }
+            | Self::NoLayers { .. }
+            | Self::TooNew { .. } => Class::Unsupported,
             Self::Damaged { .. }
             | Self::DigestMismatch { .. }
             | Self::Hive { .. }

@@ -4,6 +4,7 @@
 //! blocks. Here they meet, with what only both together can decide: which manifest of an index,
 //! what is here already, which base is substituted, where a blob can be mounted from.
 
+mod inspect;
 mod layers;
 mod pull;
 mod push;
@@ -15,6 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::{DistributionError, Registries};
 
+pub use inspect::Inspected;
 pub use pull::Pulled;
 pub use push::Pushed;
 
@@ -79,6 +81,11 @@ impl Steps {
     /// Says what happens to the whole.
     async fn say(&self, status: impl Into<String>) {
         self.send(String::new(), status.into(), None).await;
+    }
+
+    /// Says what happens to `id`.
+    async fn about(&self, id: String, status: impl Into<String>) {
+        self.send(id, status.into(), None).await;
     }
 
     /// Says what happens to the blob `digest`.

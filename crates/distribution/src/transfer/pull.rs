@@ -59,6 +59,9 @@ impl Transfers {
         credentials: &Credentials,
         steps: &Steps,
     ) -> Result<Pulled, TransferError> {
+        if self.substitutes.is_own(reference) {
+            return self.own_base(reference, steps).await;
+        }
         let repository = self.registries.repository(reference, credentials, Access::Pull).await?;
         let pull = self.pull_from(&repository, reference, steps);
         tokio::select! {
@@ -70,6 +73,18 @@ impl Transfers {
             },
             () = steps.closed() => Err(TransferError::Cancelled),
         }
+    }
+
+    /// A base image of this host is up to date by nature.
+    async fn own_base(
+        &self,
+        reference: &Reference,
+        steps: &Steps,
+    ) -> Result<Pulled, TransferError> {
+        let name = reference.familiar();
+        let image = blocking(&self.store, move |store| Ok(local_base(store, &name)?.id)).await?;
+        steps.say(format!("{} is a base image of this host", reference.familiar())).await;
+        Ok(Pulled { image, digest: None, newer: false, substitution: None })
     }
 
     /// Names the base of this host that stands in for `reference` when its registry is out of
@@ -113,6 +128,8 @@ impl Transfers {
         steps: &Steps,
     ) -> Result<Pulled, TransferError> {
         let described = self.describe(repository, reference).await?;
+        let tag = reference.tag().map_or_else(|| described.digest.to_string(), str::to_owned);
+        steps.about(tag, format!("Pulling from {}", reference.path())).await;
         let found =
             self.substitutes.recognise(Some(reference), &described.config, &described.layers);
         check_version(&described.config, found.is_some())?;
@@ -161,20 +178,16 @@ impl Transfers {
         reference: &Reference,
     ) -> Result<Description, TransferError> {
         let image = || reference.familiar();
-        let what = match reference.digest() {
-            Some(digest) => digest.to_string(),
-            None => reference.tag().unwrap_or("latest").to_owned(),
-        };
-        let first = repository.manifest(&what).await?;
+        let first = repository.manifest(&tag_or_digest(reference)).await?;
         let digest = first.digest;
         let fetched = if lists_manifests(&first.media_type) {
-            let index: Index = parse(&first, "the index", &image)?;
+            let index: Index = parse(&first, "the index", reference)?;
             let chosen = select(&index.manifests, WindowsVersion::host())?;
             repository.manifest(&chosen.digest.to_string()).await?
         } else {
             first
         };
-        let manifest: Manifest = parse(&fetched, "the manifest", &image)?;
+        let manifest: Manifest = parse(&fetched, "the manifest", reference)?;
         let config_bytes = fetch_document(repository, &manifest.config).await?;
         let config: ImageConfig = serde_json::from_slice(&config_bytes).map_err(|source| {
             TransferError::Document { what: "the configuration", image: image(), source }
@@ -268,16 +281,25 @@ fn check_config(
     Ok(())
 }
 
-fn parse<T: serde::de::DeserializeOwned>(
+/// Reads a manifest or an index of `image`.
+pub(super) fn parse<T: serde::de::DeserializeOwned>(
     fetched: &Fetched,
     what: &'static str,
-    image: &dyn Fn() -> String,
+    image: &Reference,
 ) -> Result<T, TransferError> {
     serde_json::from_slice(&fetched.bytes).map_err(|source| TransferError::Document {
         what,
-        image: image(),
+        image: image.familiar(),
         source,
     })
+}
+
+/// What a registry is asked for.
+pub(super) fn tag_or_digest(reference: &Reference) -> String {
+    match reference.digest() {
+        Some(digest) => digest.to_string(),
+        None => reference.tag().unwrap_or("latest").to_owned(),
+    }
 }
 
 /// Fetches a small blob into memory and checks its digest.
