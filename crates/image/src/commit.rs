@@ -16,7 +16,7 @@ use rustix::fs::FileType;
 use crate::error::Attempt;
 use crate::files::View;
 use crate::registry::{self, RegistryChanges};
-use crate::upper::{Changed, below_root, changed_in, check_depth};
+use crate::upper::{Changed, all_in, below_root, changed_in, check_depth};
 use crate::{
     Arrival, Commit, History, ImageConfig, ImageError, ImageId, ImageStore, Layer, Sandbox,
     attributes, disk, links, rfc3339,
@@ -76,6 +76,7 @@ impl ImageStore {
             linked: HashMap::new(),
             time,
             hive: registry.user.as_deref().map(|hive| (sandbox.account.as_str(), hive)),
+            extent: Extent::Changes,
         };
         export.layer(&root, &registry)?;
         let output = export.writer.finish().attempt(attempt)?;
@@ -103,15 +104,24 @@ fn describe(config: &mut ImageConfig, commit: &Commit) {
     });
 }
 
+/// How much of a container a layer holds.
+pub(crate) enum Extent {
+    /// What differs from the layers below.
+    Changes,
+    /// All of it; the hives, by their folded path below `Files`, take the place of the files.
+    Whole(HashMap<String, Vec<u8>>),
+}
+
 /// A layer being written.
-struct Export<'a, W: Write> {
-    writer: Writer<W>,
+pub(crate) struct Export<'a, W: Write> {
+    pub(crate) writer: Writer<W>,
     /// First name of each file that has several, by device and inode.
-    linked: HashMap<(u64, u64), LayerPath>,
+    pub(crate) linked: HashMap<(u64, u64), LayerPath>,
     /// Time of what has none of its own.
-    time: FileTime,
+    pub(crate) time: FileTime,
     /// The account whose hive changed, and its new hive.
-    hive: Option<(&'a str, &'a [u8])>,
+    pub(crate) hive: Option<(&'a str, &'a [u8])>,
+    pub(crate) extent: Extent,
 }
 
 impl<W: Write> Export<'_, W> {
@@ -130,17 +140,31 @@ impl<W: Write> Export<'_, W> {
     }
 
     /// Writes an entry without a security descriptor, as genuine exports do outside of C:.
-    fn bare(&mut self, path: LayerPath, kind: Kind, data: &[u8]) -> Result<(), ImageError> {
+    pub(crate) fn bare(
+        &mut self,
+        path: LayerPath,
+        kind: Kind,
+        data: &[u8],
+    ) -> Result<(), ImageError> {
         let entry = Entry::new(path, kind, self.time);
         self.writer.add(&entry, data).attempt(|| format!("write `{}`", entry.path))
     }
 
     /// Writes what a directory of `upper` holds, and on the way the hive of an account.
-    fn directory(&mut self, view: &View, below: &View, path: &LayerPath) -> Result<(), ImageError> {
+    pub(crate) fn directory(
+        &mut self,
+        view: &View,
+        below: &View,
+        path: &LayerPath,
+    ) -> Result<(), ImageError> {
         let attempt = || format!("export `{path}`");
         check_depth(path.components().count()).attempt(attempt)?;
         let prefix = if path.is_root() { String::new() } else { format!("{}/", path.rest()) };
-        let changed = changed_in(view, below, &prefix).attempt(attempt)?;
+        let changed = match self.extent {
+            Extent::Changes => changed_in(view, below, &prefix),
+            Extent::Whole(_) => all_in(view),
+        };
+        let changed = changed.attempt(attempt)?;
         for name in &changed.gone {
             self.whiteout(path, name)?;
         }
@@ -238,7 +262,7 @@ impl<W: Write> Export<'_, W> {
             }
         };
         let attempt = || format!("export `{path}`");
-        let Some(upper) = view.dirs.first() else { return Ok(()) };
+        let Some(upper) = view.dirs.get(changed.at) else { return Ok(()) };
         let (seconds, nanoseconds) = disk::modified(&changed.stat);
         let time = FileTime::from_unix(seconds, nanoseconds);
         match disk::kind_of(&changed.stat) {
@@ -286,6 +310,14 @@ impl<W: Write> Export<'_, W> {
             entry.security = None;
             return self.add_or_skip(&entry, io::empty()).map(drop);
         }
+        if let Extent::Whole(hives) = &mut self.extent
+            && let Some(hive) = hives.remove(&disk::fold(path.rest()))
+        {
+            let kind = Kind::File { size: hive.len() as u64 };
+            let mut entry = Entry::new(path, kind, self.time);
+            attributes::load(file, stat.st_mode, &mut entry);
+            return self.add_or_skip(&entry, hive.as_slice()).map(drop);
+        }
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         let mut entry = Entry::new(path.clone(), Kind::File { size }, time);
         attributes::load(file, stat.st_mode, &mut entry);
@@ -303,15 +335,15 @@ impl<W: Write> Export<'_, W> {
         owner: &Changed,
         streams: &[Changed],
     ) -> Result<(), ImageError> {
-        let Some(upper) = view.dirs.first() else { return Ok(()) };
         for stream in streams {
+            let Some(dir) = view.dirs.get(stream.at) else { continue };
             let Some((name, stream_name)) = stream.name.split_once(':') else { continue };
             let regular = disk::kind_of(&stream.stat) == FileType::RegularFile;
             if disk::fold(name) != disk::fold(&owner.name) || !regular {
                 continue;
             }
             let attempt = || format!("export `{parent}/{}`", stream.name);
-            let file = upper.read(&stream.name).attempt(attempt)?;
+            let file = dir.read(&stream.name).attempt(attempt)?;
             let size = u64::try_from(stream.stat.st_size).unwrap_or(0);
             let kind = Kind::Stream { name: stream_name.to_owned(), size };
             let (seconds, nanoseconds) = disk::modified(&stream.stat);

@@ -52,6 +52,7 @@ mod usage;
 #[cfg(test)]
 mod tests;
 
+pub use archive::{Import, Imported};
 pub use arrival::Arrival;
 pub use blobs::{Download, IncomingLayer};
 pub use config::{Empty, Healthcheck, History, ImageConfig, RootFs, RunConfig};

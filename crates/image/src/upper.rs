@@ -1,5 +1,6 @@
 //! What a container changed in its files.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use rustix::fs::FileType;
@@ -40,6 +41,8 @@ const MAX_DEPTH: usize = 250;
 pub(crate) struct Changed {
     pub(crate) name: String,
     pub(crate) stat: rustix::fs::Stat,
+    /// Which of the view's directories has it.
+    pub(crate) at: usize,
     /// Whether the layers below show something of that name.
     pub(crate) below: bool,
 }
@@ -71,7 +74,7 @@ pub(crate) fn changed_in(view: &View, below: &View, path: &str) -> io::Result<Ch
                 changed.gone.push(name);
             }
         } else {
-            changed.present.push(Changed { name, stat, below: is_below });
+            changed.present.push(Changed { name, stat, at: 0, below: is_below });
         }
     }
     if disk::xattr(upper, OPAQUE).is_some() {
@@ -84,6 +87,21 @@ pub(crate) fn changed_in(view: &View, below: &View, path: &str) -> io::Result<Ch
         changed.gone.dedup();
     }
     Ok(changed)
+}
+
+/// Everything that a directory shows, as if nothing were below it.
+pub(crate) fn all_in(view: &View) -> io::Result<ChangedDirectory> {
+    let mut seen = BTreeMap::new();
+    for (at, dir) in view.dirs.iter().enumerate() {
+        for name in dir.names()? {
+            let Some(stat) = dir.stat(&name)? else { continue };
+            seen.entry(disk::fold(&name)).or_insert(Changed { name, stat, at, below: false });
+        }
+    }
+    let mut present: Vec<_> =
+        seen.into_values().filter(|entry| !disk::is_whiteout(&entry.stat)).collect();
+    present.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(ChangedDirectory { gone: Vec::new(), present })
 }
 
 /// The layers below `view`, as if `upper` were not opaque.
