@@ -22,11 +22,13 @@ mod options;
 mod push;
 mod registries;
 mod repository;
+mod transfer;
 mod transport;
 
 pub use blob::{Blob, BlobStream};
-pub use credentials::Credentials;
+pub use credentials::{Credentials, decode_header};
 pub use error::DistributionError;
 pub use options::{Proxy, RegistryOptions};
 pub use registries::{Access, Login, Registries};
 pub use repository::{Fetched, Head, Repository};
+pub use transfer::{Inspected, Pulled, Pushed, Step, Steps, TransferError, Transfers};

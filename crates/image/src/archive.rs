@@ -12,3 +12,5 @@
 mod load;
 mod save;
 mod spool;
+
+pub(crate) use save::open_plain;

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufWriter, Seek, Write};
+use std::io::{self, BufWriter, Write};
 
 use oriel_wclayer::{
     Attributes, Entry, FileTime, Kind, LayerError, LayerPath, Root, Writer, security,
@@ -18,9 +18,12 @@ use crate::files::View;
 use crate::registry::{self, RegistryChanges};
 use crate::upper::{Changed, below_root, changed_in, check_depth};
 use crate::{
-    Commit, History, ImageConfig, ImageError, ImageId, ImageStore, Layer, Sandbox, attributes,
-    disk, links, rfc3339,
+    Arrival, Commit, History, ImageConfig, ImageError, ImageId, ImageStore, Layer, Sandbox,
+    attributes, disk, links, rfc3339,
 };
+
+/// Length of the buffer before the blob of a layer.
+const BUFFER: usize = 256 * 1024;
 
 impl ImageStore {
     /// Makes an image of a sandbox's changes, or of a new configuration alone.
@@ -41,7 +44,13 @@ impl ImageStore {
             layers.push(layer);
         }
         describe(&mut config, commit);
-        self.record(&config, layers, Some(commit.parent), Vec::new())
+        self.record(Arrival {
+            config: serde_json::to_vec(&config).attempt(|| "write a configuration".into())?,
+            layers,
+            substitution: parent.substitution,
+            parent: Some(commit.parent),
+            ..Arrival::default()
+        })
     }
 
     /// Writes the changes of `sandbox` as a layer on top of `parents` and takes it in.
@@ -59,22 +68,19 @@ impl ImageStore {
         let registry = registry::changes(&rendered, &sandbox.path.join("registry"))?;
 
         let attempt = || format!("export the changes of {}", sandbox.id);
-        let spool = tempfile::tempfile_in(self.content().ingest()).attempt(attempt)?;
         let root = self.sandbox_files(sandbox).root().attempt(attempt)?;
         let time = crate::time::file_time(commit.created);
+        let blob = BufWriter::with_capacity(BUFFER, self.content().begin()?);
         let mut export = Export {
-            writer: Writer::new(BufWriter::new(spool)),
+            writer: Writer::new(blob),
             linked: HashMap::new(),
             time,
             hive: registry.user.as_deref().map(|hive| (sandbox.account.as_str(), hive)),
         };
         export.layer(&root, &registry)?;
         let output = export.writer.finish().attempt(attempt)?;
-        let mut spool =
-            output.into_inner().map_err(io::IntoInnerError::into_error).attempt(attempt)?;
-        spool.rewind().attempt(attempt)?;
-        let incoming = self.layers().take_in(spool, parents, Some(self.content()))?;
-        self.layers().install(incoming, parents, self.content(), None)
+        let blob = output.into_inner().map_err(io::IntoInnerError::into_error).attempt(attempt)?;
+        self.install_plain(blob, parents)
     }
 }
 

@@ -6,7 +6,7 @@ use oriel_hcs::Class;
 use oriel_hive::HiveError;
 use oriel_wclayer::LayerError;
 
-use crate::{Digest, ImageId};
+use crate::{DiffId, Digest, ImageId};
 
 /// Why an operation on images or sandboxes failed.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +79,22 @@ pub enum ImageError {
         /// What was given.
         id: String,
     },
+    /// A sandbox was to have a size no sandbox can have.
+    #[error("a sandbox of {size} bytes is not possible: ask for {smallest} to {largest} bytes")]
+    SandboxSize {
+        /// What was asked for.
+        size: u64,
+        /// The least there can be.
+        smallest: u64,
+        /// The most there can be.
+        largest: u64,
+    },
+    /// The host cannot limit the size of a sandbox.
+    #[error("this host cannot limit the size of a sandbox: it lacks {missing}")]
+    NoDisks {
+        /// What is missing, and how to get it.
+        missing: String,
+    },
     /// A path is absent in a container.
     #[error("{path}: the system cannot find the path specified")]
     PathNotFound {
@@ -98,6 +114,48 @@ pub enum ImageError {
     ForeignSystem {
         /// The image's system.
         os: String,
+    },
+    /// The image is for a newer Windows than this host presents. The text is Docker's.
+    #[error("a Windows version {image}-based image is incompatible with a {host} host")]
+    TooNew {
+        /// The image's Windows.
+        image: String,
+        /// The host's Windows.
+        host: String,
+    },
+    /// An index has nothing for Windows on this processor. The text is Docker's.
+    #[error("no matching manifest for windows/amd64 {host} in the manifest list entries")]
+    NoMatchingManifest {
+        /// The host's Windows.
+        host: String,
+    },
+    /// The image of this host that is to stand in for a foreign base is missing.
+    #[error(
+        "the image stands on a Windows base that is substituted by `{base}`, which is not here:          run `oriel base build`"
+    )]
+    NoSubstitute {
+        /// Name of the image that is to stand in.
+        base: String,
+    },
+    /// An image cannot be rebased, because it stands on no base of this host.
+    #[error(
+        "image {image} stands on no base image of this host, so there is nothing to replace: \
+         rebase an image that was built FROM nanoserver or windowsservercore"
+    )]
+    NoBase {
+        /// The image.
+        image: ImageId,
+    },
+    /// Layers of an image need the base of this host.
+    #[error(
+        "image {image} needs the base it has: {}; build it without that, or rebase with --force",
+        obstacles.join(", ")
+    )]
+    NeedsBase {
+        /// The image.
+        image: ImageId,
+        /// What makes no sense on another base, a few examples.
+        obstacles: Vec<String>,
     },
     /// The image has no layers to stand on.
     #[error("image {image} has no layers")]
@@ -128,6 +186,17 @@ pub enum ImageError {
     MissingPart {
         /// What is not there.
         what: String,
+    },
+    /// An archive names a layer that it does not hold and that is not here.
+    #[error(
+        "layer {layer} is not in the archive, only that it may be had from {url}: pull the image, \
+         or load an archive that holds all its layers"
+    )]
+    AbsentLayer {
+        /// The layer.
+        layer: DiffId,
+        /// Where it may be had.
+        url: String,
     },
     /// A bound on untrusted input was exceeded.
     #[error("{what} exceeds the limit of {limit}")]
@@ -189,22 +258,31 @@ impl ImageError {
     #[must_use]
     pub fn class(&self) -> Class {
         match self {
-            Self::NoSuchImage { .. } | Self::NoSuchSandbox { .. } | Self::PathNotFound { .. } => {
-                Class::NotFound
-            }
+            Self::NoSuchImage { .. }
+            | Self::NoSuchSandbox { .. }
+            | Self::PathNotFound { .. }
+            | Self::NoMatchingManifest { .. }
+            | Self::NoSubstitute { .. } => Class::NotFound,
             Self::AmbiguousId { .. }
             | Self::InvalidReference
             | Self::UppercaseReference { .. }
             | Self::InvalidDigest { .. }
             | Self::InvalidSandboxId { .. }
+            | Self::SandboxSize { .. }
             | Self::BadPath { .. }
+            | Self::NoBase { .. }
             | Self::MissingPart { .. }
+            | Self::AbsentLayer { .. }
             | Self::Limit { .. }
             | Self::Layer { .. } => Class::Invalid,
-            Self::ReferenceInUse { .. } | Self::ImageInUse { .. } | Self::SandboxExists { .. } => {
-                Class::Conflict
-            }
-            Self::ForeignSystem { .. } | Self::NoLayers { .. } => Class::Unsupported,
+            Self::ReferenceInUse { .. }
+            | Self::ImageInUse { .. }
+            | Self::SandboxExists { .. }
+            | Self::NeedsBase { .. } => Class::Conflict,
+            Self::NoDisks { .. }
+            | Self::ForeignSystem { .. }
+            | Self::NoLayers { .. }
+            | Self::TooNew { .. } => Class::Unsupported,
             Self::Damaged { .. }
             | Self::DigestMismatch { .. }
             | Self::Hive { .. }

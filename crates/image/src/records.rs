@@ -14,7 +14,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Attempt;
-use crate::{Digest, ImageError, ImageId, Layer, Reference};
+use crate::{Digest, ImageError, ImageId, Layer, Reference, Substitution};
 
 const IMAGES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("image.images");
 const REFERENCES: TableDefinition<'_, &str, &str> = TableDefinition::new("image.references");
@@ -23,10 +23,43 @@ const REFERENCES: TableDefinition<'_, &str, &str> = TableDefinition::new("image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ImageRecord {
     pub(crate) manifest: Digest,
+    #[serde(default = "oci_manifest")]
+    pub(crate) manifest_type: String,
     pub(crate) parent: Option<ImageId>,
     pub(crate) layers: Vec<Layer>,
+    #[serde(default)]
+    pub(crate) substitution: Option<Substitution>,
+    /// Each with a digest.
+    #[serde(default, with = "names")]
+    pub(crate) digests: Vec<Reference>,
     /// Seconds after 1970.
     pub(crate) last_tagged: Option<u64>,
+}
+
+/// What all manifests were before any came from a registry.
+fn oci_manifest() -> String {
+    crate::content::MANIFEST.to_owned()
+}
+
+/// References in records: as text.
+mod names {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    use crate::Reference;
+
+    pub(super) fn serialize<S: Serializer>(
+        names: &[Reference],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(names.iter().map(ToString::to_string))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<Reference>, D::Error> {
+        let names = Vec::<String>::deserialize(deserializer)?;
+        names.iter().map(|name| Reference::parse(name).map_err(de::Error::custom)).collect()
+    }
 }
 
 /// All records at one moment.

@@ -58,11 +58,24 @@ impl ImageStore {
         Ok(removed)
     }
 
-    /// Takes names from an image that stays.
+    /// Takes names from an image that stays. A repository that has no name for it any more takes
+    /// its digest along.
     fn untag(&self, image: &Image, names: Vec<Reference>) -> Result<Vec<Removed>, ImageError> {
         debug_assert!(names.iter().all(|name| image.references.contains(name)));
         let removed = names.iter().map(|name| Removed::Untagged(name.familiar())).collect();
-        self.records().apply(&Batch { unname: names, ..Batch::default() })?;
+        let mut batch = Batch::default();
+        if let Some(record) = self.records().snapshot()?.images.remove(&image.id) {
+            let left = image.references.iter().filter(|name| !names.contains(name));
+            let left: Vec<String> = left.map(Reference::repository).collect();
+            let gone = |repository: &String| {
+                !left.contains(repository) && names.iter().any(|it| it.repository() == *repository)
+            };
+            let mut record = record;
+            record.digests.retain(|digest| !gone(&digest.repository()));
+            batch.put.push((image.id, record));
+        }
+        batch.unname = names;
+        self.records().apply(&batch)?;
         self.write_index()?;
         Ok(removed)
     }

@@ -1,18 +1,23 @@
 //! The image store: names, images and their layers.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock, RwLockReadGuard};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::content::{CONFIG, Content, Descriptor, Index, LAYER, MANIFEST, Manifest};
+use crate::content::{Content, Descriptor, GZIP_LAYER, Index};
 use crate::error::Attempt;
 use crate::ingest::LayerStore;
+use crate::lease::{Lease, Leases};
 use crate::records::{Batch, ImageRecord, Records, Snapshot};
 use crate::registry::RegistryCache;
-use crate::{ChainId, DiffId, Digest, ImageConfig, ImageError, ImageId, Reference, RunConfig};
+use crate::scratch::Disks;
+use crate::{
+    Arrival, ChainId, DiffId, Digest, ImageConfig, ImageError, ImageId, Reference, RunConfig,
+    Substitution,
+};
 
 /// One layer of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,10 +28,21 @@ pub struct Layer {
     pub chain_id: ChainId,
     /// Digest of the stored blob.
     pub blob: Digest,
+    /// Media type of the stored blob, in OCI's words.
+    #[serde(default = "gzip_layer")]
+    pub media_type: String,
     /// Length of the stored blob in bytes.
     pub compressed_size: u64,
+    /// Length of the uncompressed tar in bytes; records of older versions lack it.
+    #[serde(default)]
+    pub tar_size: Option<u64>,
     /// Bytes of all files in the layer.
     pub size: u64,
+}
+
+/// What every stored blob was before there were other kinds.
+fn gzip_layer() -> String {
+    GZIP_LAYER.to_owned()
 }
 
 /// An image in the store.
@@ -44,10 +60,32 @@ pub struct Image {
     pub parent: Option<ImageId>,
     /// Bytes of all files in all layers.
     pub size: u64,
-    /// Its layers, base first.
+    /// Its layers here, base first; those of a substituted base are this host's.
     pub layers: Vec<Layer>,
+    /// What stands in for its base, if it is not its own.
+    pub substitution: Option<Substitution>,
+    /// Repositories that know it, each with the digest of its manifest or index there.
+    pub digests: Vec<Reference>,
     /// When a name was last given to it.
     pub last_tagged: Option<SystemTime>,
+}
+
+impl Image {
+    /// Bytes of all files in each layer that its configuration states, base first. The layers of a
+    /// substituted base are not here: the first of them counts for what stands in.
+    #[must_use]
+    pub fn layer_sizes(&self) -> Vec<u64> {
+        let (base, stated) = self
+            .substitution
+            .as_ref()
+            .map_or((0, 0), |substitution| (substitution.base_layers, substitution.stated.len()));
+        let mut sizes = vec![0; stated];
+        if let Some(first) = sizes.first_mut() {
+            *first = self.layers.iter().take(base).map(|layer| layer.size).sum();
+        }
+        sizes.extend(self.layers.iter().skip(base).map(|layer| layer.size));
+        sizes
+    }
 }
 
 /// A base image to be imported.
@@ -132,9 +170,9 @@ struct Inner {
     layers: LayerStore,
     records: Records,
     registry: RegistryCache,
-    /// Held for reading while something new is not yet recorded, for writing while what nobody
-    /// records is removed.
-    collection: RwLock<()>,
+    disks: Disks,
+    /// Who keeps what is not yet recorded.
+    leases: Leases,
 }
 
 impl ImageStore {
@@ -143,13 +181,15 @@ impl ImageStore {
     /// # Errors
     /// [`ImageError::Io`], [`ImageError::Database`].
     pub fn open(root: &Path, database: Arc<redb::Database>) -> Result<Self, ImageError> {
+        Disks::clear(&root.join("windowsfilter"))?;
         let store = Self {
             inner: Arc::new(Inner {
                 content: Content::open(root.join("content"))?,
                 layers: LayerStore::open(root.join("windowsfilter"))?,
                 records: Records::open(database)?,
                 registry: RegistryCache::open(root.join("registry-cache"))?,
-                collection: RwLock::new(()),
+                disks: Disks::default(),
+                leases: Leases::default(),
             }),
         };
         store.collect()?;
@@ -217,57 +257,17 @@ impl ImageStore {
         let _recording = self.recording();
         let attempt = || format!("open {}", base.layer_tar.display());
         let tar = fs_err::File::open(&base.layer_tar).attempt(attempt)?;
-        let content = &self.inner.content;
-        let incoming = self.inner.layers.take_in(tar, &[], Some(content))?;
-        let layer = self.inner.layers.install(incoming, &[], content, None)?;
+        let layer = self.inner.layers.take_in_compressing(tar, &self.inner.content)?;
         let mut config = base.config.clone();
         config.rootfs = crate::RootFs { diff_ids: vec![layer.diff_id], ..config.rootfs };
         let name = Reference::parse(&base.name)?;
         let names = vec![name.with_tag("latest")?, name.with_tag("ltsc2022")?];
-        self.record(&config, vec![layer], None, names)
-    }
-
-    /// Stores configuration and manifest of an image whose layers are in place, and records it.
-    pub(crate) fn record(
-        &self,
-        config: &ImageConfig,
-        layers: Vec<Layer>,
-        parent: Option<ImageId>,
-        names: Vec<Reference>,
-    ) -> Result<ImageId, ImageError> {
-        let bytes = serde_json::to_vec(config).attempt(|| "write a configuration".into())?;
-        self.record_bytes(&bytes, layers, parent, names)
-    }
-
-    /// The same for a configuration whose bytes are given, and so its id.
-    pub(crate) fn record_bytes(
-        &self,
-        config: &[u8],
-        layers: Vec<Layer>,
-        parent: Option<ImageId>,
-        names: Vec<Reference>,
-    ) -> Result<ImageId, ImageError> {
-        let content = &self.inner.content;
-        let id = ImageId(content.put(config)?);
-        let manifest = manifest_of(id, config.len() as u64, &layers);
-        let bytes = serde_json::to_vec(&manifest).attempt(|| "write a manifest".into())?;
-        let known = self.records().snapshot()?.images.remove(&id);
-        let record = ImageRecord {
-            manifest: content.put(&bytes)?,
-            parent: parent.or(known.as_ref().and_then(|known| known.parent)),
-            layers,
-            last_tagged: match names.is_empty() {
-                true => known.and_then(|known| known.last_tagged),
-                false => Some(now_seconds()),
-            },
-        };
-        self.records().apply(&Batch {
-            put: vec![(id, record)],
-            name: names.into_iter().map(|name| (name, id)).collect(),
-            ..Batch::default()
-        })?;
-        self.write_index()?;
-        Ok(id)
+        self.record(Arrival {
+            config: serde_json::to_vec(&config).attempt(|| "write a configuration".into())?,
+            layers: vec![layer],
+            names,
+            ..Arrival::default()
+        })
     }
 
     /// Puts an image's record and its configuration together.
@@ -287,6 +287,8 @@ impl ImageStore {
             parent: record.parent,
             size: record.layers.iter().map(|layer| layer.size).sum(),
             layers: record.layers.clone(),
+            substitution: record.substitution.clone(),
+            digests: record.digests.clone(),
             last_tagged: record
                 .last_tagged
                 .map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)),
@@ -309,16 +311,21 @@ impl ImageStore {
         &self.inner.registry
     }
 
-    /// Keeps [`ImageStore::collect`] from taking what is not recorded yet.
-    pub(crate) fn recording(&self) -> RwLockReadGuard<'_, ()> {
-        // Nothing is guarded but time, so a panic elsewhere spoils nothing.
-        self.inner.collection.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    pub(crate) fn disks(&self) -> &Disks {
+        &self.inner.disks
     }
 
-    /// Removes blobs, layers and registries that no image has.
-    pub(crate) fn collect(&self) -> Result<(), ImageError> {
-        let _alone =
-            self.inner.collection.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+    pub(crate) fn leases(&self) -> &Leases {
+        &self.inner.leases
+    }
+
+    /// Keeps [`ImageStore::collect`] from taking what is not recorded yet.
+    pub(crate) fn recording(&self) -> Lease {
+        self.lease()
+    }
+
+    /// Removes blobs, layers and registries that no image has. Called by [`ImageStore::collect`].
+    pub(crate) fn sweep(&self) -> Result<(), ImageError> {
         let snapshot = self.records().snapshot()?;
         let mut blobs: std::collections::BTreeSet<Digest> = Default::default();
         let mut chains: std::collections::BTreeSet<String> = Default::default();
@@ -350,13 +357,8 @@ impl ImageStore {
                 .attempt(|| format!("read the manifest of image {id}"))?
                 .len();
             let mut add = |annotations| {
-                manifests.push(Descriptor {
-                    media_type: MANIFEST.into(),
-                    digest: record.manifest,
-                    size,
-                    annotations,
-                    platform: None,
-                });
+                let descriptor = Descriptor::new(&record.manifest_type, record.manifest, size);
+                manifests.push(Descriptor { annotations, ..descriptor });
             };
             if names.is_empty() {
                 add(Map::new());
@@ -377,29 +379,6 @@ pub(crate) fn annotations(name: &Reference) -> Map<String, Value> {
     ])
 }
 
-/// The manifest of an image.
-fn manifest_of(id: ImageId, config_size: u64, layers: &[Layer]) -> Manifest {
-    let descriptor = |media_type: &str, digest, size| Descriptor {
-        media_type: media_type.to_owned(),
-        digest,
-        size,
-        annotations: Map::new(),
-        platform: None,
-    };
-    Manifest {
-        schema_version: 2,
-        media_type: MANIFEST.into(),
-        config: descriptor(CONFIG, id.0, config_size),
-        layers: layers
-            .iter()
-            .map(|layer| {
-                let media_type = format!("{LAYER}+gzip");
-                descriptor(&media_type, layer.blob, layer.compressed_size)
-            })
-            .collect(),
-    }
-}
-
 /// Fewest digits of an id that name an image.
 const MIN_PREFIX: usize = 1;
 
@@ -418,12 +397,11 @@ pub(crate) fn find(
     if !name.starts_with("sha256:") {
         let reference = Reference::parse(name)?;
         if let Some(digest) = reference.digest() {
+            let same = |other: &Reference| other.repository() == reference.repository();
             let of_digest = snapshot.images.iter().find(|(id, record)| {
-                record.manifest == digest
-                    && snapshot
-                        .names_of(id)
-                        .iter()
-                        .any(|other| other.repository() == reference.repository())
+                let known = |other: &Reference| other.digest() == Some(digest) && same(other);
+                record.digests.iter().any(known)
+                    || (record.manifest == digest && snapshot.names_of(id).iter().any(same))
             });
             return of_digest.map(|(id, _)| (*id, None)).ok_or_else(|| missing(name.to_owned()));
         }
