@@ -301,7 +301,10 @@ mod tests {
 
     #[test]
     fn what_a_registry_says_is_quoted_as_docker_does() {
-        let body = r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{"Tag":"x"}}]}"#;
+        let body = concat!(
+            r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","#,
+            r#""detail":{"Tag":"x"}}]}"#
+        );
         assert_eq!(said(404, body), "manifest unknown: manifest unknown");
         assert_eq!(
             said(403, r#"{"errors":[{"code":"DENIED"}]}"#),

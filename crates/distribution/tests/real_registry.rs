@@ -175,7 +175,7 @@ fn certs_for_example(ca: &Authority) -> tempfile::TempDir {
 #[tokio::test]
 async fn a_private_authority_is_trusted_when_certs_d_says_so_also_behind_a_proxy() {
     let (ours, other) = (Authority::new(), Authority::new());
-    let issued = ours.issue("registry.example");
+    let issued = ours.issue("DNS:registry.example");
     let Some(registry) = RealRegistry::tls(&issued, None) else { return };
     let way = ConnectProxy::start(registry.address).await;
     let proxy = || Proxy { https: Some(format!("http://{}", way.address)), ..Proxy::default() };
@@ -214,7 +214,7 @@ async fn a_registry_without_tls_is_refused_unless_it_is_insecure() {
 
 #[tokio::test]
 async fn passwords_open_a_registry_and_are_checked_at_login() {
-    let issued = Authority::new().issue("127.0.0.1");
+    let issued = Authority::new().issue("IP:127.0.0.1");
     let Some(registry) = RealRegistry::tls_with_password(&issued) else { return };
     let name = registry.image("a");
     let anonymous = open(options(), &name, Access::Pull).await;
@@ -241,13 +241,13 @@ async fn passwords_open_a_registry_and_are_checked_at_login() {
 #[tokio::test]
 async fn hosts_toml_says_where_a_registry_is_and_who_we_are_to_it() {
     let authority = Authority::new();
-    let issued = authority.issue("127.0.0.1");
+    let issued = authority.issue("IP:127.0.0.1");
     let Some(registry) = RealRegistry::tls(&issued, Some(&authority)) else { return };
     let certs = tempfile::tempdir().unwrap();
     let directory = certs.path().join("registry.example");
     fs_err::create_dir(&directory).unwrap();
     fs_err::write(directory.join("ca.pem"), authority.certificate()).unwrap();
-    authority.issue("client").write(&directory, "me");
+    authority.issue("DNS:client").write(&directory, "me");
     let server = format!("server = \"https://{}\"\nca = \"ca.pem\"\n", registry.address);
     let client = "client = [[\"me.cert\", \"me.key\"]]\n";
     let hosts = directory.join("hosts.toml");

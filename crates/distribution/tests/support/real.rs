@@ -3,14 +3,11 @@
 use std::{
     io::{BufRead, BufReader},
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     thread,
 };
 
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-};
 use tempfile::TempDir;
 
 /// `ann` with the password `secret`, as `htpasswd -nbB` writes it.
@@ -116,8 +113,8 @@ fn tls_section(folder: &Path, issued: &Issued, clients: Option<&Authority>) -> S
     )
 }
 
-/// Who issues certificates.
-pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+/// Who issues certificates, with the `openssl` command: a library would be only for these tests.
+pub struct Authority(TempDir);
 
 /// A certificate and its key, in PEM.
 pub struct Issued {
@@ -127,33 +124,43 @@ pub struct Issued {
 
 impl Authority {
     pub fn new() -> Self {
-        let mut parameters = CertificateParams::new(Vec::new()).unwrap();
-        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        Self(CertifiedIssuer::self_signed(parameters, key).unwrap())
+        let folder = tempfile::tempdir().unwrap();
+        certify(folder.path(), "ca", &["-subj", "/CN=authority"]);
+        Self(folder)
     }
 
     pub fn certificate(&self) -> String {
-        self.0.pem()
+        fs_err::read_to_string(self.0.path().join("ca.crt")).unwrap()
     }
 
-    /// A certificate for `name`, good for servers and clients.
-    pub fn issue(&self, name: &str) -> Issued {
-        let key = KeyPair::generate().unwrap();
-        let mut parameters = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        parameters.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        let certificate = parameters.signed_by(&key, &self.0).unwrap();
-        Issued { certificate: certificate.pem(), key: key.serialize_pem() }
+    /// A certificate for a host, written `DNS:name` or `IP:address`; good for clients too.
+    pub fn issue(&self, host: &str) -> Issued {
+        let folder = self.0.path();
+        let name = format!("subjectAltName={host}");
+        let leaf = "basicConstraints=critical,CA:false";
+        let by = ["-CA", "ca.crt", "-CAkey", "ca.key", "-subj", "/CN=test"];
+        certify(folder, "leaf", &[&by[..], &["-addext", &name, "-addext", leaf]].concat());
+        let read = |name: &str| fs_err::read_to_string(folder.join(name)).unwrap();
+        Issued { certificate: read("leaf.crt"), key: read("leaf.key") }
     }
+}
+
+/// Makes `name.crt` and `name.key` in `folder`.
+fn certify(folder: &Path, name: &str, arguments: &[&str]) {
+    let output = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
+        .args(["-days", "2", "-out", &format!("{name}.crt"), "-keyout", &format!("{name}.key")])
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 impl Issued {
     /// Writes both into `folder` as `name.cert` and `name.key`.
-    pub fn write(&self, folder: &Path, name: &str) -> PathBuf {
+    pub fn write(&self, folder: &Path, name: &str) {
         fs_err::write(folder.join(format!("{name}.key")), &self.key).unwrap();
-        let path = folder.join(format!("{name}.cert"));
-        fs_err::write(&path, &self.certificate).unwrap();
-        path
+        fs_err::write(folder.join(format!("{name}.cert")), &self.certificate).unwrap();
     }
 }
