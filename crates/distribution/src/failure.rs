@@ -292,7 +292,7 @@ mod tests {
     use reqwest::StatusCode;
     use reqwest::header::{HeaderMap, RETRY_AFTER};
 
-    use super::{Failure, Fault, MAX_SAID, pause, persist, retry_after};
+    use super::{Failure, Fault, MAX_SAID, pause, persist, plain, retry_after};
     use crate::DistributionError;
 
     fn said(status: u16, body: &str) -> String {
@@ -337,6 +337,12 @@ mod tests {
         let said = said(400, &body);
         assert_eq!(said.chars().count(), MAX_SAID);
         assert!(!said.contains(char::is_control));
+    }
+
+    #[test]
+    fn addresses_are_shown_without_what_may_be_secret() {
+        let url = "https://ann:secret@r:5000/v2/x?sig=secret#secret".parse().unwrap();
+        assert_eq!(plain(&url), "https://r:5000/v2/x");
     }
 
     #[test]

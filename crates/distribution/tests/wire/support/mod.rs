@@ -1,21 +1,12 @@
 //! Registries to test against: Debian's real one, and one that does as it is told.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![allow(
-    dead_code,
-    unused_imports,
-    clippy::allow_attributes,
-    unreachable_pub,
-    reason = "each of the two suites uses its part"
-)]
-
 mod fake;
 mod proxy;
 mod real;
 
-pub use fake::{Fake, Seen, body, reply};
-pub use proxy::{ConnectProxy, CutProxy, Direction};
-pub use real::{Authority, Issued, RealRegistry};
+pub(crate) use fake::{Fake, Seen, body, reply};
+pub(crate) use proxy::{ConnectProxy, CutProxy, Direction};
+pub(crate) use real::{Authority, RealRegistry};
 
 use std::path::PathBuf;
 
@@ -27,10 +18,10 @@ use oriel_distribution::{
 use oriel_image::{Digest, Reference};
 
 /// Media type of the manifests in these tests.
-pub const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+pub(crate) const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
 /// Options that depend on nothing of the machine.
-pub fn options() -> RegistryOptions {
+pub(crate) fn options() -> RegistryOptions {
     RegistryOptions {
         mirrors: Vec::new(),
         insecure: Vec::new(),
@@ -41,11 +32,11 @@ pub fn options() -> RegistryOptions {
 }
 
 /// The same with a `certs.d`.
-pub fn options_with(certs: PathBuf) -> RegistryOptions {
+pub(crate) fn options_with(certs: PathBuf) -> RegistryOptions {
     RegistryOptions { certs_dirs: vec![certs], ..options() }
 }
 
-pub fn ann() -> Credentials {
+pub(crate) fn ann() -> Credentials {
     Credentials {
         username: "ann".to_owned(),
         password: "secret".to_owned(),
@@ -53,11 +44,11 @@ pub fn ann() -> Credentials {
     }
 }
 
-pub async fn open(options: RegistryOptions, name: &str, access: Access) -> Repository {
+pub(crate) async fn open(options: RegistryOptions, name: &str, access: Access) -> Repository {
     open_as(options, name, access, &Credentials::default()).await
 }
 
-pub async fn open_as(
+pub(crate) async fn open_as(
     options: RegistryOptions,
     name: &str,
     access: Access,
@@ -69,7 +60,7 @@ pub async fn open_as(
 }
 
 /// Bytes that compress badly and differ everywhere.
-pub fn noise(length: usize) -> Bytes {
+pub(crate) fn noise(length: usize) -> Bytes {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let next = || {
         state ^= state << 13;
@@ -80,12 +71,12 @@ pub fn noise(length: usize) -> Bytes {
     std::iter::repeat_with(next).take(length).collect()
 }
 
-pub fn blob_of(bytes: &[u8]) -> Blob {
+pub(crate) fn blob_of(bytes: &[u8]) -> Blob {
     Blob { digest: Digest::of(bytes), size: u64::try_from(bytes.len()).unwrap(), urls: Vec::new() }
 }
 
 /// Reads a stream to its end.
-pub async fn drain(mut stream: BlobStream) -> Result<Vec<u8>, DistributionError> {
+pub(crate) async fn drain(mut stream: BlobStream) -> Result<Vec<u8>, DistributionError> {
     let mut all = Vec::new();
     while let Some(bytes) = stream.chunk().await? {
         all.extend_from_slice(&bytes);
@@ -93,7 +84,10 @@ pub async fn drain(mut stream: BlobStream) -> Result<Vec<u8>, DistributionError>
     Ok(all)
 }
 
-pub async fn push(repository: &Repository, bytes: &Bytes) -> Result<Digest, DistributionError> {
+pub(crate) async fn push(
+    repository: &Repository,
+    bytes: &Bytes,
+) -> Result<Digest, DistributionError> {
     let blob = blob_of(bytes);
     let open = || Ok(std::io::Cursor::new(bytes.clone()));
     repository.push_blob(blob.digest, blob.size, open, |_| ()).await?;
@@ -101,7 +95,7 @@ pub async fn push(repository: &Repository, bytes: &Bytes) -> Result<Digest, Dist
 }
 
 /// A manifest of one blob, which is its configuration too.
-pub fn manifest_of(bytes: &[u8]) -> Bytes {
+pub(crate) fn manifest_of(bytes: &[u8]) -> Bytes {
     let (digest, size) = (Digest::of(bytes), bytes.len());
     let descriptor = |kind: &str| {
         let media_type = format!("application/vnd.docker.{kind}");
@@ -116,7 +110,7 @@ pub fn manifest_of(bytes: &[u8]) -> Bytes {
 }
 
 /// An error with its causes.
-pub fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -16,21 +16,21 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 /// A request as it came.
 #[derive(Clone, Debug)]
-pub struct Seen {
-    pub method: Method,
+pub(crate) struct Seen {
+    pub(crate) method: Method,
     /// Path and query.
-    pub path: String,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Seen {
     /// A header's text, or nothing.
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
     }
 
-    pub fn authorization(&self) -> &str {
+    pub(crate) fn authorization(&self) -> &str {
         self.header("authorization")
     }
 }
@@ -39,14 +39,14 @@ impl Seen {
 type Answer = dyn Fn(usize, &Seen) -> Response<Full<Bytes>> + Send + Sync;
 
 /// The server.
-pub struct Fake {
-    pub address: SocketAddr,
+pub(crate) struct Fake {
+    pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
     task: JoinHandle<()>,
 }
 
 impl Fake {
-    pub async fn start(
+    pub(crate) async fn start(
         answer: impl Fn(usize, &Seen) -> Response<Full<Bytes>> + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -64,16 +64,16 @@ impl Fake {
     }
 
     /// What was asked, without the question whether there is TLS.
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
     /// The name of an image in it.
-    pub fn image(&self, rest: &str) -> String {
+    pub(crate) fn image(&self, rest: &str) -> String {
         format!("{}/{rest}", self.address)
     }
 }
@@ -111,12 +111,12 @@ async fn serve(
 }
 
 /// An answer with headers and no body.
-pub fn reply(status: u16, headers: &[(&str, &str)]) -> Response<Full<Bytes>> {
+pub(crate) fn reply(status: u16, headers: &[(&str, &str)]) -> Response<Full<Bytes>> {
     body(status, headers, Bytes::new())
 }
 
 /// An answer.
-pub fn body(
+pub(crate) fn body(
     status: u16,
     headers: &[(&str, &str)],
     bytes: impl Into<Bytes>,

@@ -14,27 +14,28 @@ use tempfile::TempDir;
 const HTPASSWD: &str = "ann:$2y$05$wSMdCwcq2wd3ZeD5cwGjxeZMTnhPnRtqJHVDoIlZO0JNrqztArNiO\n";
 
 /// A registry that ends with its value.
-pub struct RealRegistry {
+pub(crate) struct RealRegistry {
     child: Child,
-    pub address: SocketAddr,
-    folder: TempDir,
+    pub(crate) address: SocketAddr,
+    /// Removed with the value.
+    _folder: TempDir,
 }
 
 impl RealRegistry {
     /// Over plain HTTP. `None`, having said so, when there is no `docker-registry`.
-    pub fn plain() -> Option<Self> {
+    pub(crate) fn plain() -> Option<Self> {
         Self::start(tempfile::tempdir().unwrap(), "", "")
     }
 
     /// Over TLS with `issued`; clients need a certificate of `clients` if there is one.
-    pub fn tls(issued: &Issued, clients: Option<&Authority>) -> Option<Self> {
+    pub(crate) fn tls(issued: &Issued, clients: Option<&Authority>) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let tls = tls_section(folder.path(), issued, clients);
         Self::start(folder, &tls, "")
     }
 
     /// Over TLS, for `ann` only.
-    pub fn tls_with_password(issued: &Issued) -> Option<Self> {
+    pub(crate) fn tls_with_password(issued: &Issued) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let tls = tls_section(folder.path(), issued, None);
         let users = folder.path().join("htpasswd");
@@ -61,11 +62,11 @@ impl RealRegistry {
             return None;
         };
         let address = address(&mut child);
-        Some(Self { child, address, folder })
+        Some(Self { child, address, _folder: folder })
     }
 
     /// The name of an image in it.
-    pub fn image(&self, rest: &str) -> String {
+    pub(crate) fn image(&self, rest: &str) -> String {
         format!("{}/{rest}", self.address)
     }
 }
@@ -114,27 +115,27 @@ fn tls_section(folder: &Path, issued: &Issued, clients: Option<&Authority>) -> S
 }
 
 /// Who issues certificates, with the `openssl` command: a library would be only for these tests.
-pub struct Authority(TempDir);
+pub(crate) struct Authority(TempDir);
 
 /// A certificate and its key, in PEM.
-pub struct Issued {
-    pub certificate: String,
-    pub key: String,
+pub(crate) struct Issued {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
 }
 
 impl Authority {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         certify(folder.path(), "ca", &["-subj", "/CN=authority"]);
         Self(folder)
     }
 
-    pub fn certificate(&self) -> String {
+    pub(crate) fn certificate(&self) -> String {
         fs_err::read_to_string(self.0.path().join("ca.crt")).unwrap()
     }
 
     /// A certificate for a host, written `DNS:name` or `IP:address`; good for clients too.
-    pub fn issue(&self, host: &str) -> Issued {
+    pub(crate) fn issue(&self, host: &str) -> Issued {
         let folder = self.0.path();
         let name = format!("subjectAltName={host}");
         let leaf = "basicConstraints=critical,CA:false";
@@ -159,7 +160,7 @@ fn certify(folder: &Path, name: &str, arguments: &[&str]) {
 
 impl Issued {
     /// Writes both into `folder` as `name.cert` and `name.key`.
-    pub fn write(&self, folder: &Path, name: &str) {
+    pub(crate) fn write(&self, folder: &Path, name: &str) {
         fs_err::write(folder.join(format!("{name}.key")), &self.key).unwrap();
         fs_err::write(folder.join(format!("{name}.cert")), &self.certificate).unwrap();
     }

@@ -14,21 +14,21 @@ use tokio::{
 
 /// Which bytes count.
 #[derive(Clone, Copy)]
-pub enum Direction {
+pub(crate) enum Direction {
     ToClient,
     ToServer,
 }
 
 /// Passes bytes on, and cuts each connection that carried more than it may.
-pub struct CutProxy {
-    pub address: SocketAddr,
+pub(crate) struct CutProxy {
+    pub(crate) address: SocketAddr,
     task: JoinHandle<()>,
     limits: Arc<Mutex<VecDeque<u64>>>,
 }
 
 impl CutProxy {
     /// Connections that carry many bytes use up `limits` one by one; then nothing is cut.
-    pub async fn start(server: SocketAddr, counted: Direction, limits: &[u64]) -> Self {
+    pub(crate) async fn start(server: SocketAddr, counted: Direction, limits: &[u64]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let limits = Arc::new(Mutex::new(limits.iter().copied().collect::<VecDeque<_>>()));
@@ -43,7 +43,7 @@ impl CutProxy {
     }
 
     /// How many cuts are still to come.
-    pub fn left(&self) -> usize {
+    pub(crate) fn left(&self) -> usize {
         self.limits.lock().unwrap().len()
     }
 }
@@ -97,14 +97,14 @@ async fn pass(
 }
 
 /// An HTTP proxy that answers `CONNECT` and leads every name to one server.
-pub struct ConnectProxy {
-    pub address: SocketAddr,
+pub(crate) struct ConnectProxy {
+    pub(crate) address: SocketAddr,
     task: JoinHandle<()>,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl ConnectProxy {
-    pub async fn start(server: SocketAddr) -> Self {
+    pub(crate) async fn start(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Arc::<Mutex<Vec<String>>>::default();
@@ -119,7 +119,7 @@ impl ConnectProxy {
     }
 
     /// Where clients wanted to go.
-    pub fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 }

@@ -1,21 +1,17 @@
 //! Against a server that misbehaves on demand: tokens, redirects, mirrors, limits, hostile answers.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
-mod support;
-
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::support::{
+    Fake, MANIFEST, Seen, ann, blob_of, body, chain, drain, manifest_of, noise, open, open_as,
+    options, options_with, push, reply,
+};
 use bytes::Bytes;
 use hyper::Method;
 use oriel_distribution::{
     Access, Blob, Credentials, DistributionError, Registries, RegistryOptions,
 };
 use oriel_image::Digest;
-use support::{
-    Fake, MANIFEST, Seen, ann, blob_of, body, chain, drain, manifest_of, noise, open, open_as,
-    options, options_with, reply,
-};
 
 /// `ann:secret`, as HTTP writes it.
 const ANN: &str = "Basic YW5uOnNlY3JldA==";
@@ -224,7 +220,7 @@ async fn an_upload_to_another_host_carries_no_credentials() {
     })
     .await;
     let repository = open_as(options(), &registry.image("a"), Access::Push, &ann()).await;
-    let digest = support::push(&repository, &Bytes::from_static(b"abc")).await.unwrap();
+    let digest = push(&repository, &Bytes::from_static(b"abc")).await.unwrap();
     let seen = &storage.seen()[0];
     let path = format!("/upload?s=1&digest={}", digest.to_string().replace(':', "%3A"));
     assert_eq!((&*seen.path, seen.authorization(), &*seen.body), (&*path, "", &b"abc"[..]));

@@ -1,9 +1,5 @@
 //! Against Debian's `docker-registry`, the reference implementation, on loopback.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
-mod support;
-
 use std::{
     io::{Cursor, Error},
     sync::{
@@ -12,12 +8,12 @@ use std::{
     },
 };
 
-use oriel_distribution::{Access, Credentials, DistributionError, Proxy, Registries};
-use oriel_image::Digest;
-use support::{
+use crate::support::{
     Authority, ConnectProxy, CutProxy, Direction, MANIFEST, RealRegistry, ann, blob_of, chain,
     drain, manifest_of, noise, open, open_as, options, options_with, push,
 };
+use oriel_distribution::{Access, Credentials, DistributionError, Proxy, Registries};
+use oriel_image::Digest;
 
 #[tokio::test]
 async fn what_is_pushed_is_pulled() {
