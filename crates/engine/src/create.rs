@@ -75,6 +75,7 @@ impl Engine {
             computer_name: spec.computer_name(),
             account: spec.account().to_owned(),
             variables: command::pairs(&spec.run.env),
+            size: spec.host.sandbox_size.or(self.inner.parts.sandbox_size),
         };
         images.create_sandbox(&id, &image.id, &settings)?;
         let record = Record::new(id, name, self.now(), spec);

@@ -45,6 +45,8 @@ pub struct Parts {
     pub ids: Arc<dyn IdSource>,
     /// The network `nat`.
     pub nat: NetworkSpec,
+    /// Bytes on drive C: of containers that do not say; `None` is as much as the host has.
+    pub sandbox_size: Option<u64>,
 }
 
 /// The engine. Cheap to clone; all clones are one.

@@ -509,6 +509,7 @@ impl World {
                 prefix: 24,
                 gateway: Ipv4Addr::new(10, 0, 0, 1),
             },
+            sandbox_size: None,
         }
     }
 

@@ -7,7 +7,8 @@
 //! ```text
 //! <root>/content/             blobs by digest, an OCI image layout
 //! <root>/windowsfilter/CHAIN/ a layer, extracted: Files/, Hives/, layerchain.json
-//! <root>/windowsfilter/ID/    a container's sandbox: upper/, work/, registry/, sandbox.json
+//! <root>/windowsfilter/ID/    a container's sandbox: upper/, work/, registry/, sandbox.json;
+//!                             or, with a size, all but the last on a disk in scratch.img
 //! <root>/registry-cache/KEY/  merged registry of a chain, rendered for Wine
 //! ```
 //!
@@ -40,10 +41,13 @@ mod reference;
 mod registry;
 mod removal;
 mod sandbox;
+mod scratch;
+mod shipment;
 mod store;
 mod substitution;
 mod time;
 mod upper;
+mod usage;
 
 #[cfg(test)]
 mod tests;
@@ -61,12 +65,15 @@ pub use platform::{WindowsVersion, select};
 pub use rebase::{NewBase, Obstacles};
 pub use reference::Reference;
 pub use sandbox::{CONTAINER_ROOT_UID, Sandbox, SandboxSettings};
+pub use scratch::check as check_disks;
+pub use shipment::{Shipment, ShippedLayer};
 pub use store::{BaseImport, Commit, Image, ImageStore, InUse, Layer, LoadEvent, Loaded, Removed};
 pub use substitution::{
     NANOSERVER, Recognised, Rule, SERVERCORE, StatedLayer, Substitutes, Substitution,
 };
 pub use time::{parse_rfc3339, rfc3339};
 pub use upper::{Change, ChangeKind};
+pub use usage::{layer_sizes, shared_sizes};
 
 /// Bounds on what strangers may make this crate store.
 struct Limits;

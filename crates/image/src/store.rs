@@ -13,6 +13,7 @@ use crate::ingest::LayerStore;
 use crate::lease::{Lease, Leases};
 use crate::records::{Batch, ImageRecord, Records, Snapshot};
 use crate::registry::RegistryCache;
+use crate::scratch::Disks;
 use crate::{
     Arrival, ChainId, DiffId, Digest, ImageConfig, ImageError, ImageId, Reference, RunConfig,
     Substitution,
@@ -169,6 +170,7 @@ struct Inner {
     layers: LayerStore,
     records: Records,
     registry: RegistryCache,
+    disks: Disks,
     /// Who keeps what is not yet recorded.
     leases: Leases,
 }
@@ -179,12 +181,14 @@ impl ImageStore {
     /// # Errors
     /// [`ImageError::Io`], [`ImageError::Database`].
     pub fn open(root: &Path, database: Arc<redb::Database>) -> Result<Self, ImageError> {
+        Disks::clear(&root.join("windowsfilter"))?;
         let store = Self {
             inner: Arc::new(Inner {
                 content: Content::open(root.join("content"))?,
                 layers: LayerStore::open(root.join("windowsfilter"))?,
                 records: Records::open(database)?,
                 registry: RegistryCache::open(root.join("registry-cache"))?,
+                disks: Disks::default(),
                 leases: Leases::default(),
             }),
         };
@@ -305,6 +309,10 @@ impl ImageStore {
 
     pub(crate) fn registry(&self) -> &RegistryCache {
         &self.inner.registry
+    }
+
+    pub(crate) fn disks(&self) -> &Disks {
+        &self.inner.disks
     }
 
     pub(crate) fn leases(&self) -> &Leases {

@@ -100,6 +100,13 @@ impl Substitutes {
         self.layers.keys().try_for_each(|digest| digest.parse::<Digest>().map(drop))
     }
 
+    /// Whether `name` is that of a base image of this host, which no registry has.
+    #[must_use]
+    pub fn is_own(&self, name: &Reference) -> bool {
+        name.domain() == "docker.io"
+            && [NANOSERVER, SERVERCORE].contains(&name.familiar_repository().as_str())
+    }
+
     /// The base of this host that stands in for the whole image `name`, when its registry cannot
     /// be asked: only names of bases without further layers have one.
     #[must_use]

@@ -1,5 +1,7 @@
 //! The store as a whole, on a small Windows-like image.
 
+mod disks;
+
 use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -55,6 +57,7 @@ impl Fixture {
             computer_name: "web-Server-number-1".into(),
             account: String::new(),
             variables: vec![("USERNAME".into(), "a\"b".into())],
+            size: None,
         };
         self.store.create_sandbox(id, image, &settings).unwrap()
     }

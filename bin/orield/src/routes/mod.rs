@@ -14,6 +14,7 @@ mod inspect;
 mod networks;
 mod oriel;
 mod system;
+mod transfers;
 
 use hyper::{Method, StatusCode};
 use oriel_api::percent_decode;

@@ -38,14 +38,9 @@ pub(crate) async fn dispatch(mut call: Call, method: &Method, segments: &[&str])
         (_, ["swarm" | "services" | "nodes" | "tasks" | "secrets" | "configs", ..]) => {
             super::swarm(segments)
         }
-        ("POST", ["auth"]) => {
-            call.bytes().await?;
-            Err(HttpError::unsupported(
-                "logging in to registries is not supported by this daemon yet",
-            ))
-        }
-        ("GET", ["distribution", ..]) => {
-            Err(HttpError::unsupported("registries are not supported by this daemon yet"))
+        ("POST", ["auth"]) => super::transfers::login(call).await,
+        ("GET", ["distribution", name @ .., "json"]) => {
+            super::transfers::inspect(&call, name.join("/")).await
         }
         ("POST", ["session" | "grpc"]) => Err(HttpError::unsupported(
             "BuildKit is not supported by this daemon: build without it",
