@@ -27,6 +27,7 @@ mod error;
 mod extract;
 mod files;
 mod ingest;
+mod level;
 mod links;
 mod platform;
 mod rebase;
