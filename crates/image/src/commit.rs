@@ -339,7 +339,9 @@ impl<W: Write> Export<'_, W> {
         let had = had.iter().map(|stream| format!("{}:{stream}", owner.name));
         let files: BTreeMap<String, String> =
             had.chain(made.cloned()).map(|file| (disk::fold(&file), file)).collect();
-        for file in files.values() {
+        let mut files: Vec<String> = files.into_values().collect();
+        files.sort();
+        for file in &files {
             let attempt = || format!("export `{}/{file}`", place.path);
             let Some((layer, stat)) = place.view.exact(file).attempt(attempt)? else { continue };
             let Some((_, stream)) = file.split_once(':') else { continue };
