@@ -1,6 +1,6 @@
 //! Authorization: challenges, and tokens from token servers.
 //!
-//! Sources: RFC 9110 section 11; `distribution`, docs `spec/auth/token.md` and `spec/auth/oauth.md`.
+//! Sources: RFC 9110 section 11; `distribution`, `docs/spec/auth/token.md` and `oauth.md` there.
 
 use std::{
     collections::HashMap,
@@ -301,7 +301,10 @@ mod tests {
 
     #[test]
     fn challenges_are_read_in_every_spelling() {
-        let hub = r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="a:b:pull""#;
+        let hub = concat!(
+            r#"Bearer realm="https://auth.docker.io/token","#,
+            r#"service="registry.docker.io",scope="repository:a:pull""#
+        );
         let expected = bearer("https://auth.docker.io/token", Some("registry.docker.io"));
         assert_eq!(Challenge::of(&headers(&[hub])), expected);
         let spaced = r#"bearer Realm = "https://a/t" , error="invalid_token""#;

@@ -1,6 +1,6 @@
 //! One place where a repository can be had: the registry itself or a mirror.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, error::Error, sync::Arc};
 
 use reqwest::{
     Client, Method, Response, StatusCode, Url,
@@ -48,8 +48,13 @@ impl Endpoint {
             return Ok(self.root.clone());
         };
         let ping = Ask::new(Method::GET, self.root.clone());
-        if self.transport.follow(&self.client, &ping, None).await.is_ok() {
-            return Ok(self.root.clone());
+        match self.transport.follow(&self.client, &ping, None).await {
+            Ok(_) => return Ok(self.root.clone()),
+            Err(failure) => {
+                let error = failure.into_error();
+                let error: &(dyn Error + 'static) = &error;
+                tracing::debug!(error, "no TLS on an insecure registry, trying without");
+            }
         }
         let ping = Ask::new(Method::GET, plain_root.clone());
         self.transport.follow(&self.client, &ping, None).await?;

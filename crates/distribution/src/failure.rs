@@ -292,7 +292,7 @@ mod tests {
     use reqwest::StatusCode;
     use reqwest::header::{HeaderMap, RETRY_AFTER};
 
-    use super::{Failure, Fault, MAX_SAID, pause, persist, retry_after};
+    use super::{Failure, Fault, MAX_SAID, pause, persist, plain, retry_after};
     use crate::DistributionError;
 
     fn said(status: u16, body: &str) -> String {
@@ -301,7 +301,10 @@ mod tests {
 
     #[test]
     fn what_a_registry_says_is_quoted_as_docker_does() {
-        let body = r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{"Tag":"x"}}]}"#;
+        let body = concat!(
+            r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","#,
+            r#""detail":{"Tag":"x"}}]}"#
+        );
         assert_eq!(said(404, body), "manifest unknown: manifest unknown");
         assert_eq!(
             said(403, r#"{"errors":[{"code":"DENIED"}]}"#),
@@ -334,6 +337,12 @@ mod tests {
         let said = said(400, &body);
         assert_eq!(said.chars().count(), MAX_SAID);
         assert!(!said.contains(char::is_control));
+    }
+
+    #[test]
+    fn addresses_are_shown_without_what_may_be_secret() {
+        let url = "https://ann:secret@r:5000/v2/x?sig=secret#secret".parse().unwrap();
+        assert_eq!(plain(&url), "https://r:5000/v2/x");
     }
 
     #[test]

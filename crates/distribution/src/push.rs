@@ -248,7 +248,7 @@ impl Upload {
         let request = request.header(CONTENT_LENGTH, size).header(CONTENT_TYPE, kind).body(body);
         let source = match tokio::select! {
             answer = request.send() => answer,
-            () = silence(&state) => return Err(stalled(&put.method, &put.url)),
+            () = silence(&state) => return Err(stalled(&put.method, &put.url, IDLE)),
         } {
             Ok(response) => return Ok(response),
             Err(source) => source,
@@ -271,5 +271,30 @@ async fn silence(state: &State) {
         }
         before = sent;
         tokio::time::sleep(IDLE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::{Instant, sleep, timeout};
+
+    use super::{IDLE, State, silence};
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_is_silent_when_no_byte_has_moved_for_a_while() {
+        let state = State::default();
+        let moving = async {
+            for _ in 0..10 {
+                sleep(IDLE / 2).await;
+                state.count(1);
+            }
+        };
+        assert!(timeout(IDLE * 4, silence(&state)).await.is_ok());
+        let begin = Instant::now();
+        tokio::join!(moving, silence(&state));
+        let took = begin.elapsed();
+        assert!(took >= IDLE * 5 && took <= IDLE * 7 + Duration::from_secs(1), "{took:?}");
     }
 }

@@ -291,7 +291,7 @@ impl Repository {
         persist(self.inner.times, || self.inner.ask_blob(digest)).await
     }
 
-    /// All tags, sorted as the registry does.
+    /// All tags, sorted: not every registry does it.
     ///
     /// # Errors
     /// [`DistributionError::Limit`] when there are absurdly many.
@@ -309,7 +309,10 @@ impl Repository {
             tags.extend(page);
             match next {
                 Some(next) => ask = next,
-                None => return Ok(tags),
+                None => {
+                    tags.sort();
+                    return Ok(tags);
+                }
             }
         }
         Err(DistributionError::Limit { what: "the list of tags".to_owned(), limit: MAX_TAGS_PAGES })

@@ -27,6 +27,10 @@ const CONNECT: Duration = Duration::from_secs(30);
 /// from slow storage before they answer take up to half of that.
 pub(crate) const IDLE: Duration = Duration::from_secs(60);
 
+/// How long an answer that is kept in memory may take as a whole: the largest manifest at the speed
+/// of a modem. A registry that sends a byte now and then must not keep an operation for ever.
+const WHOLE: Duration = Duration::from_secs(300);
+
 /// How long an idle connection is kept. Balancers of large registries close theirs after 60 s.
 const KEEP: Duration = Duration::from_secs(50);
 
@@ -167,13 +171,13 @@ async fn answer(method: &Method, url: &Url, request: RequestBuilder) -> Result<R
     match timeout(IDLE, request.send()).await {
         Ok(Ok(response)) => Ok(response),
         Ok(Err(source)) => Err(Failure::of_transport(method, url, source)),
-        Err(_) => Err(stalled(method, url)),
+        Err(_) => Err(stalled(method, url, IDLE)),
     }
 }
 
 /// The failure of a registry that says nothing.
-pub(crate) fn stalled(method: &Method, url: &Url) -> Failure {
-    let (method, url, seconds) = (method.to_string(), plain(url), IDLE.as_secs());
+pub(crate) fn stalled(method: &Method, url: &Url, waited: Duration) -> Failure {
+    let (method, url, seconds) = (method.to_string(), plain(url), waited.as_secs());
     Failure::Passing(DistributionError::Stalled { method, url, seconds }, None)
 }
 
@@ -196,12 +200,18 @@ pub(crate) async fn chunk(response: &mut Response) -> Result<Option<Bytes>, Fail
     match timeout(IDLE, response.chunk()).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(source)) => Err(Failure::of_transport(&Method::GET, response.url(), source)),
-        Err(_) => Err(stalled(&Method::GET, response.url())),
+        Err(_) => Err(stalled(&Method::GET, response.url(), IDLE)),
     }
 }
 
 /// The whole body, of at most `limit` bytes.
 pub(crate) async fn body(response: &mut Response, limit: usize) -> Result<Bytes, Failure> {
+    let url = response.url().clone();
+    let whole = timeout(WHOLE, collect(response, limit)).await;
+    whole.unwrap_or_else(|_| Err(stalled(&Method::GET, &url, WHOLE)))
+}
+
+async fn collect(response: &mut Response, limit: usize) -> Result<Bytes, Failure> {
     let too_long = |url| DistributionError::Limit {
         what: format!("the answer of \"{}\"", plain(url)),
         limit: u64::try_from(limit).unwrap_or(u64::MAX),

@@ -65,14 +65,16 @@ impl ImageStore {
             registry.hives.iter().map(|(name, _)| format!("{HIVES}/{name}")).collect();
         let hives = registry.hives.into_iter().map(|(_, hive)| hive);
         let hives: HashMap<_, _> = places.iter().map(|place| fold(place)).zip(hives).collect();
+        let sandbox_files = self.sandbox_files(sandbox);
         let mut export = Export {
+            files: &sandbox_files,
             writer: Writer::new(BufWriter::with_capacity(BUFFER, output)),
             linked: HashMap::new(),
             time: crate::time::file_time(SystemTime::now()),
             hive: registry.user.as_deref().map(|hive| (sandbox.account.as_str(), hive)),
             extent: Extent::Whole(hives),
         };
-        let root = self.sandbox_files(sandbox).root().attempt(attempt)?;
+        let root = sandbox_files.root().attempt(attempt)?;
         let files = LayerPath::root_of(Root::Files);
         export.bare(files.clone(), Kind::Directory, b"")?;
         export.directory(&root, &crate::upper::below_root(&root).attempt(attempt)?, &files)?;
