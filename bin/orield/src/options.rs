@@ -64,6 +64,9 @@ pub(crate) struct Arguments {
     /// Directory of certificates and mirrors by registry [default: /etc/oriel/certs.d, then /etc/docker/certs.d]
     #[arg(long, value_name = "DIRECTORY")]
     certs_dir: Option<String>,
+    /// Option of every sandbox, such as size=20GB; may be given more than once
+    #[arg(long = "storage-opt", value_name = "NAME=VALUE")]
+    storage_opts: Vec<String>,
     /// Listen on TCP addresses that others can reach, without encryption or passwords
     #[arg(long)]
     allow_insecure_tcp: bool,
@@ -97,6 +100,7 @@ pub(crate) struct Options {
     pub(crate) libexec_dir: Option<PathBuf>,
     pub(crate) registries: RegistrySettings,
     pub(crate) substitutes: Substitutes,
+    pub(crate) sandbox_size: Option<u64>,
 }
 
 /// How registries are reached, beside what the environment says of proxies.
@@ -148,6 +152,7 @@ impl Arguments {
             },
         };
         let substitutes = substitutes(&mut file)?;
+        let sandbox_size = sandbox_size(&list(&mut file, "storage-opts", &self.storage_opts)?)?;
         let debug = self.debug || flag(&mut file, "debug")?;
         let insecure = self.allow_insecure_tcp || flag(&mut file, "allow-insecure-tcp")?;
         if !file.is_empty() {
@@ -168,6 +173,7 @@ impl Arguments {
             libexec_dir: libexec_dir.map(PathBuf::from),
             registries,
             substitutes,
+            sandbox_size,
         })
     }
 }
@@ -224,6 +230,17 @@ fn substitutes(file: &mut Map<String, Value>) -> anyhow::Result<Substitutes> {
         serde_json::from_value(value).context("cannot read base-substitution")?;
     substitutes.check().context("base-substitution names what is no image or no digest")?;
     Ok(substitutes)
+}
+
+/// Bytes on drive C: of containers that do not say.
+fn sandbox_size(options: &[String]) -> anyhow::Result<Option<u64>> {
+    let pairs = options.iter().map(|option| option.split_once('='));
+    let Some(pairs) = pairs.collect::<Option<Vec<_>>>() else {
+        bail!("storage-opts must be NAME=VALUE each, such as size=20GB")
+    };
+    let size = oriel_engine::storage_options(pairs).context("cannot read storage-opts")?;
+    size.map(oriel_image::check_size).transpose().context("cannot read storage-opts")?;
+    Ok(size)
 }
 
 fn address(text: &str, insecure: bool) -> anyhow::Result<Address> {
@@ -357,6 +374,18 @@ mod tests {
             r#"{"registry-mirrors":"x"}"#,
         ] {
             assert!(settle(&[], file).is_err(), "{file}");
+        }
+    }
+
+    #[test]
+    fn sandboxes_have_a_size_when_told_so() {
+        assert_eq!(settle(&[], "").unwrap().sandbox_size, None);
+        let options = settle(&["--storage-opt", "size=20G"], "").unwrap();
+        assert_eq!(options.sandbox_size, Some(20 << 30));
+        let options = settle(&[], r#"{"storage-opts":["size=1GB"]}"#).unwrap();
+        assert_eq!(options.sandbox_size, Some(1 << 30));
+        for option in ["size", "size=", "size=x", "size=1k", "size=-1g", "dm.basesize=1g"] {
+            assert!(settle(&["--storage-opt", option], "").is_err(), "{option}");
         }
     }
 

@@ -76,6 +76,7 @@ pub(crate) async fn wire(options: &Options) -> anyhow::Result<Wired> {
         clock: Arc::new(HostClock),
         ids: Arc::new(RandomIds),
         nat: options.nat.clone(),
+        sandbox_size: options.sandbox_size,
     })
     .await?;
     let missing = programs(options).into_iter().filter(|check| check.level != CheckLevel::Ok);
@@ -158,6 +159,7 @@ pub(crate) async fn checks(options: &Options) -> Vec<Check> {
     let mut checks = programs(options);
     checks.extend(silo(options).check().await);
     checks.extend(oriel_hns::check().await);
+    checks.push(oriel_image::check_disks());
     let found = personality(&options.data_root);
     checks.push(Check {
         name: "NT personality".to_owned(),

@@ -139,6 +139,12 @@ impl Engine {
         &self.inner.parts.root
     }
 
+    /// Bytes on drive C: of containers that do not say; `None` is as much as the host has.
+    #[must_use]
+    pub fn sandbox_size(&self) -> Option<u64> {
+        self.inner.parts.sandbox_size
+    }
+
     /// What the compute host says of itself.
     pub async fn check(&self) -> Vec<Check> {
         self.inner.parts.host.check().await

@@ -32,6 +32,7 @@ mod files;
 mod follow;
 mod ingest;
 mod lease;
+mod level;
 mod links;
 mod pipeline;
 mod platform;
@@ -65,7 +66,7 @@ pub use platform::{WindowsVersion, select};
 pub use rebase::{NewBase, Obstacles};
 pub use reference::Reference;
 pub use sandbox::{CONTAINER_ROOT_UID, Sandbox, SandboxSettings};
-pub use scratch::check as check_disks;
+pub use scratch::{check as check_disks, check_size};
 pub use shipment::{Shipment, ShippedLayer};
 pub use store::{BaseImport, Commit, Image, ImageStore, InUse, Layer, LoadEvent, Loaded, Removed};
 pub use substitution::{

@@ -114,8 +114,11 @@ fn has_superblock(group: u64) -> bool {
     group <= 1 || power_of(3) || power_of(5) || power_of(7)
 }
 
-/// Refuses sizes no disk can have.
-pub(crate) fn check_size(size: u64) -> Result<(), ImageError> {
+/// Refuses sizes no sandbox can have.
+///
+/// # Errors
+/// [`ImageError::SandboxSize`].
+pub fn check_size(size: u64) -> Result<(), ImageError> {
     if (SMALLEST..=LARGEST).contains(&size) {
         return Ok(());
     }

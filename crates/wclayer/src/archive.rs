@@ -157,6 +157,11 @@ impl<R: Read> Archive<R> {
         }
     }
 
+    /// Lets nobody read what is left of the current member's data.
+    pub(crate) fn drop_data(&mut self) {
+        self.padding += std::mem::take(&mut self.remaining);
+    }
+
     /// Builds the member that `header` and the extensions before it describe.
     fn member(
         &mut self,
@@ -208,7 +213,7 @@ impl<R: Read> Archive<R> {
         let kind = member_kind(header[156], &name);
         if kind == MemberKind::Directory {
             // Old archives have directories that are files with a slash; their data is nobody's.
-            self.padding += std::mem::take(&mut self.remaining);
+            self.drop_data();
         }
         let mode = number(&header[100..108]).and_then(|mode| u32::try_from(mode).ok()).unwrap_or(0);
         Ok(Member { name, kind, link, size: self.remaining, mode, modified, records })

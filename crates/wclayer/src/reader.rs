@@ -44,6 +44,10 @@ impl<R: Read> Reader<R> {
             };
             let entry = entry(path, member)?;
             self.names.admit(&entry)?;
+            if entry.size() == 0 {
+                // A whiteout may come with data, which means nothing.
+                self.archive.drop_data();
+            }
             return Ok(Some(entry));
         }
         Ok(None)
@@ -307,6 +311,24 @@ mod tests {
         assert_eq!((entry.path.to_string(), entry.kind), ("Files/a/b".into(), Kind::Whiteout));
         let entry = read(&tar_of("Files/a/.wh..wh..opq", b'0', "", &[])).unwrap().unwrap();
         assert_eq!((entry.path.to_string(), entry.kind), ("Files/a".into(), Kind::OpaqueWhiteout));
+    }
+
+    #[test]
+    fn data_of_whiteouts_is_nobodys() {
+        let mut builder = tar::Builder::new(Vec::new());
+        for name in ["Files/.wh.a", "Files/b"] {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(3);
+            builder.append_data(&mut header, name, &b"abc"[..]).unwrap();
+        }
+        let bytes = builder.into_inner().unwrap();
+        let mut reader = Reader::new(&bytes[..]);
+        let mut data = Vec::new();
+        for expected in [&b""[..], b"abc"] {
+            reader.next_entry().unwrap().unwrap();
+            reader.read_to_end(&mut data).unwrap();
+            assert_eq!(data, expected);
+        }
     }
 
     #[test]

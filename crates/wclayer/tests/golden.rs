@@ -25,9 +25,9 @@ const CHANGED: FileTime = FileTime(133_444_739_001_234_500);
 fn read(tar: &[u8]) -> Vec<(Entry, Vec<u8>)> {
     let mut reader = Reader::new(tar);
     let mut entries = Vec::new();
-    while let Some(entry) = reader.next_entry().unwrap() {
+    while let Some(entry) = reader.next_entry().expect("an entry") {
         let mut data = Vec::new();
-        reader.read_to_end(&mut data).unwrap();
+        reader.read_to_end(&mut data).expect("its data");
         assert_eq!(data.len() as u64, entry.size());
         entries.push((entry, data));
     }
@@ -35,7 +35,7 @@ fn read(tar: &[u8]) -> Vec<(Entry, Vec<u8>)> {
 }
 
 fn path(name: &str) -> LayerPath {
-    LayerPath::parse(name).unwrap().unwrap()
+    LayerPath::parse(name).expect("a name").expect("a name below a root")
 }
 
 /// Entries by the name that the tar has for them, as far as one name stands for one entry.

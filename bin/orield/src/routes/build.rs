@@ -9,12 +9,11 @@ use oriel_api::Query;
 use oriel_builder::{Build, BuildRequest, RunOptions};
 use oriel_engine::Engine;
 use serde::de::DeserializeOwned;
-use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::transfers::{Logins, RegistrySource};
-use super::unknown;
-use crate::http::{Answer, Call, HttpError, body_reader, ok, received, streamed};
+use super::{unknown, usage};
+use crate::http::{Answer, Call, HttpError, body_reader, received, streamed};
 
 /// Lines of output under way to the client.
 const LINES: usize = 64;
@@ -22,7 +21,8 @@ const LINES: usize = 64;
 pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> Answer {
     match (method.as_str(), segments) {
         ("POST", []) => build(call).await,
-        ("POST", ["prune"]) => ok(&json!({ "CachesDeleted": null, "SpaceReclaimed": 0 })),
+        // The cache of the classic builder are images without names.
+        ("POST", ["prune"]) => usage::nothing_to_prune(&call.daemon.engine, "builder"),
         ("POST", ["cancel"]) => {
             Err(HttpError::unsupported("BuildKit is not supported by this daemon"))
         }

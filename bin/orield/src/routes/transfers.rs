@@ -10,7 +10,7 @@ use oriel_builder::{BaseSource, HostError};
 use oriel_distribution::{
     Access, Credentials, Pulled, Pushed, Step, Steps, TransferError, Transfers,
 };
-use oriel_engine::Engine;
+use oriel_engine::{Engine, EngineError};
 use oriel_hcs::Class;
 use oriel_image::{ImageError, ImageId, Obstacles, Reference};
 use serde::Deserialize;
@@ -89,7 +89,8 @@ fn check_platform(platform: &str) -> Result<(), HttpError> {
 /// Every tag of a repository: what a pull without a tag means.
 async fn all_tags(call: &Call, repository: &Reference) -> Result<Vec<Reference>, HttpError> {
     let transfers = &call.daemon.transfers;
-    let open = transfers.registries().repository(repository, &credentials(call), Access::Pull);
+    let credentials = credentials(call);
+    let open = transfers.registries().repository(repository, &credentials, Access::Pull);
     let opened = open.await.map_err(TransferError::from)?;
     let tags = opened.tags().await.map_err(TransferError::from)?;
     Ok(tags.iter().map(|tag| repository.with_tag(tag)).collect::<Result<_, _>>()?)
@@ -135,10 +136,12 @@ pub(super) async fn push(call: &Call, name: String) -> Answer {
         let name = name.familiar();
         call.daemon.engine.blocking(move |engine| engine.images().resolve(&name)).await.map_err(
             |error| match error {
-                ImageError::NoSuchImage { name } => HttpError::not_found(format!(
-                    "An image does not exist locally with the tag: {}",
-                    name.rsplit_once(':').map_or(name.as_str(), |(name, _)| name)
-                )),
+                EngineError::Image(ImageError::NoSuchImage { name }) => {
+                    HttpError::not_found(format!(
+                        "An image does not exist locally with the tag: {}",
+                        name.rsplit_once(':').map_or(name.as_str(), |(name, _)| name)
+                    ))
+                }
                 other => other.into(),
             },
         )?;

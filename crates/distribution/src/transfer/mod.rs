@@ -79,7 +79,7 @@ impl Steps {
     }
 
     /// Says what happens to the whole.
-    async fn say(&self, status: impl Into<String>) {
+    pub async fn say(&self, status: impl Into<String>) {
         self.send(String::new(), status.into(), None).await;
     }
 
