@@ -7,6 +7,7 @@
 
 mod build;
 mod faults;
+mod fidelity;
 mod images;
 mod isolation;
 mod network;
@@ -50,6 +51,7 @@ fn suite(filter: &str) -> Result<bool> {
         network::CASES,
         build::CASES,
         images::CASES,
+        fidelity::CASES,
         programs::CASES,
         faults::CASES,
     ]

@@ -40,6 +40,7 @@ mod store;
 mod substitution;
 mod time;
 mod upper;
+mod view;
 
 #[cfg(test)]
 mod tests;
