@@ -6,6 +6,7 @@ use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
 use oriel_engine::NETWORK_NAT;
 use oriel_hcs::NetworkSpec;
+use oriel_image::Substitutes;
 use serde_json::{Map, Value};
 
 use crate::server::Address;
@@ -14,6 +15,7 @@ const DEFAULT_HOST: &str = "unix:///run/oriel.sock";
 const DEFAULT_CONFIG: &str = "/etc/oriel/daemon.json";
 const DEFAULT_DATA_ROOT: &str = "/var/lib/oriel";
 const DEFAULT_EXEC_ROOT: &str = "/run/oriel";
+const DEFAULT_CERTS_DIRS: [&str; 2] = ["/etc/oriel/certs.d", "/etc/docker/certs.d"];
 const DEFAULT_BRIDGE: &str = "oriel0";
 const DEFAULT_BIP: &str = "172.30.0.1/16";
 /// What the kernel allows for the name of a link.
@@ -53,6 +55,18 @@ pub(crate) struct Arguments {
     /// Directory of oriel-agent and cexecsvc.exe [default: that of this program]
     #[arg(long, global = true, value_name = "DIRECTORY")]
     libexec_dir: Option<String>,
+    /// Mirror of docker.io to ask first; may be given more than once
+    #[arg(long = "registry-mirror", value_name = "URL")]
+    registry_mirrors: Vec<String>,
+    /// Registry, or network of registries, to talk to without verified TLS; may be given more than once
+    #[arg(long = "insecure-registry", value_name = "HOST[:PORT]|CIDR")]
+    insecure_registries: Vec<String>,
+    /// Directory of certificates and mirrors by registry [default: /etc/oriel/certs.d, then /etc/docker/certs.d]
+    #[arg(long, value_name = "DIRECTORY")]
+    certs_dir: Option<String>,
+    /// Option of every sandbox, such as size=20GB; may be given more than once
+    #[arg(long = "storage-opt", value_name = "NAME=VALUE")]
+    storage_opts: Vec<String>,
     /// Listen on TCP addresses that others can reach, without encryption or passwords
     #[arg(long)]
     allow_insecure_tcp: bool,
@@ -84,6 +98,17 @@ pub(crate) struct Options {
     pub(crate) log_level: &'static str,
     pub(crate) nat: NetworkSpec,
     pub(crate) libexec_dir: Option<PathBuf>,
+    pub(crate) registries: RegistrySettings,
+    pub(crate) substitutes: Substitutes,
+    pub(crate) sandbox_size: Option<u64>,
+}
+
+/// How registries are reached, beside what the environment says of proxies.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RegistrySettings {
+    pub(crate) mirrors: Vec<String>,
+    pub(crate) insecure: Vec<String>,
+    pub(crate) certs_dirs: Vec<PathBuf>,
 }
 
 impl Arguments {
@@ -113,7 +138,21 @@ impl Arguments {
         let bridge = text("bridge", &self.bridge)?;
         let bip = text("bip", &self.bip)?;
         let libexec_dir = text("libexec-dir", &self.libexec_dir)?;
-        let hosts = hosts(&mut file, &self.hosts)?;
+        let certs_dir = text("certs-dir", &self.certs_dir)?;
+        let mut hosts = list(&mut file, "hosts", &self.hosts)?;
+        if hosts.is_empty() {
+            hosts.push(DEFAULT_HOST.to_owned());
+        }
+        let registries = RegistrySettings {
+            mirrors: list(&mut file, "registry-mirrors", &self.registry_mirrors)?,
+            insecure: list(&mut file, "insecure-registries", &self.insecure_registries)?,
+            certs_dirs: match certs_dir {
+                Some(directory) => vec![directory.into()],
+                None => DEFAULT_CERTS_DIRS.map(PathBuf::from).into(),
+            },
+        };
+        let substitutes = substitutes(&mut file)?;
+        let sandbox_size = sandbox_size(&list(&mut file, "storage-opts", &self.storage_opts)?)?;
         let debug = self.debug || flag(&mut file, "debug")?;
         let insecure = self.allow_insecure_tcp || flag(&mut file, "allow-insecure-tcp")?;
         if !file.is_empty() {
@@ -132,6 +171,9 @@ impl Arguments {
                 bip.as_deref().unwrap_or(DEFAULT_BIP),
             )?,
             libexec_dir: libexec_dir.map(PathBuf::from),
+            registries,
+            substitutes,
+            sandbox_size,
         })
     }
 }
@@ -165,18 +207,40 @@ fn flag(file: &mut Map<String, Value>, name: &str) -> anyhow::Result<bool> {
     }
 }
 
-fn hosts(file: &mut Map<String, Value>, flags: &[String]) -> anyhow::Result<Vec<String>> {
-    let listed = file.remove("hosts").map(serde_json::from_value::<Vec<String>>).transpose();
-    let listed = listed.context("hosts must be a list of texts")?;
-    match listed {
-        Some(listed) if !flags.is_empty() => {
-            twice("hosts", &flags.join(" "), &listed.join(" "))?;
-            Ok(listed)
-        }
-        Some(listed) if !listed.is_empty() => Ok(listed),
-        _ if flags.is_empty() => Ok(vec![DEFAULT_HOST.to_owned()]),
-        _ => Ok(flags.to_vec()),
+/// Texts that the command line or the file gives, but not both.
+fn list(
+    file: &mut Map<String, Value>,
+    name: &str,
+    flags: &[String],
+) -> anyhow::Result<Vec<String>> {
+    let listed = file.remove(name).map(serde_json::from_value::<Vec<String>>).transpose();
+    let Some(listed) = listed.with_context(|| format!("{name} must be a list of texts"))? else {
+        return Ok(flags.to_vec());
+    };
+    if !flags.is_empty() {
+        twice(name, &flags.join(" "), &listed.join(" "))?;
     }
+    Ok(listed)
+}
+
+/// What the file says of substituting foreign bases.
+fn substitutes(file: &mut Map<String, Value>) -> anyhow::Result<Substitutes> {
+    let Some(value) = file.remove("base-substitution") else { return Ok(Substitutes::default()) };
+    let substitutes: Substitutes =
+        serde_json::from_value(value).context("cannot read base-substitution")?;
+    substitutes.check().context("base-substitution names what is no image or no digest")?;
+    Ok(substitutes)
+}
+
+/// Bytes on drive C: of containers that do not say.
+fn sandbox_size(options: &[String]) -> anyhow::Result<Option<u64>> {
+    let pairs = options.iter().map(|option| option.split_once('='));
+    let Some(pairs) = pairs.collect::<Option<Vec<_>>>() else {
+        bail!("storage-opts must be NAME=VALUE each, such as size=20GB")
+    };
+    let size = oriel_engine::storage_options(pairs).context("cannot read storage-opts")?;
+    size.map(oriel_image::check_size).transpose().context("cannot read storage-opts")?;
+    Ok(size)
 }
 
 fn address(text: &str, insecure: bool) -> anyhow::Result<Address> {
@@ -280,6 +344,7 @@ mod tests {
         for (arguments, file) in [
             (vec!["--data-root", "/a"], r#"{"data-root":"/b"}"#),
             (vec!["-H", "unix:///a"], r#"{"hosts":["unix:///b"]}"#),
+            (vec!["--registry-mirror", "http://a"], r#"{"registry-mirrors":[]}"#),
         ] {
             let error = settle(&arguments, file).unwrap_err().to_string();
             assert!(error.contains("both as a flag and in the configuration file"), "{error}");
@@ -290,6 +355,38 @@ mod tests {
     fn an_unknown_directive_is_refused_by_name() {
         let error = settle(&[], r#"{"storage-driver":"x"}"#).unwrap_err().to_string();
         assert!(error.contains("storage-driver"), "{error}");
+    }
+
+    #[test]
+    fn registries_and_substitution_are_configured_in_the_file() {
+        let file = r#"{ "registry-mirrors": ["http://m"], "insecure-registries": ["10.0.0.0/8"],
+            "certs-dir": "/c", "base-substitution": { "stand-in": false,
+            "rules": [{ "name": "r.example/*", "base": "nanoserver" }] } }"#;
+        let options = settle(&[], file).unwrap();
+        assert_eq!(options.registries.mirrors, ["http://m"]);
+        assert_eq!(options.registries.insecure, ["10.0.0.0/8"]);
+        assert_eq!(options.registries.certs_dirs, [PathBuf::from("/c")]);
+        assert_eq!(options.substitutes.rules[0].base, "nanoserver");
+        assert!(options.substitutes.enabled && !options.substitutes.stand_in);
+        for file in [
+            r#"{"base-substitution":{"enable":true}}"#,
+            r#"{"base-substitution":{"rules":[{"name":"x","base":"No"}]}}"#,
+            r#"{"registry-mirrors":"x"}"#,
+        ] {
+            assert!(settle(&[], file).is_err(), "{file}");
+        }
+    }
+
+    #[test]
+    fn sandboxes_have_a_size_when_told_so() {
+        assert_eq!(settle(&[], "").unwrap().sandbox_size, None);
+        let options = settle(&["--storage-opt", "size=20G"], "").unwrap();
+        assert_eq!(options.sandbox_size, Some(20 << 30));
+        let options = settle(&[], r#"{"storage-opts":["size=1GB"]}"#).unwrap();
+        assert_eq!(options.sandbox_size, Some(1 << 30));
+        for option in ["size", "size=", "size=x", "size=1k", "size=-1g", "dm.basesize=1g"] {
+            assert!(settle(&["--storage-opt", option], "").is_err(), "{option}");
+        }
     }
 
     #[test]

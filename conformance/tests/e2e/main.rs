@@ -13,6 +13,7 @@ mod isolation;
 mod network;
 mod processes;
 mod programs;
+mod storage;
 mod surface;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -51,7 +52,11 @@ fn suite(filter: &str) -> Result<bool> {
         network::CASES,
         build::CASES,
         images::CASES,
+<<<<<<< HEAD
         fidelity::CASES,
+=======
+        storage::CASES,
+>>>>>>> main
         programs::CASES,
         faults::CASES,
     ]

@@ -119,6 +119,8 @@ pub struct HostConfig {
     pub dns: Option<Vec<String>>,
     /// Further lines of `hosts`, `name:address`.
     pub extra_hosts: Option<Vec<String>>,
+    /// Options of its sandbox, such as its `size`.
+    pub storage_opt: Option<BTreeMap<String, String>>,
     /// Whether every exposed port is published.
     pub publish_all_ports: Option<bool>,
     /// How it is kept apart.

@@ -75,8 +75,9 @@ impl Engine {
             computer_name: spec.computer_name(),
             account: spec.account().to_owned(),
             variables: command::pairs(&spec.run.env),
+            size: spec.host.sandbox_size.or(self.inner.parts.sandbox_size),
         };
-        images.create_sandbox(&id, &image.id, &settings)?;
+        images.make_sandbox(&id, &image.id, &settings)?;
         let record = Record::new(id, name, self.now(), spec);
         let saved = self.make_directory(&record).and_then(|()| self.inner.records.save(&record));
         if let Err(error) = saved {

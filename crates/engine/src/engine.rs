@@ -45,6 +45,8 @@ pub struct Parts {
     pub ids: Arc<dyn IdSource>,
     /// The network `nat`.
     pub nat: NetworkSpec,
+    /// Bytes on drive C: of containers that do not say; `None` is as much as the host has.
+    pub sandbox_size: Option<u64>,
 }
 
 /// The engine. Cheap to clone; all clones are one.
@@ -135,6 +137,12 @@ impl Engine {
     #[must_use]
     pub fn root(&self) -> &std::path::Path {
         &self.inner.parts.root
+    }
+
+    /// Bytes on drive C: of containers that do not say; `None` is as much as the host has.
+    #[must_use]
+    pub fn sandbox_size(&self) -> Option<u64> {
+        self.inner.parts.sandbox_size
     }
 
     /// What the compute host says of itself.

@@ -40,6 +40,7 @@ mod spec;
 mod start;
 mod state;
 mod stop;
+mod storage;
 mod supervise;
 mod tasks;
 mod time;
@@ -66,4 +67,5 @@ pub use spec::{
 };
 pub use state::{Run, State};
 pub use stop::WaitFor;
+pub use storage::{Usage, storage_options};
 pub use time::{NEVER, Time};

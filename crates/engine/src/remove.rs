@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{ContainerView, Engine, EngineError, container::Container};
+use crate::{Engine, EngineError, container::Container};
 
 impl Engine {
     /// Removes a container; with `force` also one that runs.
@@ -93,29 +93,5 @@ impl Engine {
             status.removed = true;
         });
         Ok(())
-    }
-
-    /// Removes all containers that do not run and that `wanted` accepts; returns their ids.
-    ///
-    /// # Errors
-    /// `Host`; what was removed before stays so.
-    pub async fn prune(
-        &self,
-        wanted: impl Fn(&ContainerView) -> bool,
-    ) -> Result<Vec<String>, EngineError> {
-        let mut removed = Vec::new();
-        for view in self.containers() {
-            if view.state.is_active() || !wanted(&view) {
-                continue;
-            }
-            match self.remove(&view.id, false).await {
-                Ok(()) => removed.push(view.id),
-                // Started or removed by somebody else meanwhile.
-                Err(error) if error.class() == oriel_hcs::Class::Conflict => {}
-                Err(EngineError::NoSuchContainer { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(removed)
     }
 }

@@ -86,6 +86,8 @@ pub struct HostOptions {
     pub limits: Limits,
     /// Where output goes.
     pub log: LogDriver,
+    /// Bytes on its drive C:; `None` is the daemon's default.
+    pub sandbox_size: Option<u64>,
     /// Host directories shown inside.
     pub mounts: Vec<Mount>,
     /// The client's `HostConfig` with defaults resolved, as it is shown again.

@@ -45,11 +45,24 @@ impl Engine {
         seconds: Option<i64>,
         signal: Option<&str>,
     ) -> Result<(), EngineError> {
+        let stopping = self.stopping(reference, seconds, signal)?;
+        self.inner.tasks.complete(async move { stopping.await.0 }).await
+    }
+
+    /// Prepares to end a container; the future it returns does it, and gives it back.
+    fn stopping(
+        &self,
+        reference: &str,
+        seconds: Option<i64>,
+        signal: Option<&str>,
+    ) -> Result<
+        impl Future<Output = (Result<(), EngineError>, Arc<Container>)> + Send + 'static,
+        EngineError,
+    > {
         let container = self.find(reference)?;
         let action = signal.map(signal::action).transpose()?;
         let engine = self.clone();
-        let task = async move { engine.stop_now(&container, seconds, action).await };
-        self.inner.tasks.complete(task).await
+        Ok(async move { (engine.stop_now(&container, seconds, action).await, container) })
     }
 
     async fn stop_now(
@@ -163,11 +176,11 @@ impl Engine {
         seconds: Option<i64>,
         signal: Option<&str>,
     ) -> Result<(), EngineError> {
-        let container = self.find(reference)?;
-        let action = signal.map(signal::action).transpose()?;
+        let stopping = self.stopping(reference, seconds, signal)?;
         let engine = self.clone();
         let task = async move {
-            match engine.stop_now(&container, seconds, action).await {
+            let (stopped, container) = stopping.await;
+            match stopped {
                 Ok(()) | Err(EngineError::AlreadyStopped { .. }) => {}
                 Err(error) => return Err(error),
             }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{self, BufWriter, Seek, Write};
+use std::io::{self, BufWriter, Write};
 
 use oriel_wclayer::{
     Attributes, Entry, FileTime, Kind, LayerError, LayerPath, Root, Writer, security,
@@ -23,6 +23,9 @@ use crate::{
     Arrival, Commit, History, ImageConfig, ImageError, ImageId, ImageStore, Layer, Sandbox,
     SandboxFiles, attributes, disk, links, rfc3339,
 };
+
+/// Length of the buffer before the blob of a layer.
+const BUFFER: usize = 256 * 1024;
 
 impl ImageStore {
     /// Makes an image of a sandbox's changes, or of a new configuration alone.
@@ -67,12 +70,12 @@ impl ImageStore {
         let registry = registry::changes(&rendered, &sandbox.path.join("registry"))?;
 
         let attempt = || format!("export the changes of {}", sandbox.id);
-        let spool = tempfile::tempfile_in(self.content().ingest()).attempt(attempt)?;
         let files = self.sandbox_files(sandbox);
         let root = files.root().attempt(attempt)?;
         let time = crate::time::file_time(commit.created);
+        let blob = BufWriter::with_capacity(BUFFER, self.content().begin()?);
         let mut export = Export {
-            writer: Writer::new(BufWriter::new(spool)),
+            writer: Writer::new(blob),
             files: &files,
             linked: HashMap::new(),
             time,
@@ -80,11 +83,8 @@ impl ImageStore {
         };
         export.layer(&root, &registry)?;
         let output = export.writer.finish().attempt(attempt)?;
-        let mut spool =
-            output.into_inner().map_err(io::IntoInnerError::into_error).attempt(attempt)?;
-        spool.rewind().attempt(attempt)?;
-        let incoming = self.layers().take_in(spool, parents, Some(self.content()))?;
-        self.layers().install(incoming, parents, self.content(), None)
+        let blob = output.into_inner().map_err(io::IntoInnerError::into_error).attempt(attempt)?;
+        self.install_plain(blob, parents)
     }
 }
 

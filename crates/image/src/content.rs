@@ -1,9 +1,14 @@
 //! Blobs by digest: an OCI image layout on disk.
 
+use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::io::{self, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tempfile::NamedTempFile;
@@ -18,6 +23,15 @@ pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 /// Media type of an uncompressed layer; `+gzip` or `+zstd` is appended for others.
 pub(crate) const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+/// Media type of a layer compressed with gzip.
+pub(crate) const GZIP_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+
+/// Media type of a layer compressed with Zstandard.
+pub(crate) const ZSTD_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+
+/// Level of gzip: layers are written once and mostly read back on the same host, so time counts
+/// more than the last tenth of size.
+const LEVEL: u32 = 2;
 
 /// Largest document (manifest, index, configuration) that is read into memory.
 pub const MAX_DOCUMENT: u64 = 8 << 20;
@@ -90,16 +104,26 @@ pub struct Index {
 /// The text of `oci-layout`.
 pub(crate) const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
+/// Length of the buffer behind a file.
+pub(crate) const BUFFER: usize = 256 * 1024;
+
+/// How long a partial download is kept for somebody to take up.
+const RESUMABLE: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The blobs of a data root.
 #[derive(Debug)]
 pub(crate) struct Content {
     root: PathBuf,
+    /// Blobs being downloaded.
+    claimed: Mutex<BTreeSet<Digest>>,
+    /// A download ended.
+    released: Condvar,
 }
 
 impl Content {
     /// Opens the layout at `root`, makes it where missing and removes half-written blobs.
     pub(crate) fn open(root: PathBuf) -> Result<Self, ImageError> {
-        let content = Self { root };
+        let content = Self { root, claimed: Mutex::default(), released: Condvar::new() };
         fs_err::create_dir_all(content.root.join("blobs/sha256"))
             .attempt(|| "make the content store".into())?;
         let ingest = content.ingest();
@@ -108,12 +132,67 @@ impl Content {
         }
         fs_err::create_dir_all(&ingest).attempt(|| "make the content store".into())?;
         content.replace("oci-layout", LAYOUT.as_bytes())?;
+        fs_err::create_dir_all(content.downloads()).attempt(|| "make the content store".into())?;
+        content.drop_downloads(RESUMABLE)?;
         Ok(content)
     }
 
     /// Where blobs are while they are written.
     pub(crate) fn ingest(&self) -> PathBuf {
         self.root.join("ingest")
+    }
+
+    /// Where blobs are while they are downloaded, by digest. They outlive the daemon.
+    fn downloads(&self) -> PathBuf {
+        self.root.join("downloads")
+    }
+
+    /// Where the blob `digest` is while it is downloaded.
+    pub(crate) fn partial(&self, digest: Digest) -> PathBuf {
+        self.downloads().join(digest.hex())
+    }
+
+    /// Removes partial downloads that nobody wrote to for `age`, and returns their bytes.
+    pub(crate) fn drop_downloads(&self, age: Duration) -> Result<u64, ImageError> {
+        let attempt = || "remove partial downloads".to_owned();
+        // Held, so that no download begins with a file that is being removed.
+        let claimed = self.claimed();
+        let mut bytes = 0;
+        for entry in fs_err::read_dir(self.downloads()).attempt(attempt)? {
+            let entry = entry.attempt(attempt)?;
+            let digest = entry.file_name().to_str().and_then(Digest::from_hex);
+            let metadata = entry.metadata().attempt(attempt)?;
+            let idle = metadata.modified().attempt(attempt)?.elapsed().unwrap_or_default();
+            if idle >= age && !digest.is_some_and(|digest| claimed.contains(&digest)) {
+                fs_err::remove_file(entry.path()).attempt(attempt)?;
+                bytes += metadata.len();
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn claimed(&self) -> MutexGuard<'_, BTreeSet<Digest>> {
+        // Each change is one insertion or removal, so a panic elsewhere spoils nothing.
+        self.claimed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until nobody downloads `digest`, and then is the one who does.
+    pub(crate) fn claim(&self, digest: Digest) {
+        let mut claimed = self.claimed();
+        while !claimed.insert(digest) {
+            claimed = self.released.wait(claimed).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Ends a claim.
+    pub(crate) fn release(&self, digest: Digest) {
+        self.claimed().remove(&digest);
+        self.released.notify_all();
+    }
+
+    /// Length of the blob `digest`; `None` when it is not there.
+    pub(crate) fn size(&self, digest: Digest) -> Option<u64> {
+        fs_err::metadata(self.path(digest)).ok().map(|metadata| metadata.len())
     }
 
     /// Where the blob `digest` is.
@@ -125,6 +204,11 @@ impl Content {
     pub(crate) fn begin(&self) -> Result<BlobWriter, ImageError> {
         let file = NamedTempFile::new_in(self.ingest()).attempt(|| "begin a blob".into())?;
         Ok(BlobWriter { file, hasher: Hasher::new(), length: 0 })
+    }
+
+    /// Begins a blob that holds what it is given compressed, without a time or a name.
+    pub(crate) fn compress(&self) -> Result<GzEncoder<BlobWriter>, ImageError> {
+        Ok(GzEncoder::new(self.begin()?, Compression::new(LEVEL)))
     }
 
     /// Ends a blob: from now on it is there under its digest.
@@ -142,6 +226,18 @@ impl Content {
         crate::disk::set_mode(file.as_file(), 0o644).attempt(attempt)?;
         file.persist(self.path(digest)).map_err(|error| error.error).attempt(attempt)?;
         Ok(())
+    }
+
+    /// Gives a complete, verified, synced file of [`Content::ingest`] its place beside the name it
+    /// has.
+    pub(crate) fn link(&self, file: &Path, digest: Digest) -> Result<(), ImageError> {
+        let attempt = || format!("store blob {digest}");
+        let handle = fs_err::File::open(file).attempt(attempt)?;
+        crate::disk::set_mode(&handle, 0o644).attempt(attempt)?;
+        match fs_err::hard_link(file, self.path(digest)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            result => result.attempt(attempt),
+        }
     }
 
     /// Stores a document.
@@ -208,7 +304,7 @@ impl Content {
 
     /// The layout's directory.
     #[cfg(test)]
-    pub(crate) fn root(&self) -> &std::path::Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 }
@@ -243,9 +339,10 @@ pub(crate) struct BlobWriter {
 }
 
 impl BlobWriter {
-    /// Gives up the file, its digest and its length.
-    pub(crate) fn into_file(self) -> (NamedTempFile, Digest, u64) {
-        (self.file, self.hasher.finish(), self.length)
+    /// Reads from its start what was written.
+    pub(crate) fn reopen(&self) -> Result<BufReader<File>, ImageError> {
+        let file = self.file.reopen().attempt(|| "read a blob being written".into())?;
+        Ok(BufReader::with_capacity(BUFFER, file))
     }
 }
 

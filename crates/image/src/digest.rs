@@ -1,6 +1,7 @@
 //! Digests, and what they name.
 
 use std::fmt;
+use std::io;
 use std::str::FromStr;
 
 use ring::digest::{Context, SHA256};
@@ -99,6 +100,17 @@ impl Hasher {
         let mut bytes = [0; 32];
         bytes.copy_from_slice(self.0.finish().as_ref());
         Digest(bytes)
+    }
+}
+
+impl io::Write for Hasher {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+pub(crate) use oriel_wclayer::fold;
 use rustix::fs::{
     self, AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, StatxFlags, Timespec,
     Timestamps, Uid, XattrFlags,
@@ -313,17 +314,4 @@ pub(crate) fn xattr(node: impl Attributed, name: &str) -> Option<Vec<u8>> {
         }
         Err(_) => None,
     }
-}
-
-/// Folds a name's case, for comparing names as Windows does.
-pub(crate) fn fold(name: &str) -> String {
-    name.chars()
-        .map(|c| {
-            let mut upper = c.to_uppercase();
-            match (upper.next(), upper.next()) {
-                (Some(single), None) => single,
-                _ => c,
-            }
-        })
-        .collect()
 }

@@ -6,7 +6,7 @@ use oriel_hcs::Class;
 use oriel_hive::HiveError;
 use oriel_wclayer::LayerError;
 
-use crate::{Digest, ImageId};
+use crate::{DiffId, Digest, ImageId};
 
 /// Why an operation on images or sandboxes failed.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +78,22 @@ pub enum ImageError {
     InvalidSandboxId {
         /// What was given.
         id: String,
+    },
+    /// A sandbox was to have a size no sandbox can have.
+    #[error("a sandbox of {size} bytes is not possible: ask for {smallest} to {largest} bytes")]
+    SandboxSize {
+        /// What was asked for.
+        size: u64,
+        /// The least there can be.
+        smallest: u64,
+        /// The most there can be.
+        largest: u64,
+    },
+    /// The host cannot limit the size of a sandbox.
+    #[error("this host cannot limit the size of a sandbox: it lacks {missing}")]
+    NoDisks {
+        /// What is missing, and how to get it.
+        missing: String,
     },
     /// A path is absent in a container.
     #[error("{path}: the system cannot find the path specified")]
@@ -171,6 +187,17 @@ pub enum ImageError {
         /// What is not there.
         what: String,
     },
+    /// An archive names a layer that it does not hold and that is not here.
+    #[error(
+        "layer {layer} is not in the archive, only that it may be had from {url}: pull the image, \
+         or load an archive that holds all its layers"
+    )]
+    AbsentLayer {
+        /// The layer.
+        layer: DiffId,
+        /// Where it may be had.
+        url: String,
+    },
     /// A bound on untrusted input was exceeded.
     #[error("{what} exceeds the limit of {limit}")]
     Limit {
@@ -241,18 +268,21 @@ impl ImageError {
             | Self::UppercaseReference { .. }
             | Self::InvalidDigest { .. }
             | Self::InvalidSandboxId { .. }
+            | Self::SandboxSize { .. }
             | Self::BadPath { .. }
             | Self::NoBase { .. }
             | Self::MissingPart { .. }
+            | Self::AbsentLayer { .. }
             | Self::Limit { .. }
             | Self::Layer { .. } => Class::Invalid,
             Self::ReferenceInUse { .. }
             | Self::ImageInUse { .. }
             | Self::SandboxExists { .. }
             | Self::NeedsBase { .. } => Class::Conflict,
-            Self::ForeignSystem { .. } | Self::NoLayers { .. } | Self::TooNew { .. } => {
-                Class::Unsupported
-            }
+            Self::NoDisks { .. }
+            | Self::ForeignSystem { .. }
+            | Self::NoLayers { .. }
+            | Self::TooNew { .. } => Class::Unsupported,
             Self::Damaged { .. }
             | Self::DigestMismatch { .. }
             | Self::Hive { .. }

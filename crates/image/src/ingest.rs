@@ -1,43 +1,39 @@
-//! Taking in a layer: one pass that extracts, digests and compresses.
+//! Taking in layers: from a tar to a directory in its place.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use oriel_wclayer::Reader;
 use tempfile::TempDir;
 
-use crate::content::{BlobWriter, Content};
+use crate::content::{Content, GZIP_LAYER};
 use crate::digest::Hasher;
+use crate::disk::Dir;
 use crate::error::Attempt;
 use crate::extract::extract;
+use crate::pipeline::split;
 use crate::{ChainId, DiffId, Digest, ImageError, Layer, Limits};
-
-/// Level of gzip: layers are written once and mostly read back on the same host, so time counts
-/// more than the last tenth of size.
-const LEVEL: u32 = 2;
 
 /// Where layers are, and how they get there.
 pub(crate) struct LayerStore {
     root: PathBuf,
 }
 
-/// A layer that is complete but not yet in its place. Dropped, it leaves nothing behind.
+/// A layer that is extracted but not yet in its place. Dropped, it leaves nothing behind.
 pub(crate) struct Incoming {
     directory: TempDir,
-    blob: Option<BlobWriter>,
-    /// Digest of the uncompressed tar.
-    pub(crate) diff_id: DiffId,
+    /// Length of the tar.
+    tar_size: u64,
+    /// Bytes of all files.
     size: u64,
 }
 
-/// A blob that is stored as it came.
-#[derive(Clone, Copy)]
-pub(crate) struct Stored {
+/// The stored blob of a layer.
+pub(crate) struct Blob {
     pub(crate) digest: Digest,
     pub(crate) length: u64,
+    pub(crate) media_type: String,
 }
 
 impl LayerStore {
@@ -87,71 +83,96 @@ impl LayerStore {
         Ok(())
     }
 
-    /// Extracts the uncompressed tar `input` on top of `parents` (base first). With `content` the
-    /// tar is compressed into a new blob on the way.
+    /// Extracts the uncompressed tar `input` on top of `parents` (base first) and digests it.
     pub(crate) fn take_in(
+        &self,
+        input: impl Read + Send,
+        parents: &[Layer],
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(Incoming, DiffId), ImageError> {
+        let mut hasher = Hasher::new();
+        let tee = |bytes: &[u8]| {
+            hasher.update(bytes);
+            Ok(())
+        };
+        let incoming = split(input, tee, |pieces| self.unpack(pieces, parents, progress))?;
+        Ok((incoming, DiffId(hasher.finish())))
+    }
+
+    /// Takes in the base layer `input`, an uncompressed tar, whose blob is compressed on the way.
+    pub(crate) fn take_in_compressing(
+        &self,
+        input: impl Read + Send,
+        content: &Content,
+    ) -> Result<Layer, ImageError> {
+        let mut hasher = Hasher::new();
+        let mut encoder = content.compress()?;
+        let tee = |bytes: &[u8]| {
+            hasher.update(bytes);
+            encoder.write_all(bytes)
+        };
+        let incoming = split(input, tee, |pieces| self.unpack(pieces, &[], &mut |_| ()))?;
+        let blob = encoder.finish().attempt(|| "compress a layer".into())?;
+        let (digest, length) = content.finish(blob)?;
+        let blob = Blob { digest, length, media_type: GZIP_LAYER.to_owned() };
+        self.install(incoming, DiffId(hasher.finish()), &[], blob)
+    }
+
+    /// Extracts the uncompressed tar `input` on top of `parents` (base first). From time to time
+    /// `progress` learns how much of it was read.
+    pub(crate) fn unpack(
         &self,
         input: impl Read,
         parents: &[Layer],
-        content: Option<&Content>,
+        progress: &mut dyn FnMut(u64),
     ) -> Result<Incoming, ImageError> {
+        let attempt = || "begin a layer".to_owned();
         let directory = tempfile::Builder::new()
             .suffix("-importing")
             .tempdir_in(&self.root)
-            .attempt(|| "begin a layer".into())?;
-        crate::disk::set_mode(
-            crate::disk::Dir::open(directory.path()).attempt(|| "begin a layer".into())?,
-            0o755,
-        )
-        .attempt(|| "begin a layer".into())?;
-        let encoder = match content {
-            Some(content) => Some(GzEncoder::new(content.begin()?, Compression::new(LEVEL))),
-            None => None,
-        };
-        let tee = Tee { input, hasher: Hasher::new(), encoder, length: 0 };
+            .attempt(attempt)?;
+        let handle = Dir::open(directory.path()).attempt(attempt)?;
+        crate::disk::set_mode(handle, 0o755).attempt(attempt)?;
         let parent_directories = self.directories(parents);
-        let mut reader = Reader::new(tee);
+        let mut reader = Reader::new(Counted { input, count: 0, told: 0, progress });
         let size = extract(&mut reader, directory.path(), &parent_directories)?;
-        let mut tee = reader.into_inner();
-        // The digest covers the padding after the end marker as well.
-        io::copy(&mut tee, &mut io::sink()).attempt(|| "read the end of a layer".into())?;
-        let blob = match tee.encoder {
-            Some(encoder) => Some(encoder.finish().attempt(|| "compress a layer".into())?),
-            None => None,
-        };
+        let mut counted = reader.into_inner();
+        // The layer is all of the stream, with the padding after the end marker.
+        io::copy(&mut counted, &mut io::sink()).attempt(|| "read the end of a layer".into())?;
         fs_err::create_dir_all(directory.path().join("Files"))
             .attempt(|| "finish a layer".into())?;
-        let chain =
-            serde_json::to_vec(&parent_directories).attempt(|| "write layerchain.json".into())?;
+        let attempt = || "write layerchain.json".to_owned();
+        let chain = serde_json::to_vec(&parent_directories).attempt(attempt)?;
         let chain = if parents.is_empty() { b"null".to_vec() } else { chain };
-        fs_err::write(directory.path().join("layerchain.json"), chain)
-            .attempt(|| "write layerchain.json".into())?;
-        Ok(Incoming { directory, blob, diff_id: DiffId(tee.hasher.finish()), size })
+        fs_err::write(directory.path().join("layerchain.json"), chain).attempt(attempt)?;
+        Ok(Incoming { directory, tar_size: counted.count, size })
     }
 
-    /// Puts a layer in its place on top of `parents`; `stored` is its blob unless it brings one.
+    /// Puts a layer, whose blob is stored, in its place on top of `parents`.
     pub(crate) fn install(
         &self,
         incoming: Incoming,
+        diff_id: DiffId,
         parents: &[Layer],
-        content: &Content,
-        stored: Option<Stored>,
+        blob: Blob,
     ) -> Result<Layer, ImageError> {
-        let diff_id = incoming.diff_id;
         let chain_id =
             parents.last().map_or(ChainId::base(diff_id), |below| below.chain_id.with(diff_id));
-        let (blob, compressed_size) = match (incoming.blob, stored) {
-            (Some(blob), _) => content.finish(blob)?,
-            (None, Some(stored)) => (stored.digest, stored.length),
-            (None, None) => (diff_id.0, 0),
-        };
         let place = self.directory(chain_id);
         if !place.exists() {
             // The directory can be made again from the blob, which was synced: no sync here.
             let made = incoming.directory.keep();
             fs_err::rename(made, place).attempt(|| format!("install layer {chain_id}"))?;
         }
-        Ok(Layer { diff_id, chain_id, blob, compressed_size, size: incoming.size })
+        Ok(Layer {
+            diff_id,
+            chain_id,
+            blob: blob.digest,
+            media_type: blob.media_type,
+            compressed_size: blob.length,
+            tar_size: Some(incoming.tar_size),
+            size: incoming.size,
+        })
     }
 }
 
@@ -166,24 +187,27 @@ pub(crate) fn remove_whole(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Digests and compresses everything that is read through it.
-struct Tee<R> {
+/// Bytes between two reports of progress.
+pub(crate) const STRIDE: u64 = 1 << 20;
+
+/// Counts what is read through it, and ends with an error when it is more than a layer may be.
+struct Counted<'a, R> {
     input: R,
-    hasher: Hasher,
-    encoder: Option<GzEncoder<BlobWriter>>,
-    length: u64,
+    count: u64,
+    told: u64,
+    progress: &'a mut dyn FnMut(u64),
 }
 
-impl<R: Read> Read for Tee<R> {
+impl<R: Read> Read for Counted<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.input.read(buffer)?;
-        self.length += count as u64;
-        if self.length > Limits::LAYER_BYTES {
+        self.count += count as u64;
+        if self.count > Limits::LAYER_BYTES {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the layer is too large"));
         }
-        self.hasher.update(&buffer[..count]);
-        if let Some(encoder) = &mut self.encoder {
-            encoder.write_all(&buffer[..count])?;
+        if self.count >= self.told + STRIDE {
+            self.told = self.count;
+            (self.progress)(self.count);
         }
         Ok(count)
     }

@@ -7,7 +7,8 @@
 //! ```text
 //! <root>/content/             blobs by digest, an OCI image layout
 //! <root>/windowsfilter/CHAIN/ a layer, extracted: Files/, Hives/, layerchain.json
-//! <root>/windowsfilter/ID/    a container's sandbox: upper/, work/, registry/, sandbox.json
+//! <root>/windowsfilter/ID/    a container's sandbox: upper/, work/, registry/, sandbox.json;
+//!                             or, with a size, all but the last on a disk in scratch.img
 //! <root>/registry-cache/KEY/  merged registry of a chain, rendered for Wine
 //! ```
 //!
@@ -18,17 +19,22 @@
 mod archive;
 mod arrival;
 mod attributes;
+mod blobs;
 mod commit;
 mod config;
 mod content;
+mod decompress;
 mod digest;
 mod disk;
 mod error;
 mod extract;
 mod files;
+mod follow;
 mod ingest;
+mod lease;
 mod level;
 mod links;
+mod pipeline;
 mod platform;
 mod rebase;
 mod records;
@@ -36,31 +42,40 @@ mod reference;
 mod registry;
 mod removal;
 mod sandbox;
+mod scratch;
+mod shipment;
 mod store;
 mod substitution;
 mod time;
 mod upper;
+mod usage;
 mod view;
 
 #[cfg(test)]
 mod tests;
 
 pub use arrival::Arrival;
+pub use blobs::{Download, IncomingLayer};
 pub use config::{Empty, Healthcheck, History, ImageConfig, RootFs, RunConfig};
 pub use content::{Descriptor, Index, MAX_DOCUMENT, Manifest};
 pub use digest::{ChainId, DiffId, Digest, ImageId};
 pub use error::ImageError;
 pub use files::{DirectoryItem, FileKind, SandboxFiles, Stat};
+pub use follow::Follower;
+pub use lease::Lease;
 pub use platform::{WindowsVersion, select};
 pub use rebase::{NewBase, Obstacles};
 pub use reference::Reference;
 pub use sandbox::{CONTAINER_ROOT_UID, Sandbox, SandboxSettings};
+pub use scratch::{check as check_disks, check_size};
+pub use shipment::{Shipment, ShippedLayer};
 pub use store::{BaseImport, Commit, Image, ImageStore, InUse, Layer, LoadEvent, Loaded, Removed};
 pub use substitution::{
     NANOSERVER, Recognised, Rule, SERVERCORE, StatedLayer, Substitutes, Substitution,
 };
 pub use time::{parse_rfc3339, rfc3339};
 pub use upper::{Change, ChangeKind};
+pub use usage::{layer_sizes, shared_sizes};
 
 /// Bounds on what strangers may make this crate store.
 struct Limits;

@@ -2,12 +2,14 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Attempt;
 use crate::ingest::remove_whole;
 use crate::registry;
+use crate::scratch::{self, DISK, Hold};
 use crate::{ChainId, ImageError, ImageId, ImageStore, SandboxFiles};
 
 /// Host user and group that own what a sandbox's `upper` holds: the container's uid 0.
@@ -29,10 +31,12 @@ pub struct SandboxSettings {
     pub account: String,
     /// Variables put in `HKCU\Volatile Environment`, which no commit keeps.
     pub variables: Vec<(String, String)>,
+    /// Bytes its drive C: has room for; `None` is as much as the host has.
+    pub size: Option<u64>,
 }
 
-/// A container's sandbox on disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A container's sandbox on disk. One that has a size is mounted as long as this lives.
+#[derive(Clone, Debug)]
 pub struct Sandbox {
     /// The container's id.
     pub id: String,
@@ -44,6 +48,8 @@ pub struct Sandbox {
     pub image: ImageId,
     /// The account its `user.reg` belongs to.
     pub account: String,
+    /// Keeps its disk mounted, when it has one.
+    _disk: Option<Arc<Hold>>,
 }
 
 /// What `sandbox.json` holds.
@@ -53,23 +59,41 @@ struct SandboxRecord {
     account: String,
     /// Topmost first.
     layers: Vec<ChainId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
 }
 
 impl ImageStore {
-    /// Makes the sandbox of container `id` on top of `image`.
+    /// Makes the sandbox of container `id` on top of `image`, and opens it.
     ///
     /// # Errors
-    /// [`ImageError::NoSuchImage`], [`ImageError::SandboxExists`], [`ImageError::Hive`].
+    /// Those of [`ImageStore::make_sandbox`] and [`ImageStore::sandbox`].
     pub fn create_sandbox(
         &self,
         id: &str,
         image: &ImageId,
         settings: &SandboxSettings,
     ) -> Result<Sandbox, ImageError> {
+        self.make_sandbox(id, image, settings)?;
+        self.sandbox(id)
+    }
+
+    /// Makes the sandbox of container `id` on top of `image`.
+    ///
+    /// # Errors
+    /// [`ImageError::NoSuchImage`], [`ImageError::SandboxExists`], [`ImageError::Hive`],
+    /// [`ImageError::SandboxSize`] and [`ImageError::NoDisks`] for one that has a size.
+    pub fn make_sandbox(
+        &self,
+        id: &str,
+        image: &ImageId,
+        settings: &SandboxSettings,
+    ) -> Result<(), ImageError> {
         let path = self.sandbox_path(id)?;
         if path.exists() {
             return Err(ImageError::SandboxExists { id: id.to_owned() });
         }
+        settings.size.map(scratch::check_size).transpose()?;
         let _recording = self.recording();
         let snapshot = self.records().snapshot()?;
         let record = snapshot
@@ -86,36 +110,42 @@ impl ImageStore {
         if made.exists() {
             fs_err::remove_dir_all(&made).attempt(attempt)?;
         }
-        let directory = |name: &str| fs_err::create_dir_all(made.join(name)).attempt(attempt);
-        directory("upper")?;
-        directory("work")?;
-        directory("registry")?;
-        crate::disk::Dir::open(&made)
-            .and_then(|dir| dir.give("upper", CONTAINER_ROOT_UID))
-            .attempt(attempt)?;
-        registry::personalise(&rendered, &made.join("registry"), settings)?;
+        let inside = if settings.size.is_some() { made.join(DISK) } else { made.clone() };
+        furnish(&inside, &rendered, settings)?;
         let layers = record.layers.iter().rev().map(|layer| layer.chain_id).collect();
-        let sandbox = SandboxRecord { image: *image, account: account.to_owned(), layers };
+        let sandbox = SandboxRecord {
+            image: *image,
+            account: account.to_owned(),
+            layers,
+            size: settings.size,
+        };
         let text = serde_json::to_vec(&sandbox).attempt(attempt)?;
         fs_err::write(made.join(RECORD), text).attempt(attempt)?;
-        fs_err::rename(&made, &path).attempt(attempt)?;
-        self.sandbox(id)
+        let disk = settings.size.map_or(Ok(()), |size| scratch::make(&made, size));
+        if let Err(error) = disk.and_then(|()| fs_err::rename(&made, &path).attempt(attempt)) {
+            // What stays is removed when the store is opened.
+            let _ = fs_err::remove_dir_all(&made);
+            return Err(error);
+        }
+        Ok(())
     }
 
-    /// The sandbox of container `id`.
+    /// The sandbox of container `id`, mounted if it has a size.
     ///
     /// # Errors
-    /// [`ImageError::NoSuchSandbox`].
+    /// [`ImageError::NoSuchSandbox`], [`ImageError::NoDisks`].
     pub fn sandbox(&self, id: &str) -> Result<Sandbox, ImageError> {
         let path = self.sandbox_path(id)?;
         let record = read_record(&path, id)?;
+        let disk = record.size.map(|_| self.disks().hold(&path)).transpose()?;
         let layers = record.layers.iter();
         Ok(Sandbox {
             id: id.to_owned(),
             layers: layers.map(|chain| self.layers().directory(*chain).join("Files")).collect(),
-            path,
+            path: if disk.is_some() { path.join(DISK) } else { path },
             image: record.image,
             account: record.account,
+            _disk: disk.map(Arc::new),
         })
     }
 
@@ -128,6 +158,7 @@ impl ImageStore {
         if !path.join(RECORD).exists() {
             return Ok(());
         }
+        self.disks().forget(&path)?;
         remove_whole(&path).attempt(|| format!("remove the sandbox of {id}"))
     }
 
@@ -165,6 +196,18 @@ impl ImageStore {
         check_id(id)?;
         Ok(self.layers().root().join(id))
     }
+}
+
+/// Makes what a container finds: an empty `upper`, and the registry of its image.
+fn furnish(inside: &Path, rendered: &Path, settings: &SandboxSettings) -> Result<(), ImageError> {
+    let attempt = || format!("furnish {}", inside.display());
+    for name in ["upper", "work", "registry"] {
+        fs_err::create_dir_all(inside.join(name)).attempt(attempt)?;
+    }
+    crate::disk::Dir::open(inside)
+        .and_then(|dir| dir.give("upper", CONTAINER_ROOT_UID))
+        .attempt(attempt)?;
+    registry::personalise(rendered, &inside.join("registry"), settings)
 }
 
 /// Refuses ids that are no directory names of their own.

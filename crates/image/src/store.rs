@@ -1,17 +1,19 @@
 //! The image store: names, images and their layers.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock, RwLockReadGuard};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::content::{Content, Descriptor, Index};
+use crate::content::{Content, Descriptor, GZIP_LAYER, Index};
 use crate::error::Attempt;
 use crate::ingest::LayerStore;
+use crate::lease::{Lease, Leases};
 use crate::records::{Batch, ImageRecord, Records, Snapshot};
 use crate::registry::RegistryCache;
+use crate::scratch::Disks;
 use crate::{
     Arrival, ChainId, DiffId, Digest, ImageConfig, ImageError, ImageId, Reference, RunConfig,
     Substitution,
@@ -26,10 +28,21 @@ pub struct Layer {
     pub chain_id: ChainId,
     /// Digest of the stored blob.
     pub blob: Digest,
+    /// Media type of the stored blob, in OCI's words.
+    #[serde(default = "gzip_layer")]
+    pub media_type: String,
     /// Length of the stored blob in bytes.
     pub compressed_size: u64,
+    /// Length of the uncompressed tar in bytes; records of older versions lack it.
+    #[serde(default)]
+    pub tar_size: Option<u64>,
     /// Bytes of all files in the layer.
     pub size: u64,
+}
+
+/// What every stored blob was before there were other kinds.
+fn gzip_layer() -> String {
+    GZIP_LAYER.to_owned()
 }
 
 /// An image in the store.
@@ -157,9 +170,9 @@ struct Inner {
     layers: LayerStore,
     records: Records,
     registry: RegistryCache,
-    /// Held for reading while something new is not yet recorded, for writing while what nobody
-    /// records is removed.
-    collection: RwLock<()>,
+    disks: Disks,
+    /// Who keeps what is not yet recorded.
+    leases: Leases,
 }
 
 impl ImageStore {
@@ -168,13 +181,15 @@ impl ImageStore {
     /// # Errors
     /// [`ImageError::Io`], [`ImageError::Database`].
     pub fn open(root: &Path, database: Arc<redb::Database>) -> Result<Self, ImageError> {
+        Disks::clear(&root.join("windowsfilter"))?;
         let store = Self {
             inner: Arc::new(Inner {
                 content: Content::open(root.join("content"))?,
                 layers: LayerStore::open(root.join("windowsfilter"))?,
                 records: Records::open(database)?,
                 registry: RegistryCache::open(root.join("registry-cache"))?,
-                collection: RwLock::new(()),
+                disks: Disks::default(),
+                leases: Leases::default(),
             }),
         };
         store.collect()?;
@@ -242,9 +257,7 @@ impl ImageStore {
         let _recording = self.recording();
         let attempt = || format!("open {}", base.layer_tar.display());
         let tar = fs_err::File::open(&base.layer_tar).attempt(attempt)?;
-        let content = &self.inner.content;
-        let incoming = self.inner.layers.take_in(tar, &[], Some(content))?;
-        let layer = self.inner.layers.install(incoming, &[], content, None)?;
+        let layer = self.inner.layers.take_in_compressing(tar, &self.inner.content)?;
         let mut config = base.config.clone();
         config.rootfs = crate::RootFs { diff_ids: vec![layer.diff_id], ..config.rootfs };
         let name = Reference::parse(&base.name)?;
@@ -298,16 +311,21 @@ impl ImageStore {
         &self.inner.registry
     }
 
-    /// Keeps [`ImageStore::collect`] from taking what is not recorded yet.
-    pub(crate) fn recording(&self) -> RwLockReadGuard<'_, ()> {
-        // Nothing is guarded but time, so a panic elsewhere spoils nothing.
-        self.inner.collection.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    pub(crate) fn disks(&self) -> &Disks {
+        &self.inner.disks
     }
 
-    /// Removes blobs, layers and registries that no image has.
-    pub(crate) fn collect(&self) -> Result<(), ImageError> {
-        let _alone =
-            self.inner.collection.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+    pub(crate) fn leases(&self) -> &Leases {
+        &self.inner.leases
+    }
+
+    /// Keeps [`ImageStore::collect`] from taking what is not recorded yet.
+    pub(crate) fn recording(&self) -> Lease {
+        self.lease()
+    }
+
+    /// Removes blobs, layers and registries that no image has. Called by [`ImageStore::collect`].
+    pub(crate) fn sweep(&self) -> Result<(), ImageError> {
         let snapshot = self.records().snapshot()?;
         let mut blobs: std::collections::BTreeSet<Digest> = Default::default();
         let mut chains: std::collections::BTreeSet<String> = Default::default();

@@ -1,5 +1,7 @@
 //! The store as a whole, on a small Windows-like image.
 
+mod disks;
+
 use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -56,6 +58,7 @@ impl Fixture {
             computer_name: "web-Server-number-1".into(),
             account: String::new(),
             variables: vec![("USERNAME".into(), "a\"b".into())],
+            size: None,
         };
         self.store.create_sandbox(id, image, &settings).unwrap()
     }
@@ -136,7 +139,7 @@ fn text(store: &ImageStore, sandbox: &Sandbox, path: &str) -> String {
 fn top_layer(fixture: &Fixture, image: ImageId) -> Vec<(String, Kind)> {
     let image = fixture.store.image_by_id(&image).unwrap();
     let blob = fixture.store.content().read(image.layers.last().unwrap().blob).unwrap();
-    let mut reader = Reader::new(flate2::read::GzDecoder::new(blob));
+    let mut reader = Reader::new(crate::decompress::decompressed(blob).unwrap());
     let mut entries = Vec::new();
     while let Some(entry) = reader.next_entry().unwrap() {
         entries.push((entry.path.to_string(), entry.kind));

@@ -7,12 +7,14 @@
 //! | module | why it exists |
 //! |---|---|
 //! | [`fork`] | `fork` in a program that has one thread; dropping inherited descriptors |
+//! | [`loopback`] | files as block devices |
 //! | [`mount`] | mounts as descriptors: clone, change, map ids, attach |
 //! | [`namespace`] | user namespaces with a mapping, held by a descriptor |
 //! | [`privilege`] | giving up capabilities for good |
 //! | [`process`] | naming a process so that a reused number is not mistaken for it |
 
 pub mod fork;
+pub mod loopback;
 pub mod mount;
 pub mod namespace;
 pub mod privilege;

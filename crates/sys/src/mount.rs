@@ -15,7 +15,7 @@ use std::{
 use nix::libc;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
 
 /// What programs may do with a mount; set bits take something away.
@@ -81,10 +81,32 @@ impl Tree {
         for (name, value) in options {
             fsconfig_set_string(&context, *name, *value)?;
         }
-        fsconfig_create(&context)?;
+        Self::finish(&context, attributes)
+    }
+
+    /// The file system `kind` of the block device `device`, with options that take no value.
+    ///
+    /// # Errors
+    /// Those of fsopen(2), fsconfig(2) and fsmount(2).
+    pub fn of_device(
+        kind: &str,
+        device: &Path,
+        flags: &[&str],
+        attributes: Attributes,
+    ) -> io::Result<Self> {
+        let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+        fsconfig_set_string(&context, "source", device)?;
+        for flag in flags {
+            fsconfig_set_flag(&context, *flag)?;
+        }
+        Self::finish(&context, attributes)
+    }
+
+    fn finish(context: &OwnedFd, attributes: Attributes) -> io::Result<Self> {
+        fsconfig_create(context)?;
         let bits = u32::try_from(attributes.0).map_err(|_| io::ErrorKind::InvalidInput)?;
         let attributes = MountAttrFlags::from_bits_retain(bits);
-        Ok(Self(fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?))
+        Ok(Self(fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?))
     }
 
     /// Takes rights away.

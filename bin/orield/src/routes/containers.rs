@@ -1,5 +1,7 @@
 //! Containers.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use hyper::{Method, StatusCode};
@@ -36,7 +38,7 @@ const LIST_FILTERS: [&str; 15] = [
 
 pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> Answer {
     match (method.as_str(), segments) {
-        ("GET", ["json"]) => list(&call),
+        ("GET", ["json"]) => list(&call).await,
         ("POST", ["create"]) => create::create(call).await,
         ("POST", ["prune"]) => prune(&call).await,
         ("GET", [id, "json"]) => {
@@ -108,7 +110,7 @@ pub(crate) fn console_size(call: &Call) -> Result<ConsoleSize, HttpError> {
     Ok(ConsoleSize { height: side("h")?, width: side("w")? })
 }
 
-fn list(call: &Call) -> Answer {
+async fn list(call: &Call) -> Answer {
     let filters = Filters::parse(call.query.value("filters").unwrap_or_default(), &LIST_FILTERS)?;
     let engine = &call.daemon.engine;
     let limit = call.query.number::<usize>("limit").filter(|limit| *limit > 0);
@@ -119,7 +121,7 @@ fn list(call: &Call) -> Answer {
         Ok(reference.map(|reference| engine.container(reference)).transpose()?.map(|c| c.created))
     };
     let (before, since) = (bound("before")?, bound("since")?);
-    let summaries: Vec<_> = engine
+    let views: Vec<_> = engine
         .containers()
         .into_iter()
         .filter(|view| all || view.state.is_active())
@@ -127,9 +129,10 @@ fn list(call: &Call) -> Answer {
         .filter(|view| since.is_none_or(|since| view.created > since))
         .filter(|view| wanted(view, &filters))
         .take(limit.unwrap_or(usize::MAX))
-        .map(|view| inspect::summary(call, &view))
         .collect();
-    ok(&summaries)
+    let usage = if call.query.flag("size") { engine.usage(&views).await } else { BTreeMap::new() };
+    let summary = |view| inspect::summary(call, view, usage.get(&view.id));
+    ok(&views.iter().map(summary).collect::<Vec<_>>())
 }
 
 fn wanted(view: &ContainerView, filters: &Filters) -> bool {
@@ -169,12 +172,8 @@ fn wanted(view: &ContainerView, filters: &Filters) -> bool {
 async fn prune(call: &Call) -> Answer {
     let known = ["label", "label!", "until"];
     let filters = Filters::parse(call.query.value("filters").unwrap_or_default(), &known)?;
-    let until = filters.values("until").first().map(|text| {
-        Time::parse_parameter(text)
-            .ok_or_else(|| HttpError::invalid(format!("invalid filter 'until={text}'")))
-    });
-    let until = until.transpose()?;
-    let removed = call
+    let until = super::until(&filters)?;
+    let (removed, reclaimed) = call
         .daemon
         .engine
         .prune(|view| {
@@ -182,7 +181,7 @@ async fn prune(call: &Call) -> Answer {
         })
         .await?;
     let removed = (!removed.is_empty()).then_some(removed);
-    ok(&json!({ "ContainersDeleted": removed, "SpaceReclaimed": 0 }))
+    ok(&json!({ "ContainersDeleted": removed, "SpaceReclaimed": reclaimed }))
 }
 
 fn wait(call: &Call, id: &str) -> Answer {

@@ -16,7 +16,7 @@ use oriel_api::container::{
 };
 use oriel_engine::{
     CreateRequest, Engine, EngineError, HostOptions, LogDriver, NETWORK_NAT, Overrides,
-    RestartPolicy, StreamOptions, parse_port,
+    RestartPolicy, StreamOptions, parse_port, storage_options,
 };
 use oriel_hcs::{Limits, PortMapping};
 use oriel_image::{Empty, RunConfig};
@@ -39,16 +39,11 @@ pub(crate) async fn create(mut call: Call) -> Answer {
     let mut warnings = Vec::new();
     let mut request = convert(wire, sent, &mut warnings)?;
     request.name = call.query.non_empty("name").map(str::to_owned);
-    let image = request.image.clone();
     let engine = &call.daemon.engine;
     let id = engine.create(request).await?;
-    let image = engine.blocking(move |engine| engine.images().resolve(&image)).await;
-    let vain = image.iter().flat_map(|image| image_warnings(&image.config.config));
-    for warning in vain {
-        if !warnings.contains(&warning) {
-            warnings.push(warning);
-        }
-    }
+    // It may be gone again.
+    let created = engine.container(&id);
+    warnings.extend(created.iter().flat_map(|created| vain_wishes(&created.spec.run)));
     Ok(answer(StatusCode::CREATED, &CreateResponse { id, warnings }))
 }
 
@@ -92,7 +87,7 @@ fn overrides(config: Config) -> Result<Overrides, EngineError> {
     for port in config.exposed_ports.iter().flat_map(Set::keys) {
         parse_port(port)?;
     }
-    let healthcheck = config.healthcheck.filter(|check| !check.is_null());
+    let healthcheck = config.healthcheck.filter(|check| !is_empty(check));
     let run = RunConfig {
         user: config.user.unwrap_or_default(),
         exposed_ports: keys(config.exposed_ports).collect(),
@@ -123,20 +118,14 @@ const NO_HEALTH_CHECKS: &str = "Health checks are not supported yet. Healthcheck
 const NO_VOLUMES: &str =
     "Volumes are not supported yet. Data below these paths is kept in the container only.";
 
-/// What an image asks for in vain.
-fn image_warnings(config: &RunConfig) -> Vec<String> {
+/// What client or image ask for in vain.
+fn vain_wishes(config: &RunConfig) -> Vec<String> {
     let health = config.healthcheck.is_some().then_some(NO_HEALTH_CHECKS);
     let volumes = (!config.volumes.is_empty()).then_some(NO_VOLUMES);
     health.into_iter().chain(volumes).map(str::to_owned).collect()
 }
 
 fn warn_about_config(config: &Config, warnings: &mut Vec<String>) {
-    if config.healthcheck.as_ref().is_some_and(|check| !is_empty(check)) {
-        warnings.push(NO_HEALTH_CHECKS.to_owned());
-    }
-    if config.volumes.as_ref().is_some_and(|volumes| !volumes.is_empty()) {
-        warnings.push(NO_VOLUMES.to_owned());
-    }
     if config.mac_address.as_ref().is_some_and(|address| !address.is_empty()) {
         warnings.push("A chosen MacAddress is not supported yet. MacAddress discarded.".to_owned());
     }
@@ -196,6 +185,7 @@ fn host_options(host: HostConfig, warnings: &mut Vec<String>) -> Result<HostOpti
         dns: name_servers(host.dns.as_deref().unwrap_or_default())?,
         limits: limits(&host, warnings)?,
         log: log_driver(&host, warnings)?,
+        sandbox_size: sandbox_size(&host)?,
         mounts,
         document: Map::new(),
     })
@@ -317,6 +307,11 @@ fn limits(host: &HostConfig, warnings: &mut Vec<String>) -> Result<Limits, Engin
         cpu_weight: weight.and_then(|weight| u32::try_from(weight).ok()),
         tasks: positive("PidsLimit", host.pids_limit)?,
     })
+}
+
+fn sandbox_size(host: &HostConfig) -> Result<Option<u64>, EngineError> {
+    let options = host.storage_opt.iter().flatten();
+    storage_options(options.map(|(key, value)| (key.as_str(), value.as_str())))
 }
 
 fn log_driver(host: &HostConfig, warnings: &mut Vec<String>) -> Result<LogDriver, EngineError> {

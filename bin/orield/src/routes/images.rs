@@ -10,8 +10,10 @@ use oriel_api::{
     Filters, Line,
     image::{Deleted, HistoryItem, Summary},
 };
-use oriel_engine::{EngineError, Time};
-use oriel_image::{Image, ImageError, Loaded, Reference, Removed, RunConfig};
+use oriel_engine::{ContainerView, EngineError, Time};
+use oriel_image::{
+    Image, ImageError, ImageId, Loaded, Reference, Removed, RunConfig, layer_sizes, shared_sizes,
+};
 use serde_json::{Value, json};
 
 use super::unknown;
@@ -34,16 +36,18 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
             Err(HttpError::unsupported("searching registries is not supported by this daemon yet"))
         }
         ("POST", ["load"]) => load(call).await,
-        ("POST", ["create"]) => pull(&call).await,
+        ("POST", ["create"]) => match call.query.non_empty("fromImage") {
+            Some(from) => super::transfers::pull(&call, from).await,
+            None => {
+                Err(HttpError::unsupported("importing images is not supported by this daemon yet"))
+            }
+        },
         ("POST", ["prune"]) => prune(&call).await,
         ("GET", [name @ .., "json"]) => inspect(&call, name.join("/")).await,
         ("GET", [name @ .., "history"]) => history(&call, name.join("/")).await,
         ("GET", [name @ .., "get"]) => save(&call, vec![name.join("/")]).await,
         ("POST", [name @ .., "tag"]) => tag(&call, name.join("/")).await,
-        ("POST", [name @ .., "push"]) => {
-            resolve(&call, name.join("/")).await?;
-            Err(HttpError::unsupported("pushing to registries is not supported by this daemon yet"))
-        }
+        ("POST", [name @ .., "push"]) => super::transfers::push(&call, name.join("/")).await,
         ("DELETE", name @ [_, ..]) => remove(&call, name.join("/")).await,
         _ => unknown(),
     }
@@ -66,15 +70,41 @@ fn tags(image: &Image) -> Vec<String> {
     image.references.iter().map(Reference::familiar).collect()
 }
 
-/// Elements of `GET /images/json`, as filtered.
-pub(crate) async fn summaries(call: &Call) -> Result<Vec<Summary>, HttpError> {
-    let text = if call.request.uri().path().ends_with("/images/json") {
-        call.query.value("filters").unwrap_or_default()
-    } else {
-        ""
+fn digests(image: &Image) -> Vec<String> {
+    image.digests.iter().map(Reference::familiar).collect()
+}
+
+/// Elements of `GET /images/json`.
+async fn summaries(call: &Call) -> Result<Vec<Summary>, HttpError> {
+    let filters = call.query.value("filters").unwrap_or_default();
+    let all = all(call).await?;
+    let images = listed(call, &all, filters).await?;
+    let measured = Measured {
+        shared: call.query.flag("shared-size").then(|| shared_sizes(&images)),
+        users: call.version.at_least(51).then(|| call.daemon.engine.containers()),
     };
-    let filters = Filters::parse(text, &LIST_FILTERS)?;
-    let images = all(call).await?;
+    Ok(images.iter().map(|image| summary(call, image, &measured)).collect())
+}
+
+/// Bytes of all layers, each once, and the images as `GET /system/df` shows them.
+pub(crate) async fn usage(call: &Call) -> Result<(u64, Vec<Summary>), HttpError> {
+    let all = all(call).await?;
+    let images = listed(call, &all, "").await?;
+    let measured = Measured {
+        shared: Some(shared_sizes(&images)),
+        users: Some(call.daemon.engine.containers()),
+    };
+    let summaries = images.iter().map(|image| summary(call, image, &measured)).collect();
+    Ok((layer_sizes(&all).values().sum(), summaries))
+}
+
+/// Those of `images` that a list shows: what others were built on only when all are asked for.
+async fn listed<'a>(
+    call: &Call,
+    images: &'a [Image],
+    filters: &str,
+) -> Result<Vec<&'a Image>, HttpError> {
+    let filters = Filters::parse(filters, &LIST_FILTERS)?;
     let mut bounds = Vec::new();
     for key in ["before", "since"] {
         if let Some(name) = filters.values(key).first() {
@@ -83,21 +113,16 @@ pub(crate) async fn summaries(call: &Call) -> Result<Vec<Summary>, HttpError> {
         }
     }
     let show_all = call.query.flag("all");
-    let mut summaries = Vec::new();
-    for image in &images {
+    let shown = |image: &&Image| {
         let is_parent = || images.iter().any(|other| other.parent == Some(image.id));
-        if image.references.is_empty() && !show_all && is_parent() {
-            continue;
-        }
         let in_bounds = bounds.iter().all(|(key, bound)| match *key {
             "before" => created(image) < *bound,
             _ => created(image) > *bound,
         });
-        if in_bounds && wanted(image, &filters) {
-            summaries.push(summary(call, image));
-        }
-    }
-    Ok(summaries)
+        let hidden = image.references.is_empty() && !show_all && is_parent();
+        !hidden && in_bounds && wanted(image, &filters)
+    };
+    Ok(images.iter().filter(shown).collect())
 }
 
 fn wanted(image: &Image, filters: &Filters) -> bool {
@@ -141,31 +166,36 @@ fn matches(pattern: &str, text: &str) -> bool {
     pattern[p..].iter().all(|c| *c == b'*')
 }
 
-fn summary(call: &Call, image: &Image) -> Summary {
+/// What was measured of images because a client asked for it.
+struct Measured {
+    shared: Option<BTreeMap<ImageId, u64>>,
+    users: Option<Vec<ContainerView>>,
+}
+
+fn summary(call: &Call, image: &Image, measured: &Measured) -> Summary {
     let id = image.id.to_string();
-    let containers = call.daemon.engine.containers();
     let mut repo_tags = tags(image);
-    let mut repo_digests = Vec::new();
+    let mut repo_digests = digests(image);
     if repo_tags.is_empty() && !call.version.at_least(43) {
         repo_tags.push("<none>:<none>".to_owned());
         repo_digests.push("<none>@<none>".to_owned());
     }
     let labels = &image.config.config.labels;
+    let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let shared = measured.shared.as_ref().and_then(|shared| shared.get(&image.id));
+    let users = measured.users.as_ref().map(|containers| {
+        containers.iter().filter(|container| container.spec.image_id == id).count() as u64
+    });
     Summary {
         parent_id: image.parent.map_or_else(String::new, |parent| parent.to_string()),
         repo_tags,
         repo_digests,
         created: created(image),
         size: image.size,
-        shared_size: -1,
+        shared_size: shared.map_or(-1, |shared| count(*shared)),
         virtual_size: (!call.version.at_least(44)).then_some(image.size),
         labels: (!labels.is_empty()).then(|| labels.clone()),
-        containers: if call.version.at_least(51) {
-            let users = containers.iter().filter(|container| container.spec.image_id == id);
-            i64::try_from(users.count()).unwrap_or(i64::MAX)
-        } else {
-            -1
-        },
+        containers: users.map_or(-1, count),
         id,
     }
 }
@@ -179,7 +209,7 @@ async fn inspect(call: &Call, name: String) -> Answer {
     let mut value = json!({
         "Id": image.id.to_string(),
         "RepoTags": tags(&image),
-        "RepoDigests": [],
+        "RepoDigests": digests(&image),
         "Parent": image.parent.map_or_else(String::new, |parent| parent.to_string()),
         "Comment": comment,
         "Created": config.created,
@@ -197,6 +227,16 @@ async fn inspect(call: &Call, name: String) -> Answer {
     if !call.version.at_least(44) {
         value["VirtualSize"] = json!(image.size);
     }
+    if let Some(substitution) = &image.substitution {
+        value["Substitution"] = json!({
+            "Base": substitution.base,
+            "Source": substitution.source,
+            "Layers": substitution.stated.iter().map(|layer| json!({
+                "DiffId": layer.diff_id,
+                "Descriptor": layer.descriptor,
+            })).collect::<Vec<_>>(),
+        });
+    }
     ok(&value)
 }
 
@@ -207,10 +247,10 @@ fn rfc3339(time: SystemTime) -> String {
 
 async fn history(call: &Call, name: String) -> Answer {
     let image = resolve(call, name).await?;
-    let mut layers = image.layers.iter();
+    let mut sizes = image.layer_sizes().into_iter();
     let mut items: Vec<HistoryItem> = Vec::new();
     for step in &image.config.history {
-        let size = if step.empty_layer { 0 } else { layers.next().map_or(0, |layer| layer.size) };
+        let size = if step.empty_layer { 0 } else { sizes.next().unwrap_or(0) };
         let created = step.created.as_deref().and_then(Time::parse).map_or(0, Time::seconds);
         items.push(HistoryItem {
             id: "<missing>".to_owned(),
@@ -239,7 +279,7 @@ async fn history(call: &Call, name: String) -> Answer {
 }
 
 /// A name from `repo` and `tag`.
-fn reference(repo: &str, tag: &str) -> Result<Reference, ImageError> {
+pub(super) fn reference(repo: &str, tag: &str) -> Result<Reference, ImageError> {
     let tag = if tag.is_empty() { "latest" } else { tag };
     let named = Reference::parse(repo)?;
     if named.tag().is_some() {
@@ -299,34 +339,15 @@ async fn prune(call: &Call) -> Answer {
     let filters = Filters::parse(call.query.value("filters").unwrap_or_default(), &known)?;
     let only_dangling =
         filters.values("dangling").iter().all(|value| !matches!(value.as_str(), "false" | "0"));
-    let images = all(call).await?;
-    let (mut deleted, mut reclaimed) = (Vec::new(), 0);
-    for image in &images {
-        let until = filters.any("until", |text| {
-            Time::parse_parameter(text).is_some_and(|until| created(image) < until.seconds())
-        });
-        let base = images.iter().any(|other| other.parent == Some(image.id));
-        if (only_dangling && !image.references.is_empty())
-            || base
-            || !until
-            || !filters.labels(&image.config.config.labels)
-            || call.daemon.engine.image_user(&image.id).is_some()
-        {
-            continue;
-        }
-        let removed = call.daemon.engine.remove_image(&image.id.to_string(), true, false).await;
-        match removed {
-            Ok(removed) => {
-                deleted.extend(report(call, removed));
-                reclaimed += image.layers.last().map_or(0, |layer| layer.size);
-            }
-            // Used or removed by somebody else meanwhile.
-            Err(EngineError::Image(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    let deleted = (!deleted.is_empty()).then_some(deleted);
-    ok(&json!({ "ImagesDeleted": deleted, "SpaceReclaimed": reclaimed }))
+    let until = super::until(&filters)?;
+    let wanted = |image: &Image| {
+        let doomed = !only_dangling || image.references.is_empty();
+        let old = until.is_none_or(|until| created(image) < until.seconds());
+        doomed && old && filters.labels(&image.config.config.labels)
+    };
+    let (removed, reclaimed) = call.daemon.engine.prune_images(wanted).await?;
+    let removed = (!removed.is_empty()).then(|| report(call, removed));
+    ok(&json!({ "ImagesDeleted": removed, "SpaceReclaimed": reclaimed }))
 }
 
 async fn save(call: &Call, names: Vec<String>) -> Answer {
@@ -374,37 +395,6 @@ async fn load(call: Call) -> Answer {
         Err(error) => body.extend(Line::failure(crate::http::chain(&error), None).to_bytes()),
     }
     Ok(with_type(StatusCode::OK, "application/json", body))
-}
-
-/// Pulling: an image that is here is up to date, as long as there is no registry to ask.
-async fn pull(call: &Call) -> Answer {
-    let query = &call.query;
-    let Some(from) = query.non_empty("fromImage") else {
-        return Err(HttpError::unsupported("importing images is not supported by this daemon yet"));
-    };
-    let reference = reference(from, query.value("tag").unwrap_or_default())?;
-    let name = reference.familiar();
-    match resolve(call, name.clone()).await {
-        Ok(image) => {
-            let tag = reference.tag().unwrap_or("latest");
-            let mut body =
-                Line::status(tag, format!("Pulling from {}", reference.path())).to_bytes();
-            let digest = format!("Digest: {}", image.manifest);
-            let status = format!("Status: Image is up to date for {name}");
-            for status in [digest, status] {
-                body.extend(Line { status: Some(status), ..Line::default() }.to_bytes());
-            }
-            Ok(with_type(StatusCode::OK, "application/json", body))
-        }
-        Err(EngineError::Image(ImageError::NoSuchImage { .. })) => {
-            Err(HttpError::not_found(format!(
-                "{name} is not on this host, and pulling from registries is not supported by this \
-             daemon yet: load it with 'docker load', or make the base images with 'oriel base \
-             build'"
-            )))
-        }
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// `POST /commit`.

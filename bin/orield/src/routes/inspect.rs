@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use oriel_api::container::{Port, Summary};
-use oriel_engine::{ContainerView, LogDriver, NEVER, NetworkView, Time};
+use oriel_engine::{ContainerView, LogDriver, NEVER, NetworkView, Time, Usage};
 use oriel_hcs::Protocol;
 use serde_json::{Map, Value, json};
 
 use crate::http::{Call, HttpError};
 
-/// Element of `GET /containers/json`.
-pub(crate) fn summary(call: &Call, view: &ContainerView) -> Summary {
+/// Element of `GET /containers/json`, with sizes when they were asked for and could be measured.
+pub(crate) fn summary(call: &Call, view: &ContainerView, usage: Option<&Usage>) -> Summary {
     let spec = &view.spec;
     let command = std::iter::once(&spec.path).chain(&spec.args);
     Summary {
@@ -21,8 +21,8 @@ pub(crate) fn summary(call: &Call, view: &ContainerView) -> Summary {
         command: command.map(String::as_str).collect::<Vec<_>>().join(" "),
         created: view.created.seconds(),
         ports: ports(view),
-        size_rw: None,
-        size_root_fs: None,
+        size_rw: usage.map(|usage| usage.own),
+        size_root_fs: usage.map(|usage| usage.with_image),
         labels: spec.run.labels.clone(),
         state: view.state.word().to_owned(),
         status: view.state.sentence(call.daemon.engine.now()),
@@ -136,8 +136,11 @@ pub(crate) async fn container(call: &Call, view: &ContainerView) -> Result<Value
         "NetworkSettings": network_settings(call, view),
     });
     if call.query.flag("size") {
-        value["SizeRw"] = json!(0);
-        value["SizeRootFs"] = json!(0);
+        let usage = call.daemon.engine.usage(std::slice::from_ref(view)).await;
+        if let Some(usage) = usage.get(&view.id) {
+            value["SizeRw"] = json!(usage.own);
+            value["SizeRootFs"] = json!(usage.with_image);
+        }
     }
     Ok(value)
 }

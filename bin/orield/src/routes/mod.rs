@@ -14,9 +14,12 @@ mod inspect;
 mod networks;
 mod oriel;
 mod system;
+mod transfers;
+mod usage;
 
 use hyper::{Method, StatusCode};
-use oriel_api::percent_decode;
+use oriel_api::{Filters, percent_decode};
+use oriel_engine::Time;
 
 use crate::http::{Answer, Call, HttpError};
 
@@ -35,12 +38,19 @@ pub(crate) async fn dispatch(call: Call, path: &str) -> Answer {
         ["exec", id, rest @ ..] => exec::dispatch(call, &method, id, rest).await,
         ["images", rest @ ..] => images::dispatch(call, &method, rest).await,
         ["networks", rest @ ..] => networks::networks(&call, &method, rest),
-        ["volumes", rest @ ..] => networks::volumes(&method, rest),
+        ["volumes", rest @ ..] => networks::volumes(&call, &method, rest),
         ["build", rest @ ..] => build::dispatch(call, &method, rest).await,
         ["commit"] if method == Method::POST => images::commit(call).await,
         ["oriel", rest @ ..] => oriel::dispatch(call, &method, rest).await,
         other => system::dispatch(call, &method, other).await,
     }
+}
+
+/// The moment up to which a prune goes.
+pub(crate) fn until(filters: &Filters) -> Result<Option<Time>, HttpError> {
+    let Some(text) = filters.values("until").first() else { return Ok(None) };
+    let time = Time::parse_parameter(text);
+    time.map(Some).ok_or_else(|| HttpError::invalid(format!("invalid filter 'until={text}'")))
 }
 
 /// What no route answers.

@@ -5,7 +5,7 @@ use oriel_api::Filters;
 use oriel_engine::NetworkView;
 use serde_json::{Value, json};
 
-use super::unknown;
+use super::{unknown, usage};
 use crate::http::{Answer, Call, HttpError, json as answer, ok};
 
 const FILTERS: [&str; 7] = ["driver", "id", "label", "name", "scope", "type", "dangling"];
@@ -22,7 +22,7 @@ pub(crate) fn networks(call: &Call, method: &Method, segments: &[&str]) -> Answe
         ("POST", ["create"]) => Err(HttpError::unsupported(
             "user-defined networks are not supported by this daemon yet: use 'nat' or 'none'",
         )),
-        ("POST", ["prune"]) => ok(&json!({ "NetworksDeleted": null })),
+        ("POST", ["prune"]) => usage::nothing_to_prune(&call.daemon.engine, "network"),
         ("GET", name) => ok(&view(call, call.daemon.engine.network(&name.join("/"))?, true)),
         ("DELETE", name) => {
             let network = call.daemon.engine.network(&name.join("/"))?;
@@ -93,10 +93,10 @@ fn view(call: &Call, network: &NetworkView, with_containers: bool) -> Value {
     })
 }
 
-pub(crate) fn volumes(method: &Method, segments: &[&str]) -> Answer {
+pub(crate) fn volumes(call: &Call, method: &Method, segments: &[&str]) -> Answer {
     match (method.as_str(), segments) {
         ("GET", []) => ok(&json!({ "Volumes": [], "Warnings": null })),
-        ("POST", ["prune"]) => ok(&json!({ "VolumesDeleted": [], "SpaceReclaimed": 0 })),
+        ("POST", ["prune"]) => usage::nothing_to_prune(&call.daemon.engine, "volume"),
         ("POST", ["create"]) => Err(HttpError::unsupported(
             "named volumes are not supported by this daemon yet: bind a host directory instead",
         )),

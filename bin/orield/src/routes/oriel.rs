@@ -26,6 +26,9 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
         ("GET", ["system", "check"]) => ok(&check(&call.daemon.engine).await),
         ("GET", ["base"]) => ok(&base(&call.daemon.engine).await?),
         ("POST", ["base", "build"]) => build(&call),
+        ("POST", ["images", name @ .., "rebase"]) => {
+            super::transfers::rebase(&call, name.join("/")).await
+        }
         _ => unknown(),
     }
 }
@@ -34,6 +37,7 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
 pub(crate) async fn check(engine: &Engine) -> Vec<Check> {
     let mut checks: Vec<Check> = engine.check().await.into_iter().map(convert).collect();
     checks.extend(oriel_hns::check().await.into_iter().map(convert));
+    checks.extend(tokio::task::spawn_blocking(oriel_image::check_disks).await.map(convert));
     let root = engine.root().to_owned();
     let found = tokio::task::spawn_blocking(move || oriel_personality::current(&root)).await;
     checks.push(personality_check(&found.ok().and_then(Result::ok).flatten()));

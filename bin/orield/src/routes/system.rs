@@ -1,4 +1,4 @@
-//! The daemon itself: ping, version, info, disk usage, and what Oriel does not have.
+//! The daemon itself: ping, version, info, and what Oriel does not have.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use oriel_engine::State;
 use oriel_hcs::OS_VERSION;
 use serde_json::{Value, json};
 
-use super::{events, images, unknown};
+use super::{events, unknown, usage};
 use crate::{
     daemon::VERSION,
     http::{Answer, Call, HttpError, empty, ok, with_type},
@@ -22,13 +22,13 @@ const OPERATING_SYSTEM: &str = "Microsoft Windows Server Version 21H2 (OS Build 
 /// The kernel it presents, in the words of moby `pkg/parsers/kernel`.
 const KERNEL: &str = "10.0 20348 (20348.1.amd64fre.fe_release.210507-1500)";
 
-pub(crate) async fn dispatch(mut call: Call, method: &Method, segments: &[&str]) -> Answer {
+pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> Answer {
     match (method.as_str(), segments) {
         ("GET" | "HEAD", ["_ping"]) => Ok(ping(method)),
         ("GET", ["version"]) => ok(&version()),
         ("GET", ["info"]) => ok(&info(&call).await?),
         ("GET", ["events"]) => events::events(&call),
-        ("GET", ["system", "df"]) => ok(&disk_usage(&call).await?),
+        ("GET", ["system", "df"]) => usage::disk_usage(&call).await,
         ("OPTIONS", _) => Ok(empty(StatusCode::OK)),
         ("GET", ["plugins"]) => ok(&json!([])),
         (_, ["plugins", rest @ ..]) => {
@@ -38,14 +38,9 @@ pub(crate) async fn dispatch(mut call: Call, method: &Method, segments: &[&str])
         (_, ["swarm" | "services" | "nodes" | "tasks" | "secrets" | "configs", ..]) => {
             super::swarm(segments)
         }
-        ("POST", ["auth"]) => {
-            call.bytes().await?;
-            Err(HttpError::unsupported(
-                "logging in to registries is not supported by this daemon yet",
-            ))
-        }
-        ("GET", ["distribution", ..]) => {
-            Err(HttpError::unsupported("registries are not supported by this daemon yet"))
+        ("POST", ["auth"]) => super::transfers::login(call).await,
+        ("GET", ["distribution", name @ .., "json"]) => {
+            super::transfers::inspect(&call, name.join("/")).await
         }
         ("POST", ["session" | "grpc"]) => Err(HttpError::unsupported(
             "BuildKit is not supported by this daemon: build without it",
@@ -120,7 +115,7 @@ async fn info(call: &Call) -> Result<Value, HttpError> {
         "ContainersStopped": stopped.count(),
         "Images": images,
         "Driver": "windowsfilter",
-        "DriverStatus": [["Windows", ""]],
+        "DriverStatus": [["Windows", ""], ["Sandbox size", sandbox_size(engine.sandbox_size())]],
         "Plugins": {
             "Volume": ["local"],
             "Network": ["nat", "null"],
@@ -177,6 +172,11 @@ async fn info(call: &Call) -> Result<Value, HttpError> {
     Ok(info)
 }
 
+/// What a container that does not say finds on its drive C:.
+fn sandbox_size(size: Option<u64>) -> String {
+    size.map_or_else(|| "unlimited".to_owned(), |size| format!("{size} bytes"))
+}
+
 fn memory_total() -> u64 {
     let text = fs_err::read_to_string("/proc/meminfo").unwrap_or_default();
     let kibibytes = text
@@ -190,23 +190,4 @@ fn memory_total() -> u64 {
 fn host_name() -> String {
     let name = fs_err::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().to_owned()
-}
-
-async fn disk_usage(call: &Call) -> Result<Value, HttpError> {
-    let images = images::summaries(call).await?;
-    let layers: u64 = images.iter().map(|image| image.size).sum();
-    let containers: Vec<_> = call
-        .daemon
-        .engine
-        .containers()
-        .iter()
-        .map(|view| super::inspect::summary(call, view))
-        .collect();
-    Ok(json!({
-        "LayersSize": layers,
-        "Images": images,
-        "Containers": containers,
-        "Volumes": [],
-        "BuildCache": [],
-    }))
 }
