@@ -52,11 +52,8 @@ fn suite(filter: &str) -> Result<bool> {
         network::CASES,
         build::CASES,
         images::CASES,
-<<<<<<< HEAD
         fidelity::CASES,
-=======
         storage::CASES,
->>>>>>> main
         programs::CASES,
         faults::CASES,
     ]
