@@ -1,11 +1,14 @@
 //! What every request may use.
 
+use oriel_distribution::Transfers;
 use oriel_engine::Engine;
 
 /// The daemon, as requests see it.
 pub(crate) struct Daemon {
     /// The engine.
     pub(crate) engine: Engine,
+    /// Moves images from and to registries.
+    pub(crate) transfers: Transfers,
     /// Held by the one base build there may be at a time.
     pub(crate) base_build: tokio::sync::Mutex<()>,
     /// Warnings for `docker info`.
@@ -13,8 +16,8 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    pub(crate) fn new(engine: Engine, warnings: Vec<String>) -> Self {
-        Self { engine, base_build: tokio::sync::Mutex::new(()), warnings }
+    pub(crate) fn new(engine: Engine, transfers: Transfers, warnings: Vec<String>) -> Self {
+        Self { engine, transfers, base_build: tokio::sync::Mutex::new(()), warnings }
     }
 }
 

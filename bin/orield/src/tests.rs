@@ -9,7 +9,9 @@ use std::{
     sync::Arc,
 };
 
+use oriel_distribution::{Registries, RegistryOptions, Transfers};
 use oriel_engine::{Engine, fake::World};
+use oriel_image::Substitutes;
 use tempfile::TempDir;
 use tokio::{runtime::Runtime, sync::watch};
 
@@ -37,7 +39,10 @@ impl Served {
         runtime.block_on(async {
             let engine = Engine::open(world.parts()).await.unwrap();
             let listener = Listener::bind(&Address::Unix(socket.clone())).await.unwrap();
-            let daemon = Arc::new(Daemon::new(engine, Vec::new()));
+            let registries = Registries::new(RegistryOptions::default()).unwrap();
+            let store = engine.images().clone();
+            let transfers = Transfers::new(store, registries, Substitutes::default());
+            let daemon = Arc::new(Daemon::new(engine, transfers, Vec::new()));
             tokio::spawn(server::serve(listener, daemon, stop.subscribe()));
         });
         Self { runtime, world, socket, _stop: stop, _root: root }
@@ -134,7 +139,9 @@ fn errors_have_dockers_shape() {
             400,
             "invalid filter 'x'",
         ),
-        ("POST", "/images/create?fromImage=nope&tag=1", 404, "nope:1 is not on this host"),
+        ("POST", "/images/create?fromImage=x&tag=1&platform=linux", 400, "not supported"),
+        ("POST", "/images/create?fromImage=No&tag=1", 400, "must be lowercase"),
+        ("POST", "/images/nope/push?tag=1", 404, "An image does not exist locally with the tag"),
     ] {
         let (head, body) = served.http(method, path, "");
         assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {head}");

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use oriel_distribution::{Registries, RegistryOptions, Transfers};
 use oriel_engine::{Clock, Engine, IdSource, Parts, Time};
 use oriel_hcs::{Check, CheckLevel, ComputeHost as _};
 use oriel_hns::{HostNetwork, HostNetworkOptions};
@@ -81,7 +82,21 @@ pub(crate) async fn wire(options: &Options) -> anyhow::Result<Wired> {
     let missing = programs(options).into_iter().filter(|check| check.level != CheckLevel::Ok);
     let warnings: Vec<String> =
         missing.map(|check| format!("{}: {}", check.name, check.finding)).collect();
-    Ok(Wired { daemon: Daemon::new(engine, warnings), network })
+    let transfers = transfers(options, &engine)?;
+    Ok(Wired { daemon: Daemon::new(engine, transfers, warnings), network })
+}
+
+/// What moves images from and to registries.
+fn transfers(options: &Options, engine: &Engine) -> anyhow::Result<Transfers> {
+    let settings = options.registries.clone();
+    let registries = Registries::new(RegistryOptions {
+        mirrors: settings.mirrors,
+        insecure: settings.insecure,
+        certs_dirs: settings.certs_dirs,
+        ..RegistryOptions::default()
+    })
+    .context("cannot prepare for registries")?;
+    Ok(Transfers::new(engine.images().clone(), registries, options.substitutes.clone()))
 }
 
 /// Where the NT personality is, when there is one.

@@ -80,6 +80,14 @@ pub struct ProgressDetail {
     pub total: Option<u64>,
 }
 
+impl ProgressDetail {
+    /// `current` of `total`.
+    #[must_use]
+    pub fn of(current: u64, total: u64) -> Self {
+        Self { current: Some(current), total: Some(total) }
+    }
+}
+
 /// Why a long-running request failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorDetail {

@@ -48,15 +48,13 @@ pub enum BuildError {
         /// What it says.
         text: String,
     },
-    /// The base image is not in the store.
-    #[error(
-        "pull access denied for {name}, repository does not exist or may require 'docker login': \
-         it is not among the local images, and Oriel cannot pull yet; see `docker images`, \
-         `docker load` and `oriel base build`"
-    )]
+    /// The base image is not here and cannot be pulled.
+    #[error("{message}")]
     NoBase {
-        /// The image.
-        name: String,
+        /// Whose fault it is.
+        class: Class,
+        /// What was attempted, and why it failed.
+        message: String,
     },
     /// The base image is made for another system.
     #[error("image {name} is for {os}, and Oriel builds Windows images only")]
@@ -271,7 +269,7 @@ impl BuildError {
             Self::Image(error) => error.class(),
             Self::Context(error) => error.class(),
             Self::Transfer { problem: TransferError::Archive(error), .. } => error.class(),
-            Self::NoBase { .. } => Class::NotFound,
+            Self::NoBase { class, .. } => *class,
             Self::Transfer { problem: TransferError::Url { .. }, .. } | Self::NotWindows { .. } => {
                 Class::Unsupported
             }

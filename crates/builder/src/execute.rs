@@ -21,8 +21,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::mpsc;
 
 use crate::{
-    BuildError, BuildHost, BuildRequest, Built, DockerfileError, Problem, RunOutput, RunStep,
-    TransferError,
+    BaseSource, BuildError, BuildHost, BuildRequest, Built, DockerfileError, Problem, RunOutput,
+    RunStep, TransferError,
     context::Context,
     copy::{self, Writer},
     parse::{self, Instruction, Pair, Statement, Transfer},
@@ -39,6 +39,7 @@ const OUTPUT_PIECES: usize = 16;
 pub(crate) struct Execution<'a> {
     pub(crate) images: ImageStore,
     pub(crate) host: &'a dyn BuildHost,
+    pub(crate) bases: &'a dyn BaseSource,
     pub(crate) report: Report,
     pub(crate) request: BuildRequest,
     pub(crate) context: Arc<Context>,
@@ -68,10 +69,6 @@ impl Execution<'_> {
     async fn all(&mut self, plan: Plan) -> Result<Built, BuildError> {
         for warning in &plan.warnings {
             self.report.stream(&format!("{warning}\n")).await?;
-        }
-        if self.request.pull {
-            let text = "Oriel cannot pull yet, local images are used";
-            self.report.stream(&format!("[Warning] --pull has no effect: {text}\n")).await?;
         }
         if !self.request.cache_from.is_empty() {
             let text = "steps are looked for among those that were built here";
@@ -162,7 +159,7 @@ impl Execution<'_> {
                 None => return Err(BuildError::Lost),
             },
             Base::Image(name) => {
-                let image = self.resolve(name).await?;
+                let image = self.base(name).await?;
                 (image.id, image.config.config, image.config.author)
             }
         };
@@ -176,17 +173,36 @@ impl Execution<'_> {
         })
     }
 
-    async fn resolve(&self, name: &str) -> Result<Image, BuildError> {
+    /// Finds a base image, here or in its registry.
+    async fn base(&mut self, name: &str) -> Result<Image, BuildError> {
+        let here = self.resolve(name).await?;
+        let image = match here.filter(|_| !self.request.pull) {
+            Some(image) => image,
+            None => self.pull(name).await?,
+        };
+        if !image.config.os.eq_ignore_ascii_case("windows") {
+            return Err(BuildError::NotWindows { name: name.to_owned(), os: image.config.os });
+        }
+        Ok(image)
+    }
+
+    async fn pull(&mut self, name: &str) -> Result<Image, BuildError> {
+        let reference = Reference::parse(name)?.or_latest();
+        let pulled = tokio::select! {
+            pulled = self.bases.pull(&reference, self.report.output()) => pulled,
+            () = self.report.closed() => return Err(BuildError::Cancelled),
+        };
+        pulled.map_err(|HostError { class, message }| BuildError::NoBase { class, message })?;
+        let found = self.resolve(name).await?;
+        found.ok_or_else(|| ImageError::NoSuchImage { name: name.to_owned() }.into())
+    }
+
+    async fn resolve(&self, name: &str) -> Result<Option<Image>, BuildError> {
         let name = name.to_owned();
-        self.blocking(move |images| {
-            let image = images.resolve(&name).map_err(|error| match error {
-                ImageError::NoSuchImage { .. } => BuildError::NoBase { name: name.clone() },
-                error => error.into(),
-            })?;
-            if !image.config.os.eq_ignore_ascii_case("windows") {
-                return Err(BuildError::NotWindows { name, os: image.config.os });
-            }
-            Ok(image)
+        self.blocking(move |images| match images.resolve(&name) {
+            Ok(image) => Ok(Some(image)),
+            Err(ImageError::NoSuchImage { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
         })
         .await
     }

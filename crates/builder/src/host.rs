@@ -1,8 +1,8 @@
-//! The seam between a build and the engine that runs its containers.
+//! The seams between a build and what is around it.
 //!
 //! A build needs containers for `RUN` only; every other instruction works on image records and
-//! sandbox layers. This trait is all a build asks of the engine, so the whole builder runs in a
-//! unit test on a fake.
+//! sandbox layers. [`BuildHost`] is all a build asks of the engine, and [`BaseSource`] all it asks
+//! of registries, so the whole builder runs in a unit test on fakes.
 //!
 //! ```text
 //! create_run ──▶ run ──exit 0──▶ (the builder commits the sandbox) ──▶ remove
@@ -14,6 +14,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use oriel_hcs::{Class, CommandLine};
+use oriel_image::Reference;
 use tokio::sync::mpsc;
 
 /// Runs the containers of a build.
@@ -43,6 +44,13 @@ pub trait BuildHost: Send + Sync {
     /// Removes the container with its sandbox, ending it first when it still runs. Succeeds when
     /// it is not there.
     async fn remove(&self, container: &str) -> Result<(), HostError>;
+}
+
+/// Gets base images that are not here.
+#[async_trait]
+pub trait BaseSource: Send + Sync {
+    /// Pulls `name` into the image store. `output` gets progress as JSON lines of the Docker API.
+    async fn pull(&self, name: &Reference, output: mpsc::Sender<Vec<u8>>) -> Result<(), HostError>;
 }
 
 /// One `RUN` instruction, ready to be run.

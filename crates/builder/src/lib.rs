@@ -30,7 +30,7 @@ use std::{collections::BTreeMap, io::Read, path::Path, sync::Arc};
 
 pub use error::{BuildError, ContextError, PathError, TransferError};
 pub use expand::ExpandError;
-pub use host::{BuildHost, HostError, RunContainer, RunOptions, RunOutput, RunStep};
+pub use host::{BaseSource, BuildHost, HostError, RunContainer, RunOptions, RunOutput, RunStep};
 use oriel_image::{ImageId, ImageStore, Reference};
 pub use parse::{DockerfileError, Position, Problem};
 use tokio::sync::mpsc;
@@ -138,11 +138,13 @@ impl Build {
         self,
         images: ImageStore,
         host: &dyn BuildHost,
+        bases: &dyn BaseSource,
         output: mpsc::Sender<Vec<u8>>,
     ) -> Result<Built, BuildError> {
         let execution = Execution {
             images,
             host,
+            bases,
             report: Report::new(output, self.request.quiet),
             context: Arc::new(self.context),
             tags: self.tags,

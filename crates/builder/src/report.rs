@@ -31,6 +31,14 @@ impl Report {
         move || output.is_closed()
     }
 
+    /// Where somebody else's lines go. A quiet build has no use for them.
+    pub(crate) fn output(&self) -> mpsc::Sender<Vec<u8>> {
+        match self.kept {
+            None => self.output.clone(),
+            Some(_) => mpsc::channel(1).0,
+        }
+    }
+
     /// Sends text.
     pub(crate) async fn stream(&mut self, text: &str) -> Result<(), BuildError> {
         self.send(&json!({ "stream": text })).await

@@ -7,7 +7,7 @@ use base64::{
     alphabet::URL_SAFE,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
 /// Longest header that is looked at. Identity tokens of cloud registries reach a few KiB.
 const MAX_HEADER: usize = 64 << 10;
@@ -41,12 +41,7 @@ impl Credentials {
     /// Reads the header `X-Registry-Auth`. What cannot be read is anonymous, as in Docker.
     #[must_use]
     pub fn from_header(text: &str) -> Self {
-        let text = text.trim().replace('+', "-").replace('/', "_");
-        if text.len() > MAX_HEADER {
-            return Self::default();
-        }
-        let json = LENIENT.decode(text).unwrap_or_default();
-        serde_json::from_slice(&json).unwrap_or_default()
+        decode_header(text).unwrap_or_default()
     }
 
     /// Whether there is nothing to show.
@@ -57,6 +52,16 @@ impl Credentials {
             && self.identity_token.is_empty()
             && self.registry_token.is_empty()
     }
+}
+
+/// Reads a header that is JSON in base64; `None` for what cannot be read.
+#[must_use]
+pub fn decode_header<T: DeserializeOwned>(text: &str) -> Option<T> {
+    let text = text.trim().replace('+', "-").replace('/', "_");
+    if text.len() > MAX_HEADER {
+        return None;
+    }
+    serde_json::from_slice(&LENIENT.decode(text).ok()?).ok()
 }
 
 /// Names the user and hides the secrets.

@@ -11,14 +11,24 @@
 //!       manifest, blob: the first endpoint that has it          everything else: the registry
 //! ```
 
+mod auth;
+mod blob;
 mod credentials;
+mod endpoint;
 mod error;
+mod failure;
+mod hosts;
 mod options;
+mod push;
 mod registries;
 mod repository;
+mod transfer;
+mod transport;
 
-pub use credentials::Credentials;
+pub use blob::{Blob, BlobStream};
+pub use credentials::{Credentials, decode_header};
 pub use error::DistributionError;
 pub use options::{Proxy, RegistryOptions};
 pub use registries::{Access, Login, Registries};
-pub use repository::{Blob, BlobStream, Fetched, Head, Repository};
+pub use repository::{Fetched, Head, Repository};
+pub use transfer::{Inspected, Pulled, Pushed, Step, Steps, TransferError, Transfers};

@@ -85,3 +85,6 @@ pub struct Limits {
 /// The Windows version Oriel presents: Windows Server 2022, the release whose containers run on
 /// every later host build. Base images carry it as `os.version`, the registry as `CurrentBuild`.
 pub const OS_VERSION: &str = "10.0.20348.2113";
+
+/// Comment on the step that made a base image of Oriel's, by which they are told from Microsoft's.
+pub const BASE_COMMENT: &str = "Oriel base image, made from Wine";

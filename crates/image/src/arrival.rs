@@ -6,7 +6,7 @@ use crate::content::{CONFIG, Descriptor, MANIFEST, Manifest};
 use crate::error::Attempt;
 use crate::records::{Batch, ImageRecord};
 use crate::store::now_seconds;
-use crate::{Digest, ImageError, ImageId, ImageStore, Layer, Reference, Substitution};
+use crate::{Digest, ImageError, ImageId, ImageStore, Layer, Lease, Reference, Substitution};
 
 /// An image whose layers are in place.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +28,14 @@ pub struct Arrival {
 }
 
 impl ImageStore {
+    /// Records an image whose layers and blobs `_lease` has kept.
+    ///
+    /// # Errors
+    /// [`ImageError::Io`], [`ImageError::Database`].
+    pub fn admit(&self, _lease: &Lease, arrival: Arrival) -> Result<ImageId, ImageError> {
+        self.record(arrival)
+    }
+
     /// Records an image. What was known of the same image and is not said anew is kept.
     pub(crate) fn record(&self, arrival: Arrival) -> Result<ImageId, ImageError> {
         let content = self.content();

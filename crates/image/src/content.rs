@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +25,9 @@ pub(crate) const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 pub(crate) const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 /// Media type of a layer compressed with gzip.
 pub(crate) const GZIP_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+
+/// Media type of a layer compressed with Zstandard.
+pub(crate) const ZSTD_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 
 /// Level of gzip: layers are written once and mostly read back on the same host, so time counts
 /// more than the last tenth of size.
@@ -102,7 +105,7 @@ pub struct Index {
 pub(crate) const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// Length of the buffer behind a file.
-const BUFFER: usize = 256 * 1024;
+pub(crate) const BUFFER: usize = 256 * 1024;
 
 /// How long a partial download is kept for somebody to take up.
 const RESUMABLE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -225,6 +228,18 @@ impl Content {
         Ok(())
     }
 
+    /// Gives a complete, verified, synced file of [`Content::ingest`] its place beside the name it
+    /// has.
+    pub(crate) fn link(&self, file: &Path, digest: Digest) -> Result<(), ImageError> {
+        let attempt = || format!("store blob {digest}");
+        let handle = fs_err::File::open(file).attempt(attempt)?;
+        crate::disk::set_mode(&handle, 0o644).attempt(attempt)?;
+        match fs_err::hard_link(file, self.path(digest)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            result => result.attempt(attempt),
+        }
+    }
+
     /// Stores a document.
     pub(crate) fn put(&self, bytes: &[u8]) -> Result<Digest, ImageError> {
         let digest = Digest::of(bytes);
@@ -289,7 +304,7 @@ impl Content {
 
     /// The layout's directory.
     #[cfg(test)]
-    pub(crate) fn root(&self) -> &std::path::Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 }
@@ -328,11 +343,6 @@ impl BlobWriter {
     pub(crate) fn reopen(&self) -> Result<BufReader<File>, ImageError> {
         let file = self.file.reopen().attempt(|| "read a blob being written".into())?;
         Ok(BufReader::with_capacity(BUFFER, file))
-    }
-
-    /// Gives up the file, its digest and its length.
-    pub(crate) fn into_file(self) -> (NamedTempFile, Digest, u64) {
-        (self.file, self.hasher.finish(), self.length)
     }
 }
 

@@ -6,7 +6,7 @@ use oriel_hcs::Class;
 use oriel_hive::HiveError;
 use oriel_wclayer::LayerError;
 
-use crate::{Digest, ImageId};
+use crate::{DiffId, Digest, ImageId};
 
 /// Why an operation on images or sandboxes failed.
 #[derive(Debug, thiserror::Error)]
@@ -187,6 +187,17 @@ pub enum ImageError {
         /// What is not there.
         what: String,
     },
+    /// An archive names a layer that it does not hold and that is not here.
+    #[error(
+        "layer {layer} is not in the archive, only that it may be had from {url}: pull the image, \
+         or load an archive that holds all its layers"
+    )]
+    AbsentLayer {
+        /// The layer.
+        layer: DiffId,
+        /// Where it may be had.
+        url: String,
+    },
     /// A bound on untrusted input was exceeded.
     #[error("{what} exceeds the limit of {limit}")]
     Limit {
@@ -261,6 +272,7 @@ impl ImageError {
             | Self::BadPath { .. }
             | Self::NoBase { .. }
             | Self::MissingPart { .. }
+            | Self::AbsentLayer { .. }
             | Self::Limit { .. }
             | Self::Layer { .. } => Class::Invalid,
             Self::ReferenceInUse { .. }

@@ -32,6 +32,7 @@ mod files;
 mod follow;
 mod ingest;
 mod lease;
+mod level;
 mod links;
 mod pipeline;
 mod platform;
@@ -42,6 +43,7 @@ mod registry;
 mod removal;
 mod sandbox;
 mod scratch;
+mod shipment;
 mod store;
 mod substitution;
 mod time;
@@ -65,6 +67,7 @@ pub use rebase::{NewBase, Obstacles};
 pub use reference::Reference;
 pub use sandbox::{CONTAINER_ROOT_UID, Sandbox, SandboxSettings};
 pub use scratch::{check as check_disks, check_size};
+pub use shipment::{Shipment, ShippedLayer};
 pub use store::{BaseImport, Commit, Image, ImageStore, InUse, Layer, LoadEvent, Loaded, Removed};
 pub use substitution::{
     NANOSERVER, Recognised, Rule, SERVERCORE, StatedLayer, Substitutes, Substitution,

@@ -128,6 +128,12 @@ impl Reference {
         Ok(Self { tag: Some(tag.to_owned()), digest: None, ..self.clone() })
     }
 
+    /// The same repository with a digest and no tag.
+    #[must_use]
+    pub fn with_digest(&self, digest: Digest) -> Self {
+        Self { tag: None, digest: Some(digest), ..self.clone() }
+    }
+
     /// `:tag@digest`, as far as present.
     fn suffix(&self) -> String {
         let tag = self.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();

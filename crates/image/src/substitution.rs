@@ -100,6 +100,13 @@ impl Substitutes {
         self.layers.keys().try_for_each(|digest| digest.parse::<Digest>().map(drop))
     }
 
+    /// Whether `name` is that of a base image of this host, which no registry has.
+    #[must_use]
+    pub fn is_own(&self, name: &Reference) -> bool {
+        name.domain() == "docker.io"
+            && [NANOSERVER, SERVERCORE].contains(&name.familiar_repository().as_str())
+    }
+
     /// The base of this host that stands in for the whole image `name`, when its registry cannot
     /// be asked: only names of bases without further layers have one.
     #[must_use]
@@ -167,14 +174,14 @@ fn is_foreign(layer: &Descriptor) -> bool {
         || layer.media_type.starts_with("application/vnd.oci.image.layer.nondistributable.")
 }
 
-/// Number of leading steps with which Microsoft's own images begin.
+/// Number of leading steps with which Microsoft's own images begin; those of Oriel's begin alike.
 fn steps_of_base(history: &[History]) -> usize {
     let steps = history.iter().filter(|step| !step.empty_layer);
     steps
         .take_while(|step| {
-            ["Apply image ", "Install update "]
-                .iter()
-                .any(|begin| step.created_by.starts_with(begin))
+            let begins = ["Apply image ", "Install update "];
+            step.comment != oriel_hcs::BASE_COMMENT
+                && begins.iter().any(|begin| step.created_by.starts_with(begin))
         })
         .count()
 }
@@ -287,6 +294,10 @@ mod tests {
     #[test]
     fn an_image_of_ones_own_has_no_base_to_replace() {
         assert_eq!(recognised("x", &["RUN a", "Apply image 1"], "", &[(PLAIN, 1); 2]), None);
+        let mut oriels = config(&["Apply image 10.0.20348.2113", "RUN"], "ContainerUser");
+        oriels.history[0].comment = oriel_hcs::BASE_COMMENT.to_owned();
+        let plain = layers(&[(PLAIN, 1), (PLAIN, 1)]);
+        assert_eq!(Substitutes::default().recognise(None, &oriels, &plain), None);
         let off = Substitutes { enabled: false, ..Substitutes::default() };
         let config = config(&["Apply image 1"], "");
         assert_eq!(off.recognise(None, &config, &layers(&[(FOREIGN, 1)])), None);

@@ -345,6 +345,7 @@ pub(crate) fn config(flavour: Flavour, diff_id: &str, created: &str) -> serde_js
         "history": [{
             "created": created,
             "created_by": format!("Apply image {}", oriel_hcs::OS_VERSION),
+            "comment": oriel_hcs::BASE_COMMENT,
         }],
     })
 }

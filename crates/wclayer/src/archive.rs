@@ -7,9 +7,11 @@
 //!
 //! Formats: POSIX.1-2001 (`ustar`, `pax`) and the long names of GNU tar.
 
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 
 use crate::{FileTime, LayerError};
+
+pub use crate::records::Records;
 
 /// Size of a tar block.
 pub const BLOCK: usize = 512;
@@ -23,6 +25,10 @@ const MAX_MEMBERS: u64 = 4_000_000;
 
 /// Most extension headers before one member.
 const MAX_EXTENSIONS: u32 = 4;
+
+/// How much is read at once. Headers are small and what is below often decompresses or digests,
+/// which is dear in small pieces.
+const BUFFER: usize = 64 * 1024;
 
 /// What a member is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,29 +60,20 @@ pub struct Member {
     pub mode: u32,
     /// When it was last written.
     pub modified: FileTime,
-    /// PAX records, in order.
-    pub records: Vec<(String, Vec<u8>)>,
-}
-
-impl Member {
-    /// The last PAX record called `key`.
-    #[must_use]
-    pub fn record(&self, key: &str) -> Option<&[u8]> {
-        find(&self.records, key)
-    }
-}
-
-fn find<'a>(records: &'a [(String, Vec<u8>)], key: &str) -> Option<&'a [u8]> {
-    records.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value.as_slice())
+    /// PAX records.
+    pub records: Records,
 }
 
 /// Reads a tar archive member by member; reading from it yields the data of the current one.
+///
+/// It reads ahead by itself: the input needs no buffer.
 pub struct Archive<R> {
-    input: R,
+    input: BufReader<R>,
     offset: u64,
     remaining: u64,
     padding: u64,
     members: u64,
+    ended: bool,
 }
 
 /// What extension headers say of the next member.
@@ -84,13 +81,14 @@ pub struct Archive<R> {
 struct Extensions {
     name: Option<String>,
     link: Option<String>,
-    records: Vec<(String, Vec<u8>)>,
+    records: Records,
 }
 
 impl<R: Read> Archive<R> {
     /// Reads the uncompressed archive `input`.
     pub fn new(input: R) -> Self {
-        Self { input, offset: 0, remaining: 0, padding: 0, members: 0 }
+        let input = BufReader::with_capacity(BUFFER, input);
+        Self { input, offset: 0, remaining: 0, padding: 0, members: 0, ended: false }
     }
 
     /// Offset of the next byte to be read.
@@ -99,12 +97,13 @@ impl<R: Read> Archive<R> {
         self.offset
     }
 
-    /// Gives the input back.
+    /// Gives the input back, from which some more than [`Archive::offset`] may have been read.
     pub fn into_inner(self) -> R {
-        self.input
+        self.input.into_inner()
     }
 
-    /// Skips what is left of the current member and reads the next one; `None` at the end.
+    /// Skips what is left of the current member and reads the next one; `None` at the end, which
+    /// is two empty blocks, or where the input ends between members.
     ///
     /// # Errors
     /// [`LayerError`]; the archive is of no use after that.
@@ -114,12 +113,12 @@ impl<R: Read> Archive<R> {
         loop {
             self.skip_data()?;
             let start = self.offset;
-            let Some(header) = self.read_header()? else {
+            let Some(header) = self.next_header()? else {
                 return if headers == 0 { Ok(None) } else { Err(self.truncated()) };
             };
             let flag = header[156];
-            let size = number(&header[124..136])
-                .ok_or(LayerError::Header { offset: start, detail: "bad size" })?;
+            let size =
+                size_of(&header).ok_or(LayerError::Header { offset: start, detail: "bad size" })?;
             if !matches!(flag, b'x' | b'g' | b'L' | b'K') {
                 return self.member(&header, start, size, extensions).map(Some);
             }
@@ -127,15 +126,40 @@ impl<R: Read> Archive<R> {
             if headers > MAX_EXTENSIONS {
                 return Err(LayerError::Header { offset: start, detail: "too many extensions" });
             }
-            let body = self.read_extension(size)?;
+            let body = self.read_extension(size, start)?;
             match flag {
-                b'x' => extensions.records = parse_records(&body, start)?,
+                b'x' => extensions.records = Records::parse(body, start)?,
                 b'L' => extensions.name = Some(text(&body)?),
                 b'K' => extensions.link = Some(text(&body)?),
-                // Global records are comments of `git archive`; no layer producer writes them.
+                // Global records are comments of `git archive`; Go does not apply them either.
                 _ => {}
             }
         }
+    }
+
+    /// Copies what is left of the current member's data to `output`, without a buffer between.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnexpectedEof`] when the archive ends before, and those of both sides.
+    pub fn copy_to(&mut self, output: &mut impl Write) -> io::Result<u64> {
+        let mut copied = 0;
+        loop {
+            let data = match self.fill_buf() {
+                Ok([]) => return Ok(copied),
+                Ok(data) => data,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            output.write_all(data)?;
+            let count = data.len();
+            self.consume(count);
+            copied += count as u64;
+        }
+    }
+
+    /// Lets nobody read what is left of the current member's data.
+    pub(crate) fn drop_data(&mut self) {
+        self.padding += std::mem::take(&mut self.remaining);
     }
 
     /// Builds the member that `header` and the extensions before it describe.
@@ -151,57 +175,53 @@ impl<R: Read> Archive<R> {
             return Err(LayerError::Limit { what: "entries", limit: MAX_MEMBERS });
         }
         let Extensions { name, link, records } = extensions;
-        let pax_text = |key| find(&records, key).map(text).transpose();
-        let name = match (pax_text("path")?, name) {
-            (Some(name), _) | (None, Some(name)) => name,
-            (None, None) => header_name(header)?,
+        let pax = Standard::of(&records)?;
+        let both = (pax.path.is_some() && name.is_some()) || (pax.link.is_some() && link.is_some());
+        if both {
+            // Readers disagree on which of the two counts.
+            return Err(LayerError::Header { offset: start, detail: "both PAX and GNU names" });
+        }
+        let name = match pax.path.or(name) {
+            Some(name) => name,
+            None => header_name(header)?,
         };
-        let link = match (pax_text("linkpath")?, link) {
-            (Some(link), _) | (None, Some(link)) => link,
-            (None, None) => text(&header[157..257])?,
+        let link = match pax.link.or(link) {
+            Some(link) => link,
+            None => text(&header[157..257])?,
         };
         let bad = |key: &str, detail| LayerError::Record {
             name: shortened(&name),
             key: key.to_owned(),
             detail,
         };
-        if records.iter().any(|(key, _)| key.starts_with("GNU.sparse.")) {
+        if pax.sparse {
             return Err(LayerError::Kind { name: shortened(&name), flag: 'S' });
         }
-        let size = match pax_text("size")? {
-            Some(size) => size.parse().map_err(|_| bad("size", "not a number"))?,
+        let size = match pax.size {
+            Some(size) => parse_text(size).ok_or_else(|| bad("size", "not a number"))?,
             None => size,
         };
-        let modified = match pax_text("mtime")? {
-            Some(time) => FileTime::from_pax(&time).ok_or_else(|| bad("mtime", "not a time"))?,
-            None => FileTime::from_unix(
-                number(&header[136..148]).and_then(|s| i64::try_from(s).ok()).unwrap_or(0),
-                0,
-            ),
+        let modified = match pax.modified {
+            Some(time) => std::str::from_utf8(time)
+                .ok()
+                .and_then(FileTime::from_pax)
+                .ok_or_else(|| bad("mtime", "not a time"))?,
+            None => FileTime::from_unix(number(&header[136..148]).unwrap_or(0), 0),
         };
-        let kind = match header[156] {
-            0 | b'0' | b'7' if name.ends_with('/') => MemberKind::Directory,
-            0 | b'0' | b'7' => MemberKind::File,
-            b'1' => MemberKind::HardLink,
-            b'2' => MemberKind::Symlink,
-            b'5' => MemberKind::Directory,
-            other => MemberKind::Other(other),
-        };
-        // Only files have data, whatever the size field of the others says (as in Go).
-        let size = match (kind, header[156]) {
-            (MemberKind::File, _) => size,
-            (MemberKind::Other(flag), _) if !matches!(flag, b'3' | b'4' | b'6') => size,
-            _ => 0,
-        };
-        self.expect_data(size, start)?;
+        // These have no data, whatever their size field says (Go's `isHeaderOnlyType`).
+        self.expect_data(if matches!(header[156], b'1'..=b'6') { 0 } else { size }, start)?;
+        let kind = member_kind(header[156], &name);
+        if kind == MemberKind::Directory {
+            // Old archives have directories that are files with a slash; their data is nobody's.
+            self.drop_data();
+        }
         let mode = number(&header[100..108]).and_then(|mode| u32::try_from(mode).ok()).unwrap_or(0);
-        Ok(Member { name, kind, link, size, mode, modified, records })
+        Ok(Member { name, kind, link, size: self.remaining, mode, modified, records })
     }
 
     /// Notes that `size` bytes of data and their padding follow.
     fn expect_data(&mut self, size: u64, start: u64) -> Result<(), LayerError> {
-        const LARGEST: u64 = 1 << 62;
-        if size > LARGEST {
+        if size > i64::MAX.unsigned_abs() - BLOCK as u64 {
             return Err(LayerError::Header { offset: start, detail: "impossible size" });
         }
         self.remaining = size;
@@ -210,56 +230,71 @@ impl<R: Read> Archive<R> {
     }
 
     /// Reads the body of an extension header.
-    fn read_extension(&mut self, size: u64) -> Result<Vec<u8>, LayerError> {
+    fn read_extension(&mut self, size: u64, start: u64) -> Result<Vec<u8>, LayerError> {
         if size > MAX_EXTENSION {
             return Err(LayerError::Limit { what: "bytes of PAX records", limit: MAX_EXTENSION });
         }
-        self.expect_data(size, self.offset)?;
-        let mut body = Vec::new();
-        let failed = |offset, source| LayerError::Io { attempt: "read", offset, source };
-        let offset = self.offset;
-        self.read_to_end(&mut body).map_err(|source| match source.kind() {
-            ErrorKind::UnexpectedEof => LayerError::Truncated { offset },
-            _ => failed(offset, source),
-        })?;
-        Ok(body)
+        self.expect_data(size, start)?;
+        let mut body = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+        match self.copy_to(&mut body) {
+            Ok(_) => Ok(body),
+            Err(source) => Err(self.failed(source)),
+        }
     }
 
-    /// Reads the next header; `None` at the end marker or where the input ends between members.
-    fn read_header(&mut self) -> Result<Option<[u8; BLOCK]>, LayerError> {
+    /// Reads the next header; `None` at the end.
+    fn next_header(&mut self) -> Result<Option<[u8; BLOCK]>, LayerError> {
+        if self.ended {
+            return Ok(None);
+        }
         let start = self.offset;
+        let block = match self.read_block()? {
+            Some(block) if is_empty(&block) => match self.read_block()? {
+                // One empty block and nothing more is an end, too; one and more is not.
+                None => None,
+                Some(second) if is_empty(&second) => None,
+                Some(_) => {
+                    let detail = "data after an empty block";
+                    return Err(LayerError::Header { offset: start, detail });
+                }
+            },
+            block => block,
+        };
+        match &block {
+            Some(block) => {
+                check_sum(block).map_err(|detail| LayerError::Header { offset: start, detail })?;
+            }
+            None => self.ended = true,
+        }
+        Ok(block)
+    }
+
+    /// Reads a block; `None` where the input ends before it.
+    fn read_block(&mut self) -> Result<Option<[u8; BLOCK]>, LayerError> {
         let mut block = [0; BLOCK];
         let mut filled = 0;
         while filled < BLOCK {
-            match self.read_input(&mut block[filled..])? {
-                0 if filled == 0 => return Ok(None),
-                0 => return Err(self.truncated()),
-                count => filled += count,
+            match self.input.read(&mut block[filled..]) {
+                Ok(0) if filled == 0 => return Ok(None),
+                Ok(0) => return Err(self.truncated()),
+                Ok(count) => {
+                    filled += count;
+                    self.offset += count as u64;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.failed(error)),
             }
         }
-        if block.iter().all(|byte| *byte == 0) {
-            return Ok(None);
-        }
-        check_sum(&block).map_err(|detail| LayerError::Header { offset: start, detail })?;
         Ok(Some(block))
     }
 
     /// Skips the rest of the current member's data and its padding.
     fn skip_data(&mut self) -> Result<(), LayerError> {
-        let mut scrap = [0; 16 * 1024];
-        loop {
-            let left = self.remaining + self.padding;
-            if left == 0 {
-                return Ok(());
-            }
-            let chunk = usize::try_from(left).unwrap_or(usize::MAX).min(scrap.len());
-            let count = self.read_input(&mut scrap[..chunk])?;
-            if count == 0 {
-                return Err(self.truncated());
-            }
-            let from_data = self.remaining.min(count as u64);
-            self.remaining -= from_data;
-            self.padding -= count as u64 - from_data;
+        // From here on the padding is data like the rest.
+        self.remaining += std::mem::take(&mut self.padding);
+        match self.copy_to(&mut io::sink()) {
+            Ok(_) => Ok(()),
+            Err(source) => Err(self.failed(source)),
         }
     }
 
@@ -267,25 +302,10 @@ impl<R: Read> Archive<R> {
         LayerError::Truncated { offset: self.offset }
     }
 
-    fn read_input(&mut self, buffer: &mut [u8]) -> Result<usize, LayerError> {
-        let offset = self.offset;
-        self.read_counted(buffer).map_err(|source| LayerError::Io {
-            attempt: "read",
-            offset,
-            source,
-        })
-    }
-
-    fn read_counted(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match self.input.read(buffer) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Ok(count) => {
-                    self.offset += count as u64;
-                    return Ok(count);
-                }
-                Err(error) => return Err(error),
-            }
+    fn failed(&self, source: io::Error) -> LayerError {
+        match source.kind() {
+            ErrorKind::UnexpectedEof => self.truncated(),
+            _ => LayerError::Io { attempt: "read", offset: self.offset, source },
         }
     }
 }
@@ -296,15 +316,77 @@ impl<R: Read> Read for Archive<R> {
         if chunk == 0 {
             return Ok(0);
         }
-        let count = self.read_counted(&mut buffer[..chunk])?;
+        let count = self.input.read(&mut buffer[..chunk])?;
         if count == 0 {
-            return Err(io::Error::new(
-                ErrorKind::UnexpectedEof,
-                "the archive ends in the middle of a member",
-            ));
+            return Err(ends_in_member());
         }
         self.remaining -= count as u64;
+        self.offset += count as u64;
         Ok(count)
+    }
+}
+
+impl<R: Read> BufRead for Archive<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.remaining == 0 {
+            return Ok(&[]);
+        }
+        let data = self.input.fill_buf()?;
+        if data.is_empty() {
+            return Err(ends_in_member());
+        }
+        let count = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(data.len());
+        Ok(&data[..count])
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.input.consume(count);
+        self.remaining -= count as u64;
+        self.offset += count as u64;
+    }
+}
+
+fn ends_in_member() -> io::Error {
+    io::Error::new(ErrorKind::UnexpectedEof, "the archive ends in the middle of a member")
+}
+
+/// The PAX records that replace fields of the header. An empty value leaves the field (Go's
+/// `mergePAX`).
+#[derive(Default)]
+struct Standard<'a> {
+    path: Option<String>,
+    link: Option<String>,
+    size: Option<&'a [u8]>,
+    modified: Option<&'a [u8]>,
+    /// Whether the data is in one of GNU's sparse formats.
+    sparse: bool,
+}
+
+impl<'a> Standard<'a> {
+    fn of(records: &'a Records) -> Result<Self, LayerError> {
+        let mut found = Self::default();
+        for (key, value) in records.iter() {
+            match key {
+                "path" => found.path = (!value.is_empty()).then(|| text(value)).transpose()?,
+                "linkpath" => found.link = (!value.is_empty()).then(|| text(value)).transpose()?,
+                "size" => found.size = (!value.is_empty()).then_some(value),
+                "mtime" => found.modified = (!value.is_empty()).then_some(value),
+                _ => found.sparse |= key.starts_with("GNU.sparse."),
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// What a member with the type flag `flag` is.
+fn member_kind(flag: u8, name: &str) -> MemberKind {
+    match flag {
+        0 | b'0' | b'7' if name.ends_with('/') => MemberKind::Directory,
+        0 | b'0' | b'7' => MemberKind::File,
+        b'1' => MemberKind::HardLink,
+        b'2' => MemberKind::Symlink,
+        b'5' => MemberKind::Directory,
+        other => MemberKind::Other(other),
     }
 }
 
@@ -330,58 +412,157 @@ fn text(bytes: &[u8]) -> Result<String, LayerError> {
 }
 
 /// `name` cut to what an error message can show.
-fn shortened(name: &str) -> String {
+pub(crate) fn shortened(name: &str) -> String {
     name.chars().take(200).collect()
 }
 
-/// Octal number with blanks around, or GNU's base 256 for large ones; empty is 0.
-fn number(field: &[u8]) -> Option<u64> {
-    if field.first().is_some_and(|byte| byte & 0x80 != 0) {
-        let mut bytes = field.to_vec();
-        bytes[0] &= 0x7f;
-        return bytes
+/// The size field.
+fn size_of(header: &[u8; BLOCK]) -> Option<u64> {
+    number(&header[124..136]).and_then(|size| u64::try_from(size).ok())
+}
+
+/// Decimal number.
+fn parse_text(digits: &[u8]) -> Option<u64> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// Octal number with blanks or NULs around, or GNU's base 256 in two's complement for those that
+/// are large or negative; empty is 0.
+fn number(field: &[u8]) -> Option<i64> {
+    if let [first, rest @ ..] = field
+        && first & 0x80 != 0
+    {
+        // Bit 6 of the first byte is the sign.
+        let start = i64::from(first & 0x7f) - if first & 0x40 != 0 { 0x80 } else { 0 };
+        return rest
             .iter()
-            .try_fold(0_u64, |sum, byte| sum.checked_mul(256)?.checked_add(u64::from(*byte)));
+            .try_fold(start, |sum, byte| sum.checked_mul(256)?.checked_add(i64::from(*byte)));
     }
-    let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
-    let digits = std::str::from_utf8(&field[..end]).ok()?.trim_matches(' ');
-    if digits.is_empty() {
-        return Some(0);
-    }
-    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    u64::from_str_radix(digits, 8).ok()
+    let blank = |byte: &u8| matches!(byte, b' ' | 0);
+    let start = field.iter().position(|byte| !blank(byte)).unwrap_or(field.len());
+    let digits = &field[start..];
+    let digits = &digits[..digits.iter().position(blank).unwrap_or(digits.len())];
+    digits.iter().try_fold(0_i64, |sum, digit| match digit {
+        b'0'..=b'7' => sum.checked_mul(8)?.checked_add(i64::from(digit - b'0')),
+        _ => None,
+    })
+}
+
+fn is_empty(block: &[u8; BLOCK]) -> bool {
+    block.iter().all(|byte| *byte == 0)
 }
 
 /// Compares the header's checksum, as unsigned bytes or as old tars have it, signed ones.
 fn check_sum(block: &[u8; BLOCK]) -> Result<(), &'static str> {
     let stored = number(&block[148..156]).ok_or("bad checksum field")?;
-    let counted = |at: usize, byte: u8| if (148..156).contains(&at) { b' ' } else { byte };
-    let bytes = || block.iter().enumerate().map(|(at, byte)| counted(at, *byte));
-    let unsigned: u64 = bytes().map(u64::from).sum();
-    let signed: i64 = bytes().map(|byte| i64::from(byte.cast_signed())).sum();
-    if stored == unsigned || i64::try_from(stored) == Ok(signed) {
+    // The field itself counts as blanks.
+    let sum = |value: fn(u8) -> i64| {
+        let bytes = |part: &[u8]| part.iter().map(|byte| value(*byte)).sum::<i64>();
+        bytes(block) - bytes(&block[148..156]) + 8 * i64::from(b' ')
+    };
+    if stored == sum(i64::from) || stored == sum(|byte| byte.cast_signed().into()) {
         Ok(())
     } else {
         Err("wrong checksum")
     }
 }
 
-/// Splits PAX records `LENGTH KEY=VALUE\n`.
-fn parse_records(mut body: &[u8], offset: u64) -> Result<Vec<(String, Vec<u8>)>, LayerError> {
-    let bad = || LayerError::Header { offset, detail: "bad PAX record" };
-    let mut records = Vec::new();
-    while !body.is_empty() {
-        let blank = body.iter().take(20).position(|byte| *byte == b' ').ok_or_else(bad)?;
-        let digits = std::str::from_utf8(&body[..blank]).map_err(|_| bad())?;
-        let length: usize = digits.parse().map_err(|_| bad())?;
-        let record = body.get(blank + 1..length).ok_or_else(bad)?;
-        let record = record.strip_suffix(b"\n").ok_or_else(bad)?;
-        let equals = record.iter().position(|byte| *byte == b'=').ok_or_else(bad)?;
-        let key = String::from_utf8(record[..equals].to_vec()).map_err(|_| bad())?;
-        records.push((key, record[equals + 1..].to_vec()));
-        body = &body[length..];
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::{Archive, BLOCK, MemberKind, number};
+    use crate::LayerError;
+
+    #[test]
+    fn numbers_are_octal_or_base_256() {
+        for (field, expected) in [
+            (&b"0000644\0"[..], Some(0o644)),
+            (b"   644 \0", Some(0o644)),
+            (b"644     ", Some(0o644)),
+            (b"\0\0\0\0\0\0\0\0", Some(0)),
+            (b"        ", Some(0)),
+            (b"77777777", Some(0o77_777_777)),
+            (b"\x80\0\0\0\0\0\x01\0", Some(256)),
+            (b"\xff\xff\xff\xff\xff\xff\xff\xfe", Some(-2)),
+            (b"\x80\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", None),
+            (b"\x80\0\0\0\x80\0\0\0\0\0\0\0", None),
+            (b"0000008\0", None),
+            (b"+000001\0", None),
+            (b"-000001\0", None),
+            (b"", Some(0)),
+        ] {
+            assert_eq!(number(field), expected, "{}", field.escape_ascii());
+        }
     }
-    Ok(records)
+
+    /// A header with a right checksum.
+    fn header(name: &str, flag: u8, size: &str) -> [u8; BLOCK] {
+        let mut header = tar::Header::new_ustar();
+        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.as_old_mut().size[..size.len()].copy_from_slice(size.as_bytes());
+        header.set_entry_type(tar::EntryType::new(flag));
+        header.set_mode(0);
+        header.set_cksum();
+        *header.as_bytes()
+    }
+
+    fn names(bytes: &[u8]) -> Result<Vec<String>, LayerError> {
+        let mut archive = Archive::new(bytes);
+        let mut names = Vec::new();
+        while let Some(member) = archive.next_member()? {
+            names.push(member.name);
+        }
+        assert_eq!(archive.next_member()?, None);
+        Ok(names)
+    }
+
+    #[test]
+    fn the_end_is_two_empty_blocks_or_none() {
+        let one = header("a", b'0', "0");
+        let empty = [0; BLOCK];
+        for end in [0, 1, 2, 3, 20] {
+            let bytes = [&one[..], &empty.repeat(end)].concat();
+            assert_eq!(names(&bytes).unwrap(), ["a"], "{end}");
+        }
+        let garbage = [&one[..], &empty, &empty, b"garbage", &one].concat();
+        assert_eq!(names(&garbage).unwrap(), ["a"]);
+        let hidden = [&one[..], &empty, &one].concat();
+        assert!(matches!(names(&hidden), Err(LayerError::Header { .. })));
+    }
+
+    #[test]
+    fn data_of_what_is_called_a_directory_is_no_header() {
+        let inner = header("hidden", b'0', "0");
+        let bytes = [&header("dir/", b'0', "1000")[..], &inner, &header("b", b'0', "0")].concat();
+        assert_eq!(names(&bytes).unwrap(), ["dir/", "b"]);
+        // Real directories have no data even when they state a size.
+        let bytes = [&header("dir", b'5', "1000")[..], &inner].concat();
+        assert_eq!(names(&bytes).unwrap(), ["dir", "hidden"]);
+    }
+
+    #[test]
+    fn two_ways_of_naming_one_member_are_refused() {
+        let mut builder = tar::Builder::new(Vec::new());
+        builder.append_pax_extensions([("path", &b"one"[..])]).unwrap();
+        let mut long = tar::Header::new_gnu();
+        long.set_size(1);
+        builder.append_data(&mut long, "n".repeat(200), &b"x"[..]).unwrap();
+        assert!(matches!(names(&builder.into_inner().unwrap()), Err(LayerError::Header { .. })));
+    }
+
+    #[test]
+    fn copying_is_bounded_by_the_member() {
+        let bytes = [&header("a", b'0', "3")[..], &[7; BLOCK], &header("b", b'0', "0")].concat();
+        let mut archive = Archive::new(&bytes[..]);
+        assert_eq!(archive.next_member().unwrap().unwrap().kind, MemberKind::File);
+        let (mut first, mut copied) = ([0; 1], Vec::new());
+        archive.read_exact(&mut first).unwrap();
+        assert_eq!(archive.copy_to(&mut copied).unwrap(), 2);
+        assert_eq!(copied, [7, 7]);
+        assert_eq!(archive.next_member().unwrap().unwrap().name, "b");
+        let mut cut = Archive::new(&bytes[..BLOCK + 1]);
+        cut.next_member().unwrap();
+        assert!(cut.copy_to(&mut copied).is_err());
+    }
 }

@@ -85,10 +85,10 @@ pub struct Entry {
     pub kind: Kind,
     /// Windows' attributes. Absent in the tar: [`Attributes::DIRECTORY`] or none.
     pub attributes: Attributes,
-    /// Self-relative security descriptor (`MSWINDOWS.rawsd`).
+    /// Self-relative security descriptor: `MSWINDOWS.rawsd`, or what the older `MSWINDOWS.sd` says.
     pub security: Option<Vec<u8>>,
-    /// Security descriptor in the older text form (`MSWINDOWS.sd`); only read when there is no
-    /// binary one, and never written.
+    /// The text of `MSWINDOWS.sd` when there is no binary one and the text needs a Windows domain
+    /// to be understood; never written.
     pub sddl: Option<String>,
     /// When it was created; the same as `modified` when the tar does not say.
     pub created: FileTime,

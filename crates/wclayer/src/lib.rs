@@ -12,21 +12,25 @@
 //! ```
 //!
 //! It is tolerant where producers differ (records absent, GNU long names, a trailing slash on
-//! directories) and strict where it is a matter of safety: names that leave the tree, devices,
-//! and every size that an attacker could choose.
+//! directories, directories that come twice) and strict where it is a matter of safety: names that
+//! leave the tree, names that stand for two things, what lies below a link, devices, and every
+//! size that an attacker could choose.
 
 pub mod archive;
 mod entry;
 mod error;
+mod names;
 mod path;
 mod reader;
+mod records;
+mod sddl;
 pub mod security;
 mod time;
 mod writer;
 
 pub use entry::{Attributes, Entry, Kind};
 pub use error::LayerError;
-pub use path::{LayerPath, Root};
+pub use path::{LayerPath, Root, fold};
 pub use reader::Reader;
 pub use time::FileTime;
 pub use writer::Writer;

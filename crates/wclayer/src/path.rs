@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::LayerError;
+use crate::archive::shortened;
 
 /// The top-level directories of a layer that mean something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,7 +37,7 @@ impl Root {
 
 /// Longest name of an entry in bytes: what Linux takes as one path, less room for the store's own
 /// directories. Windows would take 32 767 characters, but no such file could be shown to a guest.
-const MAX_PATH_BYTES: usize = 3_900;
+pub(crate) const MAX_PATH_BYTES: usize = 3_900;
 
 /// Deepest nesting of directories, so that recursive work is bounded.
 const MAX_DEPTH: usize = 256;
@@ -66,9 +67,10 @@ impl LayerPath {
     ///
     /// # Errors
     /// [`LayerError::Name`] for an absolute name, `..`, an empty component, a drive letter, a
-    /// backslash, a control character, or one that is too long.
+    /// backslash, a control character, or one that is too long. Names that only Windows' own
+    /// programs refuse, such as `CON` or `a.`, are names to NTFS and therefore here.
     pub fn parse(name: &str) -> Result<Option<Self>, LayerError> {
-        let bad = |detail| LayerError::Name { name: name.to_owned(), detail };
+        let bad = |detail| LayerError::Name { name: shortened(name), detail };
         if name.len() > MAX_PATH_BYTES {
             return Err(bad("too long"));
         }
@@ -83,11 +85,14 @@ impl LayerPath {
         if matches!(plain, "" | ".") {
             return Ok(None);
         }
-        for component in plain.split('/') {
-            check_component(component).map_err(bad)?;
+        if plain.bytes().any(|byte| byte == b'\\' || byte < b' ') {
+            return Err(bad("backslash or control character"));
         }
-        if plain.split('/').count() > MAX_DEPTH {
-            return Err(bad("too deep"));
+        for (depth, component) in plain.split('/').enumerate() {
+            check_component(component).map_err(bad)?;
+            if depth >= MAX_DEPTH {
+                return Err(bad("too deep"));
+            }
         }
         let (first, rest) = plain.split_once('/').unwrap_or((plain, ""));
         if first.contains(':') {
@@ -182,18 +187,34 @@ fn check_component(component: &str) -> Result<(), &'static str> {
         ".." => return Err("`..` component"),
         _ => {}
     }
-    if component.chars().any(|c| c == '\\' || c < ' ') {
-        return Err("backslash or control character");
-    }
-    if component.encode_utf16().count() > MAX_COMPONENT_UNITS {
+    // No text has more UTF-16 units than bytes.
+    let long = component.len() > MAX_COMPONENT_UNITS;
+    if long && component.encode_utf16().count() > MAX_COMPONENT_UNITS {
         return Err("component too long");
     }
     Ok(())
 }
 
+/// Folds a name's case, for comparing names as Windows does: character by character.
+#[must_use]
+pub fn fold(name: &str) -> String {
+    name.chars().map(fold_char).collect()
+}
+
+pub(crate) fn fold_char(c: char) -> char {
+    if c.is_ascii() {
+        return c.to_ascii_uppercase();
+    }
+    let mut upper = c.to_uppercase();
+    match (upper.next(), upper.next()) {
+        (Some(single), None) => single,
+        _ => c,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{LayerPath, Root};
+    use super::{LayerPath, Root, fold};
 
     fn parse(name: &str) -> Option<String> {
         LayerPath::parse(name).expect("a valid name").map(|path| path.to_string())
@@ -209,6 +230,29 @@ mod tests {
     }
 
     #[test]
+    fn names_only_win32_refuses_are_names() {
+        for name in
+            ["Files/CON", "Files/nul.txt", "Files/a.", "Files/b ", "Files/a<b>|\"?*", "Files/%"]
+        {
+            assert_eq!(parse(name).as_deref(), Some(name));
+        }
+        let wide = format!("Files/{}", "\u{e4}".repeat(255));
+        assert_eq!(parse(&wide), Some(wide));
+    }
+
+    #[test]
+    fn case_is_folded_by_character() {
+        assert_eq!(fold("aäßσς.Txt"), "AÄßΣΣ.TXT");
+        assert_eq!(fold("\u{149}"), "\u{149}");
+    }
+
+    #[test]
+    fn messages_do_not_repeat_what_is_endless() {
+        let error = LayerPath::parse(&"x".repeat(1 << 20)).unwrap_err();
+        assert!(error.to_string().len() < 400);
+    }
+
+    #[test]
     fn other_roots_are_nobodys_business() {
         assert_eq!(parse("layout"), None);
         assert_eq!(parse("./"), None);
@@ -219,6 +263,7 @@ mod tests {
         let long = format!("Files/{}", "a/".repeat(5_000));
         let deep = format!("Files{}", "/a".repeat(300));
         let wide = format!("Files/{}", "a".repeat(256));
+        let astral = format!("Files/{}", "\u{1f600}".repeat(128));
         for name in [
             "/Files",
             "Files/../x",
@@ -235,6 +280,7 @@ mod tests {
             &long,
             &deep,
             &wide,
+            &astral,
         ] {
             assert!(LayerPath::parse(name).is_err(), "{name:?}");
         }

@@ -1,12 +1,14 @@
 //! From bytes to entries.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read, Write};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::archive::{Archive, Member, MemberKind};
-use crate::{Attributes, Entry, FileTime, Kind, LayerError, LayerPath, Root};
+use crate::archive::{Archive, Member, MemberKind, shortened};
+use crate::names::Names;
+use crate::path::MAX_PATH_BYTES;
+use crate::{Attributes, Entry, FileTime, Kind, LayerError, LayerPath, Root, sddl};
 
 /// Prefix of names that stand for a removal (OCI image specification, layer.md).
 pub(crate) const WHITEOUT: &str = ".wh.";
@@ -16,16 +18,18 @@ const OPAQUE: &str = ".wh..opq";
 
 /// Reads a layer tar entry by entry; reading from it yields the data of the current one.
 ///
-/// Memory use does not depend on the layer's size.
+/// Memory use does not depend on the layer's size, but for eight bytes a name, by which a name
+/// that comes twice is found.
 pub struct Reader<R> {
     archive: Archive<R>,
+    names: Names,
     skipped: u64,
 }
 
 impl<R: Read> Reader<R> {
-    /// Reads the uncompressed tar `input`.
+    /// Reads the uncompressed tar `input`, which needs no buffer.
     pub fn new(input: R) -> Self {
-        Self { archive: Archive::new(input), skipped: 0 }
+        Self { archive: Archive::new(input), names: Names::default(), skipped: 0 }
     }
 
     /// Skips what is left of the current entry's data and reads the next entry; `None` at the end.
@@ -34,12 +38,27 @@ impl<R: Read> Reader<R> {
     /// [`LayerError`] for anything a layer cannot hold; the reader is of no use after that.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, LayerError> {
         while let Some(member) = self.archive.next_member()? {
-            match LayerPath::parse(&member.name)? {
-                Some(path) => return entry(path, &member).map(Some),
-                None => self.skipped += 1,
+            let Some(path) = LayerPath::parse(&member.name)? else {
+                self.skipped += 1;
+                continue;
+            };
+            let entry = entry(path, member)?;
+            self.names.admit(&entry)?;
+            if entry.size() == 0 {
+                // A whiteout may come with data, which means nothing.
+                self.archive.drop_data();
             }
+            return Ok(Some(entry));
         }
         Ok(None)
+    }
+
+    /// Copies what is left of the current entry's data to `output`, without a buffer between.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::UnexpectedEof`] when the layer ends before, and those of both sides.
+    pub fn copy_to(&mut self, output: &mut impl Write) -> io::Result<u64> {
+        self.archive.copy_to(output)
     }
 
     /// Number of entries left out because they lie below none of the known top-level directories.
@@ -48,7 +67,7 @@ impl<R: Read> Reader<R> {
         self.skipped
     }
 
-    /// Gives the input back, positioned after the tar's first end marker.
+    /// Gives the input back, read to some place after the tar's end marker.
     pub fn into_inner(self) -> R {
         self.archive.into_inner()
     }
@@ -60,81 +79,164 @@ impl<R: Read> Read for Reader<R> {
     }
 }
 
-/// The entry that `member` describes.
-fn entry(path: LayerPath, member: &Member) -> Result<Entry, LayerError> {
-    let (path, kind) = classify(path, member)?;
-    let modified = member.modified;
-    let directory = matches!(kind, Kind::Directory | Kind::Junction { .. });
-    let attributes = match text_record(member, "MSWINDOWS.fileattr")? {
-        Some(text) => {
-            Attributes(text.parse().map_err(|_| bad(member, "MSWINDOWS.fileattr", "not a number"))?)
+impl<R: Read> BufRead for Reader<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.archive.fill_buf()
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.archive.consume(count);
+    }
+}
+
+/// What the PAX records of an entry say. Of records with the same key the last one counts.
+#[derive(Default)]
+struct Recorded {
+    attributes: Option<Attributes>,
+    security: Option<Vec<u8>>,
+    sddl: Option<String>,
+    mountpoint: bool,
+    created: Option<FileTime>,
+    accessed: Option<FileTime>,
+    changed: Option<FileTime>,
+    extended: Vec<(String, Vec<u8>)>,
+}
+
+impl Recorded {
+    fn of(member: &Member) -> Result<Self, LayerError> {
+        let mut found = Self::default();
+        for (key, value) in member.records.iter() {
+            let bad = |detail| LayerError::Record {
+                name: shortened(&member.name),
+                key: shortened(key),
+                detail,
+            };
+            let text = || std::str::from_utf8(value).map_err(|_| bad("not text"));
+            let time = || FileTime::from_pax(text()?).ok_or_else(|| bad("not a time"));
+            let decode = || STANDARD.decode(value).map_err(|_| bad("not base64"));
+            match key {
+                "MSWINDOWS.fileattr" => {
+                    let bits = text()?.parse().map_err(|_| bad("not a number"))?;
+                    found.attributes = Some(Attributes(bits));
+                }
+                "MSWINDOWS.rawsd" => found.security = Some(decode()?),
+                "MSWINDOWS.sd" => found.sddl = Some(text()?.to_owned()),
+                // Presence counts, whatever the value (go-winio, backuptar).
+                "MSWINDOWS.mountpoint" => found.mountpoint = true,
+                "LIBARCHIVE.creationtime" => found.created = Some(time()?),
+                "atime" if !value.is_empty() => found.accessed = Some(time()?),
+                "ctime" if !value.is_empty() => found.changed = Some(time()?),
+                _ => {
+                    if let Some(name) = key.strip_prefix("MSWINDOWS.xattr.") {
+                        found.extended.push((name.to_owned(), decode()?));
+                    }
+                }
+            }
         }
-        None if directory => Attributes::DIRECTORY,
-        None => Attributes::default(),
-    };
-    let security = member
-        .record("MSWINDOWS.rawsd")
-        .map(|value| decode(member, "MSWINDOWS.rawsd", value))
-        .transpose()?;
-    let sddl = match security {
-        Some(_) => None,
-        None => text_record(member, "MSWINDOWS.sd")?.map(str::to_owned),
+        found.settle();
+        Ok(found)
+    }
+
+    /// Chooses between what was said twice.
+    fn settle(&mut self) {
+        // The sort is stable: of equal names the last one is the last one said.
+        self.extended.sort_by(|(a, _), (b, _)| a.cmp(b));
+        self.extended.reverse();
+        self.extended.dedup_by(|(a, _), (b, _)| a == b);
+        self.extended.reverse();
+        if self.security.is_none() {
+            self.security = self.sddl.as_deref().and_then(sddl::parse);
+        }
+        if self.security.is_some() {
+            self.sddl = None;
+        }
+    }
+}
+
+/// The entry that `member` describes.
+fn entry(path: LayerPath, member: Member) -> Result<Entry, LayerError> {
+    let recorded = Recorded::of(&member)?;
+    let modified = member.modified;
+    let (path, kind) = classify(path, member, recorded.mountpoint)?;
+    let usual = match kind {
+        Kind::Directory | Kind::Junction { .. } => Attributes::DIRECTORY,
+        _ => Attributes::default(),
     };
     Ok(Entry {
         path,
         kind,
-        attributes,
-        security,
-        sddl,
-        created: time(member, "LIBARCHIVE.creationtime")?.unwrap_or(modified),
+        attributes: recorded.attributes.unwrap_or(usual),
+        security: recorded.security,
+        sddl: recorded.sddl,
+        created: recorded.created.unwrap_or(modified),
         modified,
-        accessed: time(member, "atime")?,
-        changed: time(member, "ctime")?,
-        extended: extended(member)?,
+        accessed: recorded.accessed,
+        changed: recorded.changed,
+        extended: recorded.extended,
     })
 }
 
 /// What the entry is, and of what.
-fn classify(path: LayerPath, member: &Member) -> Result<(LayerPath, Kind), LayerError> {
+fn classify(
+    path: LayerPath,
+    member: Member,
+    junction: bool,
+) -> Result<(LayerPath, Kind), LayerError> {
     let refused = |detail| LayerError::Name { name: path.to_string(), detail };
     if let Some(name) = path.file_name().strip_prefix(WHITEOUT).filter(|_| !path.is_root()) {
-        if !holds_files(&path) {
-            return Err(refused("a whiteout outside of Files"));
-        }
-        let parent = path.parent().ok_or_else(|| refused("a whiteout of nothing"))?;
-        return match name {
-            OPAQUE => Ok((parent, Kind::OpaqueWhiteout)),
-            _ if name.starts_with(WHITEOUT) => Err(refused("a reserved name")),
-            _ => Ok((parent.join(name)?, Kind::Whiteout)),
-        };
+        return whiteout(&path, name);
     }
     if path.parent().is_some_and(|parent| parent.rest().contains(':')) {
         return Err(refused("a colon in a directory's name"));
+    }
+    if path.root() == Root::UtilityVm && !path.is_root() && !in_files(&path) {
+        return Err(refused("a utility VM holds nothing but Files"));
     }
     let plain = !path.file_name().contains(':');
     match member.kind {
         MemberKind::File if !plain => stream(&path, member.size),
         _ if !plain => Err(refused("a colon in the name of what is no stream")),
-        MemberKind::File if path.is_root() => Err(refused("a file where a directory belongs")),
-        MemberKind::File => Ok((path, Kind::File { size: member.size })),
         MemberKind::Directory => Ok((path, Kind::Directory)),
-        MemberKind::HardLink => {
-            let target = LayerPath::parse(&member.link)?
-                .filter(|target| holds_files(target) && !target.is_root() && holds_files(&path))
-                .ok_or_else(|| refused("a hard link outside of Files"))?;
-            Ok((path, Kind::HardLink { target }))
-        }
-        MemberKind::Symlink if path.is_root() => Err(refused("a link where a directory belongs")),
-        MemberKind::Symlink => {
-            let target = member.link.clone();
-            // Presence counts, whatever the value (go-winio, backuptar).
-            let junction = member.record("MSWINDOWS.mountpoint").is_some();
-            let kind = if junction { Kind::Junction { target } } else { Kind::Symlink { target } };
-            Ok((path, kind))
-        }
         MemberKind::Other(flag) => {
             Err(LayerError::Kind { name: path.to_string(), flag: char::from(flag) })
         }
+        _ if is_top(&path) => Err(refused("a directory belongs there")),
+        MemberKind::File => Ok((path, Kind::File { size: member.size })),
+        MemberKind::HardLink => {
+            let target = LayerPath::parse(&member.link)?
+                .filter(|target| in_files(target) && !is_top(target) && in_files(&path))
+                .ok_or_else(|| refused("a hard link outside of Files"))?;
+            if target.file_name().contains(':') || target == path {
+                return Err(refused("a hard link to a stream or to itself"));
+            }
+            Ok((path, Kind::HardLink { target }))
+        }
+        MemberKind::Symlink if !in_files(&path) => Err(refused("a link outside of Files")),
+        MemberKind::Symlink => {
+            let target = member.link;
+            if target.is_empty() || target.len() > MAX_PATH_BYTES {
+                return Err(refused("a link whose target is empty or too long"));
+            }
+            let kind = if junction { Kind::Junction { target } } else { Kind::Symlink { target } };
+            Ok((path, kind))
+        }
+    }
+}
+
+/// What the entry `.wh.NAME` at `path` removes.
+fn whiteout(path: &LayerPath, name: &str) -> Result<(LayerPath, Kind), LayerError> {
+    let refused = |detail| LayerError::Name { name: path.to_string(), detail };
+    if !in_files(path) {
+        return Err(refused("a whiteout outside of Files"));
+    }
+    let parent = path.parent().ok_or_else(|| refused("a whiteout of nothing"))?;
+    if path.root() == Root::UtilityVm && parent.is_root() {
+        return Err(refused("a whiteout outside of Files"));
+    }
+    match name {
+        OPAQUE => Ok((parent, Kind::OpaqueWhiteout)),
+        _ if name.starts_with(WHITEOUT) => Err(refused("a reserved name")),
+        _ => Ok((parent.join(name)?, Kind::Whiteout)),
     }
 }
 
@@ -150,8 +252,8 @@ fn stream(path: &LayerPath, size: u64) -> Result<(LayerPath, Kind), LayerError> 
     Ok((owner, Kind::Stream { name: name.to_owned(), size }))
 }
 
-/// Whether whiteouts and hard links may stand at `path`: below `Files` or `UtilityVM/Files`.
-fn holds_files(path: &LayerPath) -> bool {
+/// Whether `path` is in a tree of files: `Files` or `UtilityVM/Files`.
+fn in_files(path: &LayerPath) -> bool {
     match path.root() {
         Root::Files => true,
         Root::Hives => false,
@@ -162,35 +264,9 @@ fn holds_files(path: &LayerPath) -> bool {
     }
 }
 
-fn bad(member: &Member, key: &str, detail: &'static str) -> LayerError {
-    let name = member.name.chars().take(200).collect();
-    LayerError::Record { name, key: key.to_owned(), detail }
-}
-
-fn text_record<'a>(member: &'a Member, key: &str) -> Result<Option<&'a str>, LayerError> {
-    let value = member.record(key).map(std::str::from_utf8).transpose();
-    value.map_err(|_| bad(member, key, "not text"))
-}
-
-fn time(member: &Member, key: &str) -> Result<Option<FileTime>, LayerError> {
-    let Some(text) = text_record(member, key)? else { return Ok(None) };
-    FileTime::from_pax(text).map(Some).ok_or_else(|| bad(member, key, "not a time"))
-}
-
-fn decode(member: &Member, key: &str, value: &[u8]) -> Result<Vec<u8>, LayerError> {
-    STANDARD.decode(value).map_err(|_| bad(member, key, "not base64"))
-}
-
-/// The NTFS extended attributes, sorted by name.
-fn extended(member: &Member) -> Result<Vec<(String, Vec<u8>)>, LayerError> {
-    let mut found = Vec::new();
-    for (key, value) in &member.records {
-        if let Some(name) = key.strip_prefix("MSWINDOWS.xattr.") {
-            found.push((name.to_owned(), decode(member, key, value)?));
-        }
-    }
-    found.sort();
-    Ok(found)
+/// Whether `path` is one of the directories that make up a layer.
+fn is_top(path: &LayerPath) -> bool {
+    path.is_root() || (path.root() == Root::UtilityVm && path.components().nth(1).is_none())
 }
 
 #[cfg(test)]
@@ -238,6 +314,24 @@ mod tests {
     }
 
     #[test]
+    fn data_of_whiteouts_is_nobodys() {
+        let mut builder = tar::Builder::new(Vec::new());
+        for name in ["Files/.wh.a", "Files/b"] {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(3);
+            builder.append_data(&mut header, name, &b"abc"[..]).unwrap();
+        }
+        let bytes = builder.into_inner().unwrap();
+        let mut reader = Reader::new(&bytes[..]);
+        let mut data = Vec::new();
+        for expected in [&b""[..], b"abc"] {
+            reader.next_entry().unwrap().unwrap();
+            reader.read_to_end(&mut data).unwrap();
+            assert_eq!(data, expected);
+        }
+    }
+
+    #[test]
     fn any_mountpoint_record_makes_a_junction() {
         let bytes = tar_of("Files/j", b'2', "C:\\Users", &[("MSWINDOWS.mountpoint", b"0")]);
         let kind = read(&bytes).unwrap().unwrap().kind;
@@ -247,7 +341,12 @@ mod tests {
     #[test]
     fn both_spellings_of_streams_are_read() {
         for name in ["Files/x.txt:zone", "Files/x.txt:zone:$DATA"] {
-            let entry = read(&tar_of(name, b'0', "", &[])).unwrap().unwrap();
+            let mut bytes = tar_of("Files/x.txt", b'0', "", &[]);
+            bytes.truncate(512);
+            bytes.extend(tar_of(name, b'0', "", &[]));
+            let mut reader = Reader::new(&bytes[..]);
+            reader.next_entry().unwrap();
+            let entry = reader.next_entry().unwrap().unwrap();
             assert_eq!(entry.path.to_string(), "Files/x.txt");
             assert_eq!(entry.kind, Kind::Stream { name: "zone".into(), size: 0 });
         }
@@ -278,10 +377,53 @@ mod tests {
             ("Files/a:b/c", b'0', ""),
             ("Files/:s", b'0', ""),
             ("Files/a:b:c", b'0', ""),
+            ("Files/a:s", b'0', ""),
+            ("UtilityVM/x", b'0', ""),
+            ("UtilityVM/x/y", b'5', ""),
+            ("UtilityVM/Files", b'0', ""),
+            ("UtilityVM/Files", b'2', "C:\\"),
+            ("UtilityVM/.wh.Files", b'0', ""),
+            ("Hives/System_Delta", b'2', "/etc/shadow"),
+            ("Files/x", b'1', "Files/x"),
+            ("Files/x", b'1', "Files/y:s"),
+            ("Files/x", b'1', "Files"),
+            ("Files/x", b'1', "UtilityVM/Files"),
+            ("Files/x", b'2', ""),
+            ("Files\\..\\x", b'0', ""),
+            ("Files/C:/x", b'0', ""),
+            ("C:/Files/x", b'0', ""),
             ("Files/a:b", b'5', ""),
         ] {
             assert!(read(&tar_of(name, flag, link, &[])).is_err(), "{name} {}", char::from(flag));
         }
+    }
+
+    #[test]
+    fn the_last_of_equal_records_counts() {
+        let records: [(&str, &[u8]); 6] = [
+            ("MSWINDOWS.fileattr", b"1"),
+            ("MSWINDOWS.xattr.b", b"AA=="),
+            ("MSWINDOWS.xattr.a", b"AA=="),
+            ("MSWINDOWS.xattr.b", b"AQ=="),
+            ("MSWINDOWS.fileattr", b"2"),
+            ("atime", b""),
+        ];
+        let entry = read(&tar_of("Files/x", b'0', "", &records)).unwrap().unwrap();
+        assert_eq!(entry.attributes, Attributes::HIDDEN);
+        assert_eq!(entry.extended, [("a".into(), vec![0]), ("b".into(), vec![1])]);
+        assert_eq!(entry.accessed, None);
+    }
+
+    #[test]
+    fn descriptors_as_text_count_when_there_is_no_other() {
+        let of = |records: &[(&str, &[u8])]| {
+            let entry = read(&tar_of("Files/x", b'0', "", records)).unwrap().unwrap();
+            (entry.security, entry.sddl)
+        };
+        let text = ("MSWINDOWS.sd", &b"O:BAG:BA"[..]);
+        assert!(matches!(of(&[text]), (Some(bytes), None) if bytes.len() == 52));
+        assert_eq!(of(&[text, ("MSWINDOWS.rawsd", b"AQ==")]), (Some(vec![1]), None));
+        assert_eq!(of(&[("MSWINDOWS.sd", b"O:DA")]), (None, Some("O:DA".into())));
     }
 
     #[test]
@@ -308,6 +450,7 @@ mod tests {
             let result = read(&bytes[..length]);
             assert!(result.is_err(), "{length}");
         }
+        bytes.truncate(1536);
         assert!(read(&bytes).unwrap().is_some());
         assert!(read(b"").unwrap().is_none());
     }

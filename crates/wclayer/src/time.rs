@@ -51,6 +51,9 @@ impl FileTime {
     }
 
     /// Reads a PAX time record; `None` when it is not one.
+    ///
+    /// BuildKit writes creation times without the leading zeros of the fraction (`%d.%d`), which
+    /// cannot be told from a right one: below a second its times are not what they were.
     pub(crate) fn from_pax(text: &str) -> Option<Self> {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
         if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -58,10 +61,8 @@ impl FileTime {
         }
         let negative = whole.starts_with('-');
         let seconds: i64 = whole.parse().ok()?;
-        let mut digits = fraction.as_bytes().to_vec();
-        digits.resize(9, b'0');
-        let nanoseconds =
-            digits.iter().fold(0_u32, |sum, digit| sum * 10 + u32::from(digit - b'0'));
+        let digits = fraction.bytes().chain(std::iter::repeat(b'0')).take(9);
+        let nanoseconds = digits.fold(0_u32, |sum, digit| sum * 10 + u32::from(digit - b'0'));
         if negative && nanoseconds > 0 {
             return Some(Self::from_unix(seconds.saturating_sub(1), 1_000_000_000 - nanoseconds));
         }

@@ -29,6 +29,9 @@ const MAX_OCTAL: u64 = (1 << 33) - 1;
 /// Longest name in a header.
 const NAME: usize = 100;
 
+/// How much data is copied at once.
+const BUFFER: usize = 64 * 1024;
+
 /// Longest prefix in a `ustar` header.
 const PREFIX: usize = 155;
 
@@ -40,6 +43,7 @@ pub struct Writer<W> {
     offset: u64,
     /// Mode of the last file or directory, which its streams repeat.
     owner_mode: u32,
+    buffer: Vec<u8>,
 }
 
 /// The fields of a header that differ between entries.
@@ -57,7 +61,7 @@ struct Header<'a> {
 impl<W: Write> Writer<W> {
     /// Writes an uncompressed tar to `output`.
     pub fn new(output: W) -> Self {
-        Self { output, offset: 0, owner_mode: MODE_FILE }
+        Self { output, offset: 0, owner_mode: MODE_FILE, buffer: Vec::new() }
     }
 
     /// Writes `entry` and its data, which must be exactly as long as the entry says.
@@ -159,9 +163,8 @@ impl<W: Write> Writer<W> {
         let (directory, file) = name.rsplit_once('/').unwrap_or(("", name));
         let slash = if directory.is_empty() { "" } else { "/" };
         let pax_name = ascii(&format!("{directory}{slash}PaxHeaders.0/{file}"));
-        let cut = pax_name[..pax_name.len().min(NAME)].trim_end_matches('/');
         let mut block = [0; BLOCK];
-        put_text(&mut block[..NAME], cut);
+        put_text(&mut block[..NAME], &pax_name);
         put_octal(&mut block[124..136], body.len() as u64);
         put_octal(&mut block[136..148], 0);
         for field in [100..108, 108..116, 116..124] {
@@ -194,7 +197,8 @@ impl<W: Write> Writer<W> {
 
     /// Copies exactly `size` bytes and pads them.
     fn copy(&mut self, name: &str, size: u64, mut data: impl Read) -> Result<(), LayerError> {
-        let mut buffer = [0; 64 * 1024];
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.resize(BUFFER, 0);
         let mut copied = 0;
         loop {
             let count = match data.read(&mut buffer) {
@@ -210,6 +214,7 @@ impl<W: Write> Writer<W> {
                 return Err(LayerError::Size { name: name.to_owned(), expected: size, found });
             }
             if count == 0 {
+                self.buffer = buffer;
                 return self.pad(size);
             }
             self.put(&buffer[..count])?;
@@ -336,10 +341,12 @@ fn ascii(text: &str) -> String {
     text.chars().filter(|c| c.is_ascii() && *c != '\0').collect()
 }
 
-/// Copies as much of `text` as fits.
+/// Copies as much of `text` as fits. What was cut does not end in a slash, for some readers would
+/// take that for a directory (`formatString` of Go).
 fn put_text(field: &mut [u8], text: &str) {
-    let length = text.len().min(field.len());
-    field[..length].copy_from_slice(&text.as_bytes()[..length]);
+    let cut = &text.as_bytes()[..text.len().min(field.len())];
+    let kept = if cut.len() < text.len() { cut.strip_suffix(b"/").unwrap_or(cut) } else { cut };
+    field[..kept.len()].copy_from_slice(kept);
 }
 
 /// Writes leading zeros, the octal number and NUL.

@@ -11,6 +11,7 @@ use oriel_engine::Engine;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
+use super::transfers::{Logins, RegistrySource};
 use super::{unknown, usage};
 use crate::http::{Answer, Call, HttpError, body_reader, received, streamed};
 
@@ -32,6 +33,8 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
 async fn build(call: Call) -> Answer {
     let request = request(&call.query)?;
     let engine = call.daemon.engine.clone();
+    let bases =
+        RegistrySource { transfers: call.daemon.transfers.clone(), logins: Logins::of(&call) };
     let scratch = engine.root().join("tmp");
     let (feed, mut reader) = body_reader(call.request.into_body());
     // Both end when the client leaves: the reader fails then.
@@ -49,7 +52,7 @@ async fn build(call: Call) -> Answer {
     let builder = engine.clone();
     engine.spawn(async move {
         let images = builder.images().clone();
-        match prepared.run(images, &builder, sender.clone()).await {
+        match prepared.run(images, &builder, &bases, sender.clone()).await {
             Ok(built) => announce(&builder, &built),
             Err(error) => {
                 // The client may have gone, which is then the reason.

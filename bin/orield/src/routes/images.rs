@@ -36,16 +36,18 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
             Err(HttpError::unsupported("searching registries is not supported by this daemon yet"))
         }
         ("POST", ["load"]) => load(call).await,
-        ("POST", ["create"]) => pull(&call).await,
+        ("POST", ["create"]) => match call.query.non_empty("fromImage") {
+            Some(from) => super::transfers::pull(&call, from).await,
+            None => {
+                Err(HttpError::unsupported("importing images is not supported by this daemon yet"))
+            }
+        },
         ("POST", ["prune"]) => prune(&call).await,
         ("GET", [name @ .., "json"]) => inspect(&call, name.join("/")).await,
         ("GET", [name @ .., "history"]) => history(&call, name.join("/")).await,
         ("GET", [name @ .., "get"]) => save(&call, vec![name.join("/")]).await,
         ("POST", [name @ .., "tag"]) => tag(&call, name.join("/")).await,
-        ("POST", [name @ .., "push"]) => {
-            resolve(&call, name.join("/")).await?;
-            Err(HttpError::unsupported("pushing to registries is not supported by this daemon yet"))
-        }
+        ("POST", [name @ .., "push"]) => super::transfers::push(&call, name.join("/")).await,
         ("DELETE", name @ [_, ..]) => remove(&call, name.join("/")).await,
         _ => unknown(),
     }
@@ -66,6 +68,10 @@ fn created(image: &Image) -> i64 {
 
 fn tags(image: &Image) -> Vec<String> {
     image.references.iter().map(Reference::familiar).collect()
+}
+
+fn digests(image: &Image) -> Vec<String> {
+    image.digests.iter().map(Reference::familiar).collect()
 }
 
 /// Elements of `GET /images/json`.
@@ -168,7 +174,7 @@ struct Measured {
 fn summary(call: &Call, image: &Image, measured: &Measured) -> Summary {
     let id = image.id.to_string();
     let mut repo_tags = tags(image);
-    let mut repo_digests = Vec::new();
+    let mut repo_digests = digests(image);
     if repo_tags.is_empty() && !call.version.at_least(43) {
         repo_tags.push("<none>:<none>".to_owned());
         repo_digests.push("<none>@<none>".to_owned());
@@ -202,7 +208,7 @@ async fn inspect(call: &Call, name: String) -> Answer {
     let mut value = json!({
         "Id": image.id.to_string(),
         "RepoTags": tags(&image),
-        "RepoDigests": [],
+        "RepoDigests": digests(&image),
         "Parent": image.parent.map_or_else(String::new, |parent| parent.to_string()),
         "Comment": comment,
         "Created": config.created,
@@ -220,6 +226,16 @@ async fn inspect(call: &Call, name: String) -> Answer {
     if !call.version.at_least(44) {
         value["VirtualSize"] = json!(image.size);
     }
+    if let Some(substitution) = &image.substitution {
+        value["Substitution"] = json!({
+            "Base": substitution.base,
+            "Source": substitution.source,
+            "Layers": substitution.stated.iter().map(|layer| json!({
+                "DiffId": layer.diff_id,
+                "Descriptor": layer.descriptor,
+            })).collect::<Vec<_>>(),
+        });
+    }
     ok(&value)
 }
 
@@ -230,10 +246,10 @@ fn rfc3339(time: SystemTime) -> String {
 
 async fn history(call: &Call, name: String) -> Answer {
     let image = resolve(call, name).await?;
-    let mut layers = image.layers.iter();
+    let mut sizes = image.layer_sizes().into_iter();
     let mut items: Vec<HistoryItem> = Vec::new();
     for step in &image.config.history {
-        let size = if step.empty_layer { 0 } else { layers.next().map_or(0, |layer| layer.size) };
+        let size = if step.empty_layer { 0 } else { sizes.next().unwrap_or(0) };
         let created = step.created.as_deref().and_then(Time::parse).map_or(0, Time::seconds);
         items.push(HistoryItem {
             id: "<missing>".to_owned(),
@@ -262,7 +278,7 @@ async fn history(call: &Call, name: String) -> Answer {
 }
 
 /// A name from `repo` and `tag`.
-fn reference(repo: &str, tag: &str) -> Result<Reference, ImageError> {
+pub(super) fn reference(repo: &str, tag: &str) -> Result<Reference, ImageError> {
     let tag = if tag.is_empty() { "latest" } else { tag };
     let named = Reference::parse(repo)?;
     if named.tag().is_some() {
@@ -378,37 +394,6 @@ async fn load(call: Call) -> Answer {
         Err(error) => body.extend(Line::failure(crate::http::chain(&error), None).to_bytes()),
     }
     Ok(with_type(StatusCode::OK, "application/json", body))
-}
-
-/// Pulling: an image that is here is up to date, as long as there is no registry to ask.
-async fn pull(call: &Call) -> Answer {
-    let query = &call.query;
-    let Some(from) = query.non_empty("fromImage") else {
-        return Err(HttpError::unsupported("importing images is not supported by this daemon yet"));
-    };
-    let reference = reference(from, query.value("tag").unwrap_or_default())?;
-    let name = reference.familiar();
-    match resolve(call, name.clone()).await {
-        Ok(image) => {
-            let tag = reference.tag().unwrap_or("latest");
-            let mut body =
-                Line::status(tag, format!("Pulling from {}", reference.path())).to_bytes();
-            let digest = format!("Digest: {}", image.manifest);
-            let status = format!("Status: Image is up to date for {name}");
-            for status in [digest, status] {
-                body.extend(Line { status: Some(status), ..Line::default() }.to_bytes());
-            }
-            Ok(with_type(StatusCode::OK, "application/json", body))
-        }
-        Err(EngineError::Image(ImageError::NoSuchImage { .. })) => {
-            Err(HttpError::not_found(format!(
-                "{name} is not on this host, and pulling from registries is not supported by this \
-             daemon yet: load it with 'docker load', or make the base images with 'oriel base \
-             build'"
-            )))
-        }
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// `POST /commit`.

@@ -14,6 +14,7 @@ mod inspect;
 mod networks;
 mod oriel;
 mod system;
+mod transfers;
 mod usage;
 
 use hyper::{Method, StatusCode};

@@ -26,6 +26,9 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
         ("GET", ["system", "check"]) => ok(&check(&call.daemon.engine).await),
         ("GET", ["base"]) => ok(&base(&call.daemon.engine).await?),
         ("POST", ["base", "build"]) => build(&call),
+        ("POST", ["images", name @ .., "rebase"]) => {
+            super::transfers::rebase(&call, name.join("/")).await
+        }
         _ => unknown(),
     }
 }

@@ -22,7 +22,7 @@ const OPERATING_SYSTEM: &str = "Microsoft Windows Server Version 21H2 (OS Build 
 /// The kernel it presents, in the words of moby `pkg/parsers/kernel`.
 const KERNEL: &str = "10.0 20348 (20348.1.amd64fre.fe_release.210507-1500)";
 
-pub(crate) async fn dispatch(mut call: Call, method: &Method, segments: &[&str]) -> Answer {
+pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> Answer {
     match (method.as_str(), segments) {
         ("GET" | "HEAD", ["_ping"]) => Ok(ping(method)),
         ("GET", ["version"]) => ok(&version()),
@@ -38,14 +38,9 @@ pub(crate) async fn dispatch(mut call: Call, method: &Method, segments: &[&str])
         (_, ["swarm" | "services" | "nodes" | "tasks" | "secrets" | "configs", ..]) => {
             super::swarm(segments)
         }
-        ("POST", ["auth"]) => {
-            call.bytes().await?;
-            Err(HttpError::unsupported(
-                "logging in to registries is not supported by this daemon yet",
-            ))
-        }
-        ("GET", ["distribution", ..]) => {
-            Err(HttpError::unsupported("registries are not supported by this daemon yet"))
+        ("POST", ["auth"]) => super::transfers::login(call).await,
+        ("GET", ["distribution", name @ .., "json"]) => {
+            super::transfers::inspect(&call, name.join("/")).await
         }
         ("POST", ["session" | "grpc"]) => Err(HttpError::unsupported(
             "BuildKit is not supported by this daemon: build without it",

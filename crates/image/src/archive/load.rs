@@ -1,16 +1,19 @@
 //! `docker load`.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{self, BufReader, Read};
+use std::thread;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::spool::{Spool, Spooled};
-use crate::content::{Descriptor, Index, LAYER, MAX_DOCUMENT, Manifest, check};
-use crate::decompress::decompressed;
+use super::spool::{Jobs, Spool, Spooled};
+use crate::content::{BUFFER, Descriptor, Index, MAX_DOCUMENT, Manifest, check};
+use crate::decompress::{Compression, decompressed};
+use crate::digest::Hasher;
 use crate::error::Attempt;
 use crate::ingest::Blob;
+use crate::pipeline::Meter;
 use crate::{
     Arrival, ChainId, DiffId, Digest, ImageConfig, ImageError, ImageStore, Layer, LoadEvent,
     Loaded, Reference,
@@ -34,13 +37,30 @@ struct DockerImage {
     repo_tags: Option<Vec<String>>,
     #[serde(default)]
     layers: Option<Vec<String>>,
+    /// Foreign layers by diff id.
+    #[serde(default)]
+    layer_sources: Option<BTreeMap<String, Descriptor>>,
 }
 
 /// An image found in an archive.
 struct Found<'a> {
     config: &'a Spooled,
-    layers: Vec<&'a Spooled>,
+    layers: Vec<Source<'a>>,
     names: Vec<Reference>,
+    /// What Docker's manifest says of foreign layers, by diff id.
+    foreign: BTreeMap<String, Descriptor>,
+    /// The manifest it came with, if it is one a registry would know.
+    manifest: Option<Vec<u8>>,
+}
+
+/// A layer of an image in an archive.
+struct Source<'a> {
+    /// What the archive calls it.
+    name: String,
+    /// Its bytes; a foreign layer or a damaged archive has none.
+    data: Option<&'a Spooled>,
+    /// What a manifest says of its blob.
+    stated: Option<Descriptor>,
 }
 
 /// Whatever a descriptor of an index may lead to.
@@ -79,32 +99,48 @@ impl ImageStore {
         input: &mut (dyn Read + Send),
         progress: &mut dyn FnMut(LoadEvent),
     ) -> Result<Vec<Loaded>, ImageError> {
-        let spool = Spool::read(input, self.content())?;
+        thread::scope(|scope| {
+            let (jobs, digest) = Jobs::queue();
+            scope.spawn(digest);
+            let spool = Spool::read(input, self.content(), &jobs)?;
+            drop(jobs);
+            self.load_spooled(&spool, progress)
+        })
+    }
+
+    fn load_spooled(
+        &self,
+        spool: &Spool,
+        progress: &mut dyn FnMut(LoadEvent),
+    ) -> Result<Vec<Loaded>, ImageError> {
         let found = match spool.find("manifest.json") {
-            Some(manifest) => docker_images(&spool, manifest)?,
-            None => oci_images(&spool)?,
+            Some(manifest) => docker_images(spool, manifest)?,
+            None => oci_images(spool)?,
         };
         if found.len() > MAX_IMAGES {
             let limit = MAX_IMAGES as u64;
             return Err(ImageError::Limit { what: "the number of images", limit });
         }
         // All layers first: records are made when nothing can fail any more but the disk.
-        let mut ready = Vec::new();
-        for image in &found {
+        let mut known = self.known_layers()?;
+        let mut arrivals = Vec::new();
+        for image in found {
             let bytes = image.config.document()?;
             let config: ImageConfig = parse(&bytes, "the image configuration")?;
-            check_config(&config, image)?;
-            let layers = self.load_layers(image, &config, progress)?;
-            ready.push((bytes, layers, image.names.clone()));
+            check_config(&config, &image)?;
+            let layers = self.load_layers(&image, &config, &mut known, progress)?;
+            arrivals.push(Arrival {
+                config: bytes,
+                layers,
+                manifest: image.manifest,
+                names: image.names,
+                ..Arrival::default()
+            });
         }
         let mut loaded = Vec::new();
-        for (config, layers, names) in ready {
-            let id = self.record(Arrival {
-                config,
-                layers,
-                names: names.clone(),
-                ..Arrival::default()
-            })?;
+        for arrival in arrivals {
+            let names = arrival.names.clone();
+            let id = self.record(arrival)?;
             if names.is_empty() {
                 loaded.push(Loaded::Id(id));
             }
@@ -118,44 +154,78 @@ impl ImageStore {
         &self,
         image: &Found<'_>,
         config: &ImageConfig,
+        known: &mut BTreeMap<ChainId, Layer>,
         progress: &mut dyn FnMut(LoadEvent),
     ) -> Result<Vec<Layer>, ImageError> {
-        let known = self.known_layers()?;
         let diffs = &config.rootfs.diff_ids;
         let mut layers: Vec<Layer> = Vec::new();
-        for ((diff, chain), spooled) in diffs.iter().zip(ChainId::chain(diffs)).zip(&image.layers) {
-            let mut report = |current| {
-                let id = diff.0.short();
-                progress(LoadEvent::Layer { id, current, total: spooled.length });
+        for ((diff, chain), source) in diffs.iter().zip(ChainId::chain(diffs)).zip(&image.layers) {
+            let layer = match (known.get(&chain), source.data) {
+                (Some(layer), Some(spooled)) => {
+                    verify(spooled, layer)?;
+                    layer.clone()
+                }
+                (Some(layer), None) => layer.clone(),
+                (None, None) => return Err(absent(*diff, source, image)),
+                (None, Some(spooled)) => {
+                    let id = diff.0.short();
+                    self.load_layer(spooled, *diff, &layers, &mut |current| {
+                        let total = spooled.length;
+                        progress(LoadEvent::Layer { id: id.clone(), current, total });
+                    })?
+                }
             };
-            report(0);
-            let layer = match known.get(&chain) {
-                Some(layer) => layer.clone(),
-                None => self.load_layer(spooled, *diff, &layers)?,
-            };
-            report(spooled.length);
+            if let (Some(spooled), Some(stated)) = (source.data, &source.stated) {
+                check(stated.digest, spooled.digest()?, || source.name.clone())?;
+            }
+            known.insert(chain, layer.clone());
             layers.push(layer);
         }
         Ok(layers)
     }
 
+    /// Takes in a layer, whose blob is kept as it came: it is what a push must send.
     fn load_layer(
         &self,
         spooled: &Spooled,
         diff: DiffId,
         parents: &[Layer],
+        progress: &mut dyn FnMut(u64),
     ) -> Result<Layer, ImageError> {
-        let tar = decompressed(spooled.open()?)?;
-        let (incoming, found) = self.layers().take_in(tar, parents, &mut |_| ())?;
+        progress(0);
+        let file = spooled.open()?;
+        let compression = Compression::read(spooled.open()?).attempt(|| "read a layer".into())?;
+        let media_type = compression.layer().ok_or_else(|| ImageError::Damaged {
+            what: format!("layer {diff}"),
+            problem: "no registry takes layers compressed with bzip2 or xz; compress the archive \
+                      instead"
+                .into(),
+        })?;
+        let (incoming, found) = thread::scope(|scope| {
+            let synced = scope.spawn(|| file.sync_all());
+            let taken = match compression {
+                Compression::None => {
+                    let tar = BufReader::with_capacity(BUFFER, spooled.open()?);
+                    let incoming = self.layers().unpack(tar, parents, progress)?;
+                    (incoming, DiffId(spooled.digest()?))
+                }
+                _ => {
+                    let read = Meter::default();
+                    let tar = decompressed(read.count(spooled.open()?))?;
+                    let mut progress = |_| progress(read.total());
+                    self.layers().take_in(tar, parents, &mut progress)?
+                }
+            };
+            let synced = synced.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            synced.attempt(|| "store a layer of the archive".into())?;
+            Ok(taken)
+        })?;
         check(diff.0, found.0, || "a layer of the archive".into())?;
-        // It is kept as it came: that blob is what a push must send.
-        let content = self.content();
-        let mut blob = content.begin()?;
-        std::io::copy(&mut spooled.open()?, &mut blob)
-            .attempt(|| "store a layer of the archive".into())?;
-        let (digest, length) = content.finish(blob)?;
-        let media_type = if digest == diff.0 { LAYER.to_owned() } else { format!("{LAYER}+gzip") };
-        self.layers().install(incoming, diff, parents, Blob { digest, length, media_type })
+        let (digest, length) = spooled.keep(self.content())?;
+        let blob = Blob { digest, length, media_type: media_type.to_owned() };
+        let layer = self.layers().install(incoming, diff, parents, blob)?;
+        progress(spooled.length);
+        Ok(layer)
     }
 
     /// The layers of all images, by chain.
@@ -166,6 +236,29 @@ impl ImageStore {
             .map(|layer| (layer.chain_id, layer))
             .filter(|(chain, _)| self.layers().directory(*chain).exists())
             .collect())
+    }
+}
+
+/// Checks the archive's copy of a layer that is here already: an archive is damaged or it is not,
+/// wherever it is loaded.
+fn verify(spooled: &Spooled, layer: &Layer) -> Result<(), ImageError> {
+    let attempt = || "read a layer of the archive".to_owned();
+    let digest = spooled.digest()?;
+    if digest == layer.diff_id.0 || digest == layer.blob {
+        return Ok(());
+    }
+    let mut hasher = Hasher::new();
+    let mut tar = BufReader::with_capacity(BUFFER, decompressed(spooled.open()?)?);
+    io::copy(&mut tar, &mut hasher).attempt(attempt)?;
+    check(layer.diff_id.0, hasher.finish(), || "a layer of the archive".into())
+}
+
+/// A layer that is neither in the archive nor here.
+fn absent(diff: DiffId, source: &Source<'_>, image: &Found<'_>) -> ImageError {
+    let stated = source.stated.as_ref().or_else(|| image.foreign.get(&diff.to_string()));
+    match stated.and_then(|stated| stated.urls.first()) {
+        Some(url) => ImageError::AbsentLayer { layer: diff, url: url.chars().take(200).collect() },
+        None => ImageError::MissingPart { what: source.name.clone() },
     }
 }
 
@@ -191,21 +284,22 @@ fn check_config(config: &ImageConfig, image: &Found<'_>) -> Result<(), ImageErro
 /// The images of Docker's `manifest.json`.
 fn docker_images<'a>(spool: &'a Spool, manifest: &Spooled) -> Result<Vec<Found<'a>>, ImageError> {
     let images: Vec<DockerImage> = parse(&manifest.document()?, "manifest.json")?;
-    let find = |name: &str| {
-        spool
-            .find(name)
-            .ok_or_else(|| ImageError::MissingPart { what: name.chars().take(200).collect() })
-    };
+    let short = |name: &str| name.chars().take(200).collect::<String>();
     let mut found = Vec::new();
     for image in images {
-        let config = find(&image.config)?;
-        check_name(&image.config, config.digest)?;
-        let layers = image.layers.unwrap_or_default();
+        let config = spool
+            .find(&image.config)
+            .ok_or_else(|| ImageError::MissingPart { what: short(&image.config) })?;
+        check_name(&image.config, config.digest()?)?;
+        let layer =
+            |name: &String| Source { name: short(name), data: spool.find(name), stated: None };
         let tags = image.repo_tags.unwrap_or_default();
         found.push(Found {
             config,
-            layers: layers.iter().map(|name| find(name)).collect::<Result<_, _>>()?,
+            layers: image.layers.unwrap_or_default().iter().map(layer).collect(),
             names: tags.iter().map(|name| tag(name)).collect::<Result<_, _>>()?,
+            foreign: image.layer_sources.unwrap_or_default(),
+            manifest: None,
         });
     }
     Ok(found)
@@ -229,15 +323,17 @@ fn oci_images(spool: &Spool) -> Result<Vec<Found<'_>>, ImageError> {
     let mut images: BTreeMap<Digest, Found<'_>> = BTreeMap::new();
     for entry in &index.manifests {
         let name = name_of(entry)?;
-        let Some((digest, manifest)) = resolve(spool, entry, 0)? else { continue };
+        let Some((digest, bytes, manifest)) = resolve(spool, entry, 0)? else { continue };
         let found = match images.entry(digest) {
             std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::btree_map::Entry::Vacant(place) => {
-                let layers = manifest.layers.iter().map(|layer| spool.blob(layer.digest));
+                let layers = manifest.layers.iter().map(|layer| oci_layer(spool, layer));
                 place.insert(Found {
-                    config: spool.blob(manifest.config.digest)?,
-                    layers: layers.collect::<Result<_, _>>()?,
+                    config: spool.checked(manifest.config.digest)?,
+                    layers: layers.collect(),
                     names: Vec::new(),
+                    foreign: BTreeMap::new(),
+                    manifest: Some(bytes),
                 })
             }
         };
@@ -246,19 +342,29 @@ fn oci_images(spool: &Spool) -> Result<Vec<Found<'_>>, ImageError> {
     Ok(images.into_values().collect())
 }
 
+/// A layer of a manifest.
+fn oci_layer<'a>(spool: &'a Spool, layer: &Descriptor) -> Source<'a> {
+    Source {
+        name: format!("blobs/sha256/{}", layer.digest.hex()),
+        data: spool.blob(layer.digest),
+        stated: Some(layer.clone()),
+    }
+}
+
 /// The image manifest a descriptor leads to; of an index the first entry for Windows.
 fn resolve(
     spool: &Spool,
     entry: &Descriptor,
     depth: usize,
-) -> Result<Option<(Digest, Manifest)>, ImageError> {
+) -> Result<Option<(Digest, Vec<u8>, Manifest)>, ImageError> {
     if depth > MAX_INDEXES {
         return Err(ImageError::Limit { what: "indexes in indexes", limit: MAX_INDEXES as u64 });
     }
-    let bytes = spool.blob(entry.digest)?.document()?;
+    let bytes = spool.checked(entry.digest)?.document()?;
     let any: AnyManifest = parse(&bytes, "a manifest")?;
     if any.manifests.is_none() {
-        return Ok(Some((entry.digest, parse(&bytes, "a manifest")?)));
+        let manifest = parse(&bytes, "a manifest")?;
+        return Ok(Some((entry.digest, bytes, manifest)));
     }
     let index: Index = parse(&bytes, "an index")?;
     let os = |entry: &Descriptor| {

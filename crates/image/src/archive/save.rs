@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 
-use flate2::read::MultiGzDecoder;
 use serde::Serialize;
 
-use crate::content::{CONFIG, Descriptor, Index, LAYER, LAYOUT, MANIFEST, Manifest};
+use crate::content::{BUFFER, CONFIG, Descriptor, Index, LAYER, LAYOUT, MANIFEST, Manifest};
+use crate::decompress::decompressed;
 use crate::error::Attempt;
 use crate::store::{annotations, find};
 use crate::{Digest, Image, ImageError, ImageStore, Layer, Reference};
@@ -22,6 +22,9 @@ struct DockerImage {
     /// `null` for an image saved by its id.
     repo_tags: Option<Vec<String>>,
     layers: Vec<String>,
+    /// Layers that are not in the archive, by diff id.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    layer_sources: BTreeMap<String, Descriptor>,
 }
 
 impl ImageStore {
@@ -32,15 +35,17 @@ impl ImageStore {
     pub fn save(&self, names: &[String], output: &mut dyn Write) -> Result<(), ImageError> {
         let _recording = self.recording();
         let chosen = self.chosen(names)?;
-        let mut archive = Output { output, written: BTreeSet::new() };
+        let mut archive = Output { output, written: BTreeSet::new(), buffer: vec![0; BUFFER] };
         let mut manifests = Vec::new();
         let mut docker = Vec::new();
         let mut repositories: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
         for (image, references) in &chosen {
-            let mut layers = Vec::new();
-            for layer in &image.layers {
-                let size = self.save_layer(&mut archive, layer)?;
-                layers.push(Descriptor::new(LAYER, layer.diff_id.0, size));
+            // What is stood in for was never here: it is saved by reference, as foreign layers are.
+            let stated = image.substitution.iter().flat_map(|it| &it.stated);
+            let mut layers: Vec<_> = stated.clone().map(|it| it.descriptor.clone()).collect();
+            let own = image.substitution.as_ref().map_or(0, |it| it.base_layers);
+            for layer in image.layers.iter().skip(own) {
+                layers.push(self.save_layer(&mut archive, layer)?);
             }
             let config = self.content().get(image.id.0)?;
             archive.blob(image.id.0, &config)?;
@@ -48,7 +53,10 @@ impl ImageStore {
                 config: blob_name(image.id.0),
                 repo_tags: (!references.is_empty())
                     .then(|| references.iter().map(Reference::familiar).collect()),
-                layers: layers.iter().map(|layer| blob_name(layer.digest)).collect(),
+                layers: image.config.rootfs.diff_ids.iter().map(|id| blob_name(id.0)).collect(),
+                layer_sources: stated
+                    .map(|it| (it.diff_id.to_string(), it.descriptor.clone()))
+                    .collect(),
             });
             let manifest = Manifest {
                 schema_version: 2,
@@ -113,33 +121,33 @@ impl ImageStore {
             .collect()
     }
 
-    /// Writes a layer as an uncompressed blob and returns its length.
-    fn save_layer(&self, archive: &mut Output<'_>, layer: &Layer) -> Result<u64, ImageError> {
-        let attempt = || format!("read layer {}", layer.diff_id);
-        // A tar header states the length, which the compressed blob does not tell: read it twice.
-        let mut plain = open_plain(self, layer.blob)?;
-        let size = io::copy(&mut plain, &mut io::sink()).attempt(attempt)?;
+    /// Writes a layer as an uncompressed blob and describes it.
+    fn save_layer(
+        &self,
+        archive: &mut Output<'_>,
+        layer: &Layer,
+    ) -> Result<Descriptor, ImageError> {
+        let size = match layer.tar_size {
+            _ if layer.blob == layer.diff_id.0 => layer.compressed_size,
+            Some(size) => size,
+            // A tar header states the length, which the blob does not tell: read it twice.
+            None => io::copy(&mut open_plain(self, layer.blob)?, &mut io::sink())
+                .attempt(|| format!("read layer {}", layer.diff_id))?,
+        };
         if archive.written.insert(layer.diff_id.0) {
             let plain = open_plain(self, layer.blob)?;
             archive.member(&blob_name(layer.diff_id.0), size, plain)?;
         }
-        Ok(size)
+        Ok(Descriptor::new(LAYER, layer.diff_id.0, size))
     }
 }
 
 /// Opens a layer blob, decompressed.
-pub(crate) fn open_plain(store: &ImageStore, digest: Digest) -> Result<Box<dyn Read>, ImageError> {
-    let attempt = || format!("read blob {digest}");
-    let mut start = Vec::new();
-    store.content().read(digest)?.take(4).read_to_end(&mut start).attempt(attempt)?;
-    let file = store.content().read(digest)?;
-    match start.as_slice() {
-        [0x1f, 0x8b, ..] => Ok(Box::new(MultiGzDecoder::new(file))),
-        [0x28, 0xb5, 0x2f, 0xfd] => {
-            Ok(Box::new(zstd::stream::read::Decoder::new(file).attempt(attempt)?))
-        }
-        _ => Ok(Box::new(file)),
-    }
+pub(crate) fn open_plain(
+    store: &ImageStore,
+    digest: Digest,
+) -> Result<Box<dyn Read + Send>, ImageError> {
+    decompressed(store.content().read(digest)?)
 }
 
 fn blob_name(digest: Digest) -> String {
@@ -155,6 +163,7 @@ struct Output<'a> {
     output: &'a mut dyn Write,
     /// Blobs that are in it already.
     written: BTreeSet<Digest>,
+    buffer: Vec<u8>,
 }
 
 impl Output<'_> {
@@ -177,12 +186,24 @@ impl Output<'_> {
         header.set_size(size);
         header.set_cksum();
         self.output.write_all(header.as_bytes()).attempt(attempt)?;
-        let copied = io::copy(&mut data.take(size), &mut self.output).attempt(attempt)?;
-        if copied != size {
-            return Err(io::Error::from(io::ErrorKind::UnexpectedEof)).attempt(attempt);
-        }
+        self.data(data, size).attempt(attempt)?;
         let padding = usize::try_from(size.next_multiple_of(BLOCK) - size).unwrap_or(0);
         self.output.write_all(&vec![0; padding]).attempt(attempt)
+    }
+
+    /// Copies the `size` bytes of a member.
+    fn data(&mut self, data: impl Read, size: u64) -> io::Result<()> {
+        let mut data = data.take(size);
+        let mut copied = 0;
+        while copied < size {
+            let count = data.read(&mut self.buffer)?;
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.output.write_all(&self.buffer[..count])?;
+            copied += count as u64;
+        }
+        Ok(())
     }
 
     fn finish(self) -> Result<(), ImageError> {
