@@ -21,8 +21,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::mpsc;
 
 use crate::{
-    BaseSource, BuildError, BuildHost, BuildRequest, Built, DockerfileError, Problem, RunOutput,
-    RunStep, TransferError,
+    BaseSource, BuildError, BuildHost, BuildRequest, Built, DockerfileError, HostError, Problem,
+    RunOutput, RunStep, TransferError,
     context::Context,
     copy::{self, Writer},
     parse::{self, Instruction, Pair, Statement, Transfer},
