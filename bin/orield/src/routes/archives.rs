@@ -10,7 +10,7 @@ use oriel_engine::{Engine, ImportRequest};
 use oriel_image::{LoadEvent, Loaded};
 use tokio::sync::mpsc;
 
-use super::images::{emit, reference, resolve};
+use super::images::{reference, resolve};
 use crate::http::{Answer, Call, HttpError, body_reader, body_writer, chain, received, streamed};
 
 /// Lines of progress under way to the client.

@@ -7,20 +7,17 @@ use std::{
 
 use hyper::{Method, StatusCode};
 use oriel_api::{
-    Filters, Line,
+    Filters,
     image::{Deleted, HistoryItem, Summary},
 };
 use oriel_engine::{ContainerView, EngineError, Time};
 use oriel_image::{
-    Image, ImageError, ImageId, Loaded, Reference, Removed, RunConfig, layer_sizes, shared_sizes,
+    Image, ImageError, ImageId, Reference, Removed, RunConfig, layer_sizes, shared_sizes,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{archives, unknown};
-use crate::http::{
-    Answer, Call, HttpError, body_reader, body_writer, empty, json as answer, ok, received,
-    streamed, with_type,
-};
+use crate::http::{Answer, Call, HttpError, empty, json as answer, ok};
 
 const LIST_FILTERS: [&str; 6] = ["before", "since", "until", "label", "reference", "dangling"];
 
@@ -303,7 +300,7 @@ async fn tag(call: &Call, name: String) -> Answer {
     Ok(empty(StatusCode::CREATED))
 }
 
-pub(super) fn emit(call: &Call, action: &str, id: &str, name: &str) {
+fn emit(call: &Call, action: &str, id: &str, name: &str) {
     let attributes = BTreeMap::from([("name".to_owned(), name.to_owned())]);
     call.daemon.engine.emit_event("image", action, id, attributes);
 }

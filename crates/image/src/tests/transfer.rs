@@ -196,7 +196,7 @@ fn a_full_disk_is_named_and_keeps_nothing_of_the_load() {
         let size = std::ffi::CString::new(size).unwrap();
         if rustix::mount::mount("tmpfs", directory.path(), "tmpfs", flags, size.as_c_str()).is_err()
         {
-            eprintln!("skipped: mounting a small disk needs root");
+            writeln_skipped("mounting a small disk needs root");
             return;
         }
         let database = redb::Database::create(directory.path().join("meta.redb")).unwrap();
