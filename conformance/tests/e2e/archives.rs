@@ -121,7 +121,8 @@ fn running(daemon: &mut Daemon) -> Result<Outcome> {
     let docker = daemon.docker();
     let command = ["cmd", "/c", "ping -n 1000 127.0.0.1"];
     docker.run(&[&["run", "-d", "--name", "busy", "nanoserver"][..], &command].concat())?;
-    let refused = docker.try_run(&["export", "-o", "/dev/null", "busy"])?;
+    let tar = text(&daemon.scratch().join("busy.tar"));
+    let refused = docker.try_run(&["export", "-o", &tar, "busy"])?;
     docker.run(&["rm", "-f", "busy"])?;
     ensure!(refused.stderr.contains("stop it first"), "{}", refused.stderr);
     PASSED

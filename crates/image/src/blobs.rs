@@ -4,10 +4,10 @@
 //! later daemon too:
 //!
 //! ```text
-//! absent ──▶ content/downloads/DIGEST ──(all there, digest right, synced)──▶ content/blobs/sha256/DIGEST
-//!   ▲             │    ▲
-//!   │             └────┘ dropped: stays for a later attempt
-//!   └── digest wrong, disk full, a day old at start-up, pruned
+//! absent ──▶ content/downloads/DIGEST ──▶ content/blobs/sha256/DIGEST
+//!   ▲            │                       all there, digest right, synced
+//!   │            ├─▶ dropped: stays for a later attempt
+//!   └────────────┘   digest wrong, disk full, a day old at start-up, pruned
 //! ```
 
 use std::fs::File;
