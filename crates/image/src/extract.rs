@@ -100,10 +100,10 @@ pub(crate) fn extract<R: Read>(
     let mut extraction =
         Extraction { levels: vec![root], directory_times: Vec::new(), links: Vec::new(), size: 0 };
     while let Some(entry) = reader.next_entry().attempt(|| "read a layer".into())? {
-        extraction.take(&entry, reader).attempt(|| format!("extract `{}`", entry.path))?;
-        if extraction.size > Limits::LAYER_BYTES {
+        if extraction.size.saturating_add(entry.size()) > Limits::LAYER_BYTES {
             return Err(ImageError::Limit { what: "a layer", limit: Limits::LAYER_BYTES });
         }
+        extraction.take(&entry, reader).attempt(|| format!("extract `{}`", entry.path))?;
         let kept = extraction.links.len() + extraction.directory_times.len();
         if kept as u64 > Limits::LAYER_DIRECTORIES {
             let limit = Limits::LAYER_DIRECTORIES;

@@ -81,6 +81,8 @@ struct Limits;
 impl Limits {
     /// Largest uncompressed layer: as large as the disk Docker gives a Windows container.
     const LAYER_BYTES: u64 = 127 << 30;
+    /// Largest archive of images, uncompressed: as large as eight such layers.
+    const ARCHIVE_BYTES: u64 = 8 * Self::LAYER_BYTES;
     /// Most directories of a layer, and most hard links that precede their targets.
     const LAYER_DIRECTORIES: u64 = 1_000_000;
 }
