@@ -22,6 +22,7 @@ fn changed(layer: &[u8], change: impl FnOnce(&mut Value)) -> String {
     value.to_string()
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn configs() -> Vec<Case> {
     let one = layer("config");
     let with = |change: fn(&mut Value)| docker_of(&changed(&one, change), &[&one]);
@@ -138,6 +139,7 @@ fn configs() -> Vec<Case> {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn docker_manifests() -> Vec<Case> {
     let one = layer("docker");
     let config = config(&[&one]);
@@ -212,7 +214,7 @@ fn docker_manifests() -> Vec<Case> {
         refused(
             "a layer that is the configuration",
             of(json!([{"Config": "c.json", "Layers": ["c.json"]}])),
-            "bad tar header",
+            "ends in the middle",
         ),
         refused(
             "a configuration named by another digest",
@@ -246,6 +248,7 @@ fn docker_manifests() -> Vec<Case> {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn oci_manifests() -> Vec<Case> {
     let one = layer("oci");
     let config = config(&[&one]);
@@ -334,9 +337,7 @@ fn oci_manifests() -> Vec<Case> {
         refused("a version that is text", edit(|it| it["schemaVersion"] = "two".into()), what),
         refused(
             "a manifest of the first version",
-            with(
-                r#"{"schemaVersion":1,"name":"x","fsLayers":[{"blobSum":"sha256:0"}],"history":[]}"#,
-            ),
+            with(r#"{"schemaVersion":1,"name":"x","fsLayers":[{"blobSum":"sha256:0"}]}"#),
             what,
         ),
         refused(
@@ -521,6 +522,7 @@ fn indexes() -> Vec<Case> {
 }
 
 /// The archive around it all.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn archives() -> Vec<Case> {
     let one = layer("archive");
     let config = config(&[&one]);
@@ -552,12 +554,12 @@ fn archives() -> Vec<Case> {
         ),
         refused("a member of an absolute name", with(&[file("/etc/cron.d/x", b"x")]), "leads out"),
         refused(
-            "a link that leads out",
+            "a member that links out",
             with(&[data.clone(), symlink("l.tar", "../../etc/passwd")]),
             "links out of the archive",
         ),
         refused(
-            "a link to an absolute name",
+            "a member that links to an absolute name",
             with(&[symlink("l.tar", "/etc/passwd")]),
             "links out",
         ),
@@ -566,7 +568,11 @@ fn archives() -> Vec<Case> {
             with(&[hard("l.tar", "../../etc/passwd")]),
             "links out",
         ),
-        refused("a link to itself", with(&[symlink("l.tar", "l.tar")]), "the archive lacks"),
+        refused(
+            "a member that links to itself",
+            with(&[symlink("l.tar", "l.tar")]),
+            "the archive lacks",
+        ),
         refused(
             "two links to each other",
             with(&[symlink("l.tar", "a"), symlink("a", "l.tar")]),
@@ -578,9 +584,13 @@ fn archives() -> Vec<Case> {
             "the archive lacks",
         ),
         refused("40 links in a row", with(&[long]), "the archive lacks"),
-        refused("a link to nothing", with(&[symlink("l.tar", "x")]), "the archive lacks"),
         refused(
-            "a link to a directory",
+            "a member that links to nothing",
+            with(&[symlink("l.tar", "x")]),
+            "the archive lacks",
+        ),
+        refused(
+            "a member that links to a directory",
             with(&[dir("d"), symlink("l.tar", "d")]),
             "the archive lacks",
         ),
@@ -604,7 +614,11 @@ fn archives() -> Vec<Case> {
             "the archive lacks",
         ),
         refused("a layer alone", one.clone(), "the archive lacks manifest.json"),
-        refused("a foreign layer by a strange type", oci(&one, "text/plain", b"hello"), "bad tar"),
+        refused(
+            "a foreign layer by a strange type",
+            oci(&one, "text/plain", b"hello"),
+            "ends in the middle",
+        ),
         loaded(
             "a layer through 5 links",
             with(&[

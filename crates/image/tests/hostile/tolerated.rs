@@ -275,7 +275,7 @@ fn configs() -> Vec<Case> {
     vec![
         loaded("a history of 10 000 steps", with("history", history.into())),
         loaded("a history of null", with("history", json!(null))),
-        loaded("a configuration of null", with("config", json!(null))),
+        loaded("settings of null", with("config", json!(null))),
         loaded(
             "lists of null",
             with(
