@@ -1,20 +1,31 @@
 //! What a daemon and its containers left on the host.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+/// How long the kernel may take to let go of the mounts of a namespace whose last process is gone.
+const SETTLING: Duration = Duration::from_secs(5);
 
 /// Things that should be gone after the last container was removed and the daemon ended.
 #[derive(Debug, Default)]
 pub struct Leftovers(Vec<String>);
 
 impl Leftovers {
-    /// Looks for processes, mounts, network namespaces and sandboxes that belong to the daemon with
+    /// Looks for processes, mounts, loop devices, network namespaces and sandboxes that belong to the daemon with
     /// these two directories.
     #[must_use]
     pub fn of(exec_root: &Path, data_root: &Path) -> Self {
+        let end = Instant::now() + SETTLING;
+        while !Self::disks(data_root).is_empty() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(20));
+        }
         let mut found = Self::default();
         found.processes(exec_root);
         found.mounts(exec_root, data_root);
         found.sandboxes(data_root);
+        found.devices(data_root);
         found.links();
         found
     }
@@ -49,8 +60,30 @@ impl Leftovers {
     fn sandboxes(&mut self, data_root: &Path) {
         let Ok(entries) = fs_err::read_dir(data_root.join("windowsfilter")) else { return };
         for entry in entries.flatten() {
-            if entry.path().join("upper").exists() {
+            if ["upper", "scratch.img"].iter().any(|part| entry.path().join(part).exists()) {
                 self.0.push(format!("sandbox {}", entry.path().display()));
+            }
+        }
+    }
+
+    /// Mounts in this mount namespace, and loop devices in any, of sandboxes that have a size.
+    #[must_use]
+    pub fn disks(data_root: &Path) -> Vec<String> {
+        let mut found = Self::default();
+        found.mounts(data_root, data_root);
+        found.devices(data_root);
+        found.0
+    }
+
+    fn devices(&mut self, data_root: &Path) {
+        let Ok(data_root) = fs_err::canonicalize(data_root) else { return };
+        let Ok(entries) = fs_err::read_dir("/sys/block") else { return };
+        for entry in entries.flatten() {
+            let file = entry.path().join("loop/backing_file");
+            let file = fs_err::read_to_string(file).unwrap_or_default();
+            if Path::new(file.trim_end()).starts_with(&data_root) {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                self.0.push(format!("device {name} of {}", file.trim_end()));
             }
         }
     }

@@ -12,6 +12,7 @@ mod isolation;
 mod network;
 mod processes;
 mod programs;
+mod storage;
 mod surface;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -50,6 +51,7 @@ fn suite(filter: &str) -> Result<bool> {
         network::CASES,
         build::CASES,
         images::CASES,
+        storage::CASES,
         programs::CASES,
         faults::CASES,
     ]

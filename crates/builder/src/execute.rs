@@ -21,8 +21,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::mpsc;
 
 use crate::{
-    BaseSource, BuildError, BuildHost, BuildRequest, Built, DockerfileError, Problem, RunOutput,
-    RunStep, TransferError,
+    BaseSource, BuildError, BuildHost, BuildRequest, Built, DockerfileError, HostError, Problem,
+    RunOutput, RunStep, TransferError,
     context::Context,
     copy::{self, Writer},
     parse::{self, Instruction, Pair, Statement, Transfer},
@@ -188,9 +188,11 @@ impl Execution<'_> {
 
     async fn pull(&mut self, name: &str) -> Result<Image, BuildError> {
         let reference = Reference::parse(name)?.or_latest();
-        let pulled = self.bases.pull(&reference, self.report.output()).await;
-        pulled
-            .map_err(|error| BuildError::NoBase { class: error.class, message: error.message })?;
+        let pulled = tokio::select! {
+            pulled = self.bases.pull(&reference, self.report.output()) => pulled,
+            () = self.report.closed() => return Err(BuildError::Cancelled),
+        };
+        pulled.map_err(|HostError { class, message }| BuildError::NoBase { class, message })?;
         let found = self.resolve(name).await?;
         found.ok_or_else(|| ImageError::NoSuchImage { name: name.to_owned() }.into())
     }

@@ -77,7 +77,7 @@ impl Engine {
             variables: command::pairs(&spec.run.env),
             size: spec.host.sandbox_size.or(self.inner.parts.sandbox_size),
         };
-        images.create_sandbox(&id, &image.id, &settings)?;
+        images.make_sandbox(&id, &image.id, &settings)?;
         let record = Record::new(id, name, self.now(), spec);
         let saved = self.make_directory(&record).and_then(|()| self.inner.records.save(&record));
         if let Err(error) = saved {

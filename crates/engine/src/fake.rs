@@ -447,6 +447,8 @@ pub struct World {
     pub host: FakeHost,
     /// Its network.
     pub network: FakeNetwork,
+    /// Bytes on drive C: of containers that do not say.
+    pub sandbox_size: Option<u64>,
     root: std::path::PathBuf,
     first_id: u32,
 }
@@ -463,6 +465,7 @@ impl World {
             host: FakeHost::new(outside),
             network: FakeNetwork::default(),
             root: root.to_owned(),
+            sandbox_size: None,
             first_id: 0,
         };
         let tar = root.join("base.tar");
@@ -509,7 +512,7 @@ impl World {
                 prefix: 24,
                 gateway: Ipv4Addr::new(10, 0, 0, 1),
             },
-            sandbox_size: None,
+            sandbox_size: self.sandbox_size,
         }
     }
 

@@ -136,22 +136,22 @@ impl Engine {
     ) -> Result<(Vec<Removed>, u64), EngineError> {
         let before = layer_sizes(&self.all_images().await?);
         let mut removed = Vec::new();
-        let mut refused = BTreeSet::new();
+        let mut tried = BTreeSet::new();
         loop {
             let images = self.all_images().await?;
-            let childless = |image: &&Image| {
-                let parent = Some(image.id);
-                !images.iter().any(|other| other.parent == parent)
-            };
-            let next = images
-                .iter()
-                .filter(childless)
-                .find(|image| !refused.contains(&image.id) && wanted(image));
-            let Some(image) = next else { break };
-            // Tried once: what is in use stays.
-            refused.insert(image.id);
-            if self.image_user(&image.id).is_none() {
-                removed.extend(self.remove_unused(image).await?);
+            let parents: BTreeSet<_> = images.iter().filter_map(|image| image.parent).collect();
+            // Each is tried once: what is in use stays.
+            let next = images.iter().filter(|image| {
+                !parents.contains(&image.id) && wanted(image) && tried.insert(image.id)
+            });
+            let next: Vec<_> = next.collect();
+            if next.is_empty() {
+                break;
+            }
+            for image in next {
+                if self.image_user(&image.id).is_none() {
+                    removed.extend(self.remove_unused(image).await?);
+                }
             }
         }
         let after = layer_sizes(&self.all_images().await?);

@@ -390,3 +390,58 @@ fn what_no_container_owns_is_removed() {
     assert_eq!(bench.engine.images().sandboxes().unwrap(), [id]);
     assert!(!bench.engine.root().join("containers").join(&orphan).exists());
 }
+
+#[test]
+fn the_daemons_size_is_for_containers_that_do_not_say() {
+    let bench = Bench::new();
+    let bench = bench.reborn_with(|world| world.sandbox_size = Some(1));
+    // Both are sizes that no sandbox can have, so that this needs no privilege.
+    let error = bench.on(bench.engine.create(request("wait"))).unwrap_err();
+    assert!(error.to_string().starts_with("a sandbox of 1 bytes is not possible"), "{error}");
+    let mut own = request("wait");
+    own.host.sandbox_size = Some(2);
+    let error = bench.on(bench.engine.create(own)).unwrap_err();
+    assert!(error.to_string().starts_with("a sandbox of 2 bytes is not possible"), "{error}");
+    assert_eq!(error.class(), Class::Invalid);
+    assert_eq!(bench.engine.images().sandboxes().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn a_prune_tells_the_bytes_that_are_gone() {
+    let bench = Bench::new();
+    let [ended, running] = [bench.started("out one"), bench.started("wait")];
+    bench.ended(&ended);
+    for id in [&ended, &running] {
+        let sandbox = bench.engine.images().sandbox(id).unwrap();
+        fs_err::write(sandbox.path.join("upper/data"), "12345").unwrap();
+    }
+    let views = bench.engine.containers();
+    let usage = bench.on(bench.engine.usage(&views));
+    assert_eq!((usage.len(), usage[&running].own), (2, 5));
+    let pruned = bench.on(bench.engine.prune(|_| true)).unwrap();
+    assert_eq!(pruned, (vec![ended], 5));
+    let (events, _) = bench.engine.events();
+    let last = events.last().unwrap();
+    assert_eq!((last.kind, last.action.as_str()), ("container", "prune"));
+    assert_eq!(last.attributes["reclaimed"], "5");
+    bench.on(bench.engine.stop(&running, None, None)).unwrap();
+}
+
+#[test]
+fn pruning_images_keeps_what_is_in_use_and_what_it_stands_on() {
+    let bench = Bench::new();
+    let base = bench.engine.images().resolve("nanoserver").unwrap().id;
+    let id = bench.create("out one");
+    let sandbox = bench.engine.images().sandbox(&id).unwrap();
+    fs_err::write(sandbox.path.join("upper/data"), "12345").unwrap();
+    let words = (String::new(), String::new());
+    let image = bench.on(bench.engine.commit(&id, Default::default(), words)).unwrap();
+    assert_eq!(bench.on(bench.engine.prune_images(|image| image.id == base)).unwrap().0, []);
+    let (removed, reclaimed) = bench.on(bench.engine.prune_images(|_| true)).unwrap();
+    assert_eq!(removed, [oriel_image::Removed::Deleted(image)]);
+    assert_eq!(reclaimed, 5);
+    bench.on(bench.engine.remove(&id, false)).unwrap();
+    let (removed, _) = bench.on(bench.engine.prune_images(|_| true)).unwrap();
+    assert!(removed.contains(&oriel_image::Removed::Deleted(base)), "{removed:?}");
+    assert_eq!(bench.engine.images().list().unwrap(), []);
+}

@@ -4,7 +4,7 @@
 //! removals directly after the directory they happened in, then `Hives` with one delta per hive
 //! that changed (hcsshim, `internal/wclayer/legacy.go`).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 
@@ -13,13 +13,15 @@ use oriel_wclayer::{
 };
 use rustix::fs::FileType;
 
+use crate::attributes::Known;
+use crate::disk::Dir;
 use crate::error::Attempt;
 use crate::files::View;
 use crate::registry::{self, RegistryChanges};
 use crate::upper::{Changed, below_root, changed_in, check_depth};
 use crate::{
     Arrival, Commit, History, ImageConfig, ImageError, ImageId, ImageStore, Layer, Sandbox,
-    attributes, disk, links, rfc3339,
+    SandboxFiles, attributes, disk, links, rfc3339,
 };
 
 /// Length of the buffer before the blob of a layer.
@@ -68,11 +70,13 @@ impl ImageStore {
         let registry = registry::changes(&rendered, &sandbox.path.join("registry"))?;
 
         let attempt = || format!("export the changes of {}", sandbox.id);
-        let root = self.sandbox_files(sandbox).root().attempt(attempt)?;
+        let files = self.sandbox_files(sandbox);
+        let root = files.root().attempt(attempt)?;
         let time = crate::time::file_time(commit.created);
         let blob = BufWriter::with_capacity(BUFFER, self.content().begin()?);
         let mut export = Export {
             writer: Writer::new(blob),
+            files: &files,
             linked: HashMap::new(),
             time,
             hive: registry.user.as_deref().map(|hive| (sandbox.account.as_str(), hive)),
@@ -106,6 +110,7 @@ fn describe(config: &mut ImageConfig, commit: &Commit) {
 /// A layer being written.
 struct Export<'a, W: Write> {
     writer: Writer<W>,
+    files: &'a SandboxFiles,
     /// First name of each file that has several, by device and inode.
     linked: HashMap<(u64, u64), LayerPath>,
     /// Time of what has none of its own.
@@ -145,9 +150,7 @@ impl<W: Write> Export<'_, W> {
             self.whiteout(path, name)?;
         }
         let mut step = self.hive_step(path);
-        let (streams, present): (Vec<_>, Vec<_>) =
-            changed.present.into_iter().partition(|entry| entry.name.contains(':'));
-        for entry in &present {
+        for entry in &changed.present {
             let due = step.take_if(|step| {
                 step.name < entry.name || disk::fold(&step.name) == disk::fold(&entry.name)
             });
@@ -160,8 +163,7 @@ impl<W: Write> Export<'_, W> {
                     continue;
                 }
             }
-            self.item(view, below, path, entry)?;
-            self.streams(view, path, entry, &streams)?;
+            self.item(Place { view, below, path, streams: &changed.streams }, entry)?;
         }
         match step {
             Some(step) => self.missing_step(view, path, &step),
@@ -207,7 +209,9 @@ impl<W: Write> Export<'_, W> {
             let mut entry = Entry::new(inner.clone(), Kind::Directory, self.time);
             entry.security = Some(security::default_directory());
             if let Some(dir) = child.dirs.first() {
-                attributes::load(dir, 0o755, &mut entry);
+                let stat = &dir.status().attempt(attempt)?;
+                let known = Known { stat, below: None, changed: false };
+                attributes::load(dir, &known, &mut entry);
             }
             self.writer.add(&entry, io::empty()).attempt(attempt)?;
             return match self.hive_step(&inner) {
@@ -221,47 +225,46 @@ impl<W: Write> Export<'_, W> {
         self.writer.add(&entry, bytes).attempt(attempt)
     }
 
-    /// Writes one thing of `upper`, with what is in it.
-    fn item(
-        &mut self,
-        view: &View,
-        below: &View,
-        parent: &LayerPath,
-        changed: &Changed,
-    ) -> Result<(), ImageError> {
+    /// Writes one thing that changed, with its streams and what is in it.
+    fn item(&mut self, place: Place<'_>, changed: &Changed) -> Result<(), ImageError> {
         let name = &changed.name;
-        let path = match parent.join(name) {
+        let path = match place.path.join(name) {
             Ok(path) => path,
             Err(error) => {
-                skipped(&format!("{parent}/{name}"), &error.to_string());
+                skipped(&format!("{}/{name}", place.path), &error.to_string());
                 return Ok(());
             }
         };
         let attempt = || format!("export `{path}`");
-        let Some(upper) = view.dirs.first() else { return Ok(()) };
-        let (seconds, nanoseconds) = disk::modified(&changed.stat);
-        let time = FileTime::from_unix(seconds, nanoseconds);
+        let Some(dir) = place.view.dirs.get(changed.layer) else { return Ok(()) };
+        let known = Known {
+            stat: &changed.stat,
+            below: changed.below.as_ref(),
+            changed: changed.layer == 0,
+        };
         match disk::kind_of(&changed.stat) {
             FileType::Directory => {
-                let mut entry = Entry::new(path.clone(), Kind::Directory, time);
-                let [view, below] = [view.child(name), below.child(name)];
-                let [view, below] = [view.attempt(attempt)?, below.attempt(attempt)?];
-                if let Some(dir) = view.dirs.first() {
-                    attributes::load(dir, changed.stat.st_mode, &mut entry);
+                let mut entry = Entry::new(path.clone(), Kind::Directory, self.time);
+                attributes::load(dir.named(name), &known, &mut entry);
+                if !self.add_or_skip(&entry, io::empty())? {
+                    return Ok(());
                 }
-                if self.add_or_skip(&entry, io::empty())? {
-                    self.directory(&view, &below, &path)?;
+                self.streams(&place, &path, changed)?;
+                if changed.layer > 0 {
+                    return Ok(());
+                }
+                let [view, below] = [place.view.child(name), place.below.child(name)];
+                self.directory(&view.attempt(attempt)?, &below.attempt(attempt)?, &path)
+            }
+            FileType::RegularFile => {
+                let file = dir.read(name).attempt(attempt)?;
+                if self.file(path.clone(), &file, &known)? {
+                    self.streams(&place, &path, changed)?;
                 }
                 Ok(())
             }
-            FileType::RegularFile => {
-                let file = upper.read(name).attempt(attempt)?;
-                self.file(path, &file, &changed.stat, time)
-            }
             FileType::Symlink => {
-                let target = links::to_windows(&upper.link_target(name).attempt(attempt)?);
-                let mut entry = Entry::new(path, Kind::Symlink { target }, time);
-                entry.security = Some(security::default_file());
+                let entry = self.link(dir, &path, changed, &known).attempt(attempt)?;
                 self.add_or_skip(&entry, io::empty()).map(drop)
             }
             _ => {
@@ -271,53 +274,85 @@ impl<W: Write> Export<'_, W> {
         }
     }
 
+    /// The entry of a link: as the layer had it, or as what made it in the container meant it.
+    fn link(
+        &self,
+        dir: &Dir,
+        path: &LayerPath,
+        changed: &Changed,
+        known: &Known<'_>,
+    ) -> io::Result<Entry> {
+        let text = dir.link_target(&changed.name)?;
+        let target = links::to_windows(&text);
+        let mut entry = Entry::new(path.clone(), Kind::Symlink { target }, self.time);
+        if attributes::load_link(dir.named(&changed.name), known, &mut entry) {
+            return Ok(entry);
+        }
+        entry.modified = disk_time(disk::modified(known.stat));
+        entry.created = entry.modified;
+        entry.security = Some(security::default_file());
+        if self.files.is_dir(path.rest()).unwrap_or(false) {
+            entry.attributes = entry.attributes | Attributes::DIRECTORY;
+            entry.security = Some(security::default_directory());
+        }
+        Ok(entry)
+    }
+
+    /// Writes a file; `false` when it is another name of one that is written.
     fn file(
         &mut self,
         path: LayerPath,
         file: &File,
-        stat: &rustix::fs::Stat,
-        time: FileTime,
-    ) -> Result<(), ImageError> {
-        let several = stat.st_nlink > 1;
-        let inode = (stat.st_dev, stat.st_ino);
+        known: &Known<'_>,
+    ) -> Result<bool, ImageError> {
+        let several = known.changed && known.stat.st_nlink > 1;
+        let inode = (known.stat.st_dev, known.stat.st_ino);
+        let size = u64::try_from(known.stat.st_size).unwrap_or(0);
+        let mut entry = Entry::new(path.clone(), Kind::File { size }, self.time);
+        attributes::load(file, known, &mut entry);
         if let Some(target) = self.linked.get(&inode).filter(|_| several).cloned() {
-            let mut entry = Entry::new(path, Kind::HardLink { target }, time);
-            attributes::load(file, stat.st_mode, &mut entry);
+            entry.kind = Kind::HardLink { target };
             entry.security = None;
-            return self.add_or_skip(&entry, io::empty()).map(drop);
+            return self.add_or_skip(&entry, io::empty()).map(|_| false);
         }
-        let size = u64::try_from(stat.st_size).unwrap_or(0);
-        let mut entry = Entry::new(path.clone(), Kind::File { size }, time);
-        attributes::load(file, stat.st_mode, &mut entry);
-        if self.add_or_skip(&entry, file)? && several {
+        let written = self.add_or_skip(&entry, file)?;
+        if written && several {
             self.linked.insert(inode, path);
         }
-        Ok(())
+        Ok(written)
     }
 
-    /// Writes the streams of `owner`: files that Wine calls `owner:stream`.
+    /// Writes the streams of `owner`: those it had, as far as they are still to be seen, and those
+    /// that the container made. They are files that Wine calls `owner:stream`.
     fn streams(
         &mut self,
-        view: &View,
-        parent: &LayerPath,
+        place: &Place<'_>,
+        path: &LayerPath,
         owner: &Changed,
-        streams: &[Changed],
     ) -> Result<(), ImageError> {
-        let Some(upper) = view.dirs.first() else { return Ok(()) };
-        for stream in streams {
-            let Some((name, stream_name)) = stream.name.split_once(':') else { continue };
-            let regular = disk::kind_of(&stream.stat) == FileType::RegularFile;
-            if disk::fold(name) != disk::fold(&owner.name) || !regular {
+        let Some(dir) = place.view.dirs.get(owner.layer) else { return Ok(()) };
+        let folded = disk::fold(&owner.name);
+        let made = place.streams.iter().filter(|file| {
+            file.split_once(':').is_some_and(|(name, _)| disk::fold(name) == folded)
+        });
+        let had = attributes::streams(dir.named(&owner.name));
+        let had = had.iter().map(|stream| format!("{}:{stream}", owner.name));
+        let files: BTreeMap<String, String> =
+            had.chain(made.cloned()).map(|file| (disk::fold(&file), file)).collect();
+        let mut files: Vec<String> = files.into_values().collect();
+        files.sort();
+        for file in &files {
+            let attempt = || format!("export `{}/{file}`", place.path);
+            let Some((layer, stat)) = place.view.exact(file).attempt(attempt)? else { continue };
+            let Some((_, stream)) = file.split_once(':') else { continue };
+            if disk::kind_of(&stat) != FileType::RegularFile {
                 continue;
             }
-            let attempt = || format!("export `{parent}/{}`", stream.name);
-            let file = upper.read(&stream.name).attempt(attempt)?;
-            let size = u64::try_from(stream.stat.st_size).unwrap_or(0);
-            let kind = Kind::Stream { name: stream_name.to_owned(), size };
-            let (seconds, nanoseconds) = disk::modified(&stream.stat);
-            let time = FileTime::from_unix(seconds, nanoseconds);
-            let entry = Entry::new(parent.join(&owner.name).attempt(attempt)?, kind, time);
-            self.add_or_skip(&entry, &file)?;
+            let data = place.view.dirs[layer].read(file).attempt(attempt)?;
+            let size = u64::try_from(stat.st_size).unwrap_or(0);
+            let kind = Kind::Stream { name: stream.to_owned(), size };
+            let entry = Entry::new(path.clone(), kind, disk_time(disk::modified(&stat)));
+            self.add_or_skip(&entry, &data)?;
         }
         Ok(())
     }
@@ -333,6 +368,21 @@ impl<W: Write> Export<'_, W> {
             Err(error) => Err(error).attempt(|| format!("write `{}`", entry.path)),
         }
     }
+}
+
+/// A directory that is being written.
+struct Place<'a> {
+    /// The directory as the container sees it.
+    view: &'a View,
+    /// The same below the sandbox.
+    below: &'a View,
+    path: &'a LayerPath,
+    /// Files of the sandbox that hold streams.
+    streams: &'a [String],
+}
+
+fn disk_time((seconds, nanoseconds): (i64, u32)) -> FileTime {
+    FileTime::from_unix(seconds, nanoseconds)
 }
 
 /// One name on the way `Users/ACCOUNT/NTUSER.DAT`.

@@ -11,8 +11,10 @@ use std::path::Path;
 
 pub(crate) use oriel_wclayer::fold;
 use rustix::fs::{
-    self, AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
+    self, AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, StatxFlags, Timespec,
+    Timestamps, Uid, XattrFlags,
 };
+use rustix::io::Errno;
 
 /// An open directory.
 #[derive(Debug)]
@@ -31,11 +33,24 @@ impl Dir {
     pub(crate) fn child(&self, name: &str) -> io::Result<Option<Self>> {
         match fs::openat(&self.0, name, DIRECTORY, Mode::empty()) {
             Ok(fd) => Ok(Some(Self(fd))),
-            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => {
-                Ok(None)
-            }
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Opens the directory `path` below, of several names; `None` when there is none.
+    pub(crate) fn descend(&self, path: &str) -> io::Result<Option<Self>> {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        match fs::openat2(&self.0, path, DIRECTORY, Mode::empty(), resolve) {
+            Ok(fd) => Ok(Some(Self(fd))),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What `name` is, itself, for its extended attributes.
+    pub(crate) fn named<'a>(&'a self, name: &'a str) -> Named<'a> {
+        Named { dir: self, name }
     }
 
     /// Another handle of the same directory.
@@ -43,11 +58,16 @@ impl Dir {
         Ok(Self(self.0.try_clone()?))
     }
 
+    /// What the directory itself is.
+    pub(crate) fn status(&self) -> io::Result<Stat> {
+        Ok(fs::fstat(&self.0)?)
+    }
+
     /// What `name` is, without following it.
     pub(crate) fn stat(&self, name: &str) -> io::Result<Option<Stat>> {
         match fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
-            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(None),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -70,11 +90,18 @@ impl Dir {
         Ok(fs::mkdirat(&self.0, name, Mode::from_raw_mode(0o755))?)
     }
 
-    /// Makes the file `name`, which must not exist.
+    /// Makes the file `name` in the place of whatever is there.
     pub(crate) fn create(&self, name: &str) -> io::Result<File> {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(fs::openat(&self.0, name, flags, Mode::from_raw_mode(0o644))?.into())
+        let open = || fs::openat(&self.0, name, flags, Mode::from_raw_mode(0o644));
+        match open() {
+            Err(Errno::EXIST) => {
+                self.remove(name)?;
+                Ok(open()?.into())
+            }
+            other => Ok(other?.into()),
+        }
     }
 
     /// Opens the regular file `name` for reading.
@@ -112,8 +139,8 @@ impl Dir {
     /// Removes the file or the directory tree `name`; nothing there is fine.
     pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
         match fs::unlinkat(&self.0, name, AtFlags::empty()) {
-            Ok(()) | Err(rustix::io::Errno::NOENT) => return Ok(()),
-            Err(rustix::io::Errno::ISDIR | rustix::io::Errno::PERM) => {}
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::ISDIR | Errno::PERM) => {}
             Err(error) => return Err(error.into()),
         }
         let Some(child) = self.child(name)? else { return Ok(()) };
@@ -133,14 +160,14 @@ impl Dir {
         let ids = (Uid::from_raw(owner), Gid::from_raw(owner));
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         match fs::chownat(&self.0, name, Some(ids.0), Some(ids.1), flags) {
-            Ok(()) | Err(rustix::io::Errno::PERM) => Ok(()),
+            Ok(()) | Err(Errno::PERM) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
     /// Sets the times of `name` without following it.
-    pub(crate) fn set_time(&self, name: &str, time: (i64, u32)) -> io::Result<()> {
-        Ok(fs::utimensat(&self.0, name, &timestamps(time), AtFlags::SYMLINK_NOFOLLOW)?)
+    pub(crate) fn set_times(&self, name: &str, times: &Timestamps) -> io::Result<()> {
+        Ok(fs::utimensat(&self.0, name, times, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 }
 
@@ -165,14 +192,28 @@ pub(crate) fn modified(stat: &Stat) -> (i64, u32) {
     (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0))
 }
 
-/// Sets access and write time.
-pub(crate) fn set_times(file: impl AsFd, time: (i64, u32)) -> io::Result<()> {
-    Ok(fs::futimens(file, &timestamps(time))?)
+/// Seconds and nanoseconds of the last access.
+pub(crate) fn accessed(stat: &Stat) -> (i64, u32) {
+    (stat.st_atime, u32::try_from(stat.st_atime_nsec).unwrap_or(0))
 }
 
-fn timestamps((seconds, nanoseconds): (i64, u32)) -> Timestamps {
-    let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() };
-    Timestamps { last_access: time, last_modification: time }
+/// Seconds and nanoseconds of the last change of data or attributes.
+pub(crate) fn changed(stat: &Stat) -> (i64, u32) {
+    (stat.st_ctime, u32::try_from(stat.st_ctime_nsec).unwrap_or(0))
+}
+
+/// Sets access and write time.
+pub(crate) fn set_times(file: impl AsFd, times: &Timestamps) -> io::Result<()> {
+    Ok(fs::futimens(file, times)?)
+}
+
+/// The times of a file that was written at `modified` and read at `accessed`.
+pub(crate) fn timestamps(modified: (i64, u32), accessed: (i64, u32)) -> Timestamps {
+    let time = |(seconds, nanoseconds): (i64, u32)| Timespec {
+        tv_sec: seconds,
+        tv_nsec: nanoseconds.into(),
+    };
+    Timestamps { last_access: time(accessed), last_modification: time(modified) }
 }
 
 /// Sets permission bits.
@@ -180,13 +221,78 @@ pub(crate) fn set_mode(file: impl AsFd, mode: u32) -> io::Result<()> {
     Ok(fs::fchmod(file, Mode::from_raw_mode(mode))?)
 }
 
-/// Sets an extended attribute. `Ok(false)`: the host does not permit or know such attributes.
-pub(crate) fn set_xattr(file: impl AsFd, name: &str, value: &[u8]) -> io::Result<bool> {
-    match fs::fsetxattr(file, name, value, XattrFlags::empty()) {
+/// A name in an open directory: what it stands for is never followed.
+#[derive(Clone, Copy)]
+pub(crate) struct Named<'a> {
+    dir: &'a Dir,
+    name: &'a str,
+}
+
+impl Named<'_> {
+    /// A path for the system calls that take no directory: the kernel opens the directory by its
+    /// descriptor, so only the last name is resolved.
+    fn path(self) -> String {
+        use std::os::fd::AsRawFd as _;
+        format!("/proc/self/fd/{}/{}", self.dir.0.as_raw_fd(), self.name)
+    }
+}
+
+/// What has extended attributes: open files, and names that cannot be opened such as links.
+pub(crate) trait Attributed: Copy {
+    /// Reads the attribute `name` into `value`.
+    fn read(self, name: &str, value: &mut [u8]) -> rustix::io::Result<usize>;
+    /// Sets the attribute `name`.
+    fn write(self, name: &str, value: &[u8]) -> rustix::io::Result<()>;
+    /// When it came to be on this file system, where that is known.
+    fn born(self) -> Option<(i64, u32)>;
+}
+
+impl<T: AsFd + Copy> Attributed for T {
+    fn read(self, name: &str, value: &mut [u8]) -> rustix::io::Result<usize> {
+        fs::fgetxattr(self, name, value)
+    }
+
+    fn write(self, name: &str, value: &[u8]) -> rustix::io::Result<()> {
+        fs::fsetxattr(self, name, value, XattrFlags::empty())
+    }
+
+    fn born(self) -> Option<(i64, u32)> {
+        birth(fs::statx(self, "", AtFlags::EMPTY_PATH, StatxFlags::BTIME))
+    }
+}
+
+impl Attributed for Named<'_> {
+    fn read(self, name: &str, value: &mut [u8]) -> rustix::io::Result<usize> {
+        fs::lgetxattr(self.path(), name, value)
+    }
+
+    fn write(self, name: &str, value: &[u8]) -> rustix::io::Result<()> {
+        fs::lsetxattr(self.path(), name, value, XattrFlags::empty())
+    }
+
+    fn born(self) -> Option<(i64, u32)> {
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        birth(fs::statx(&self.dir.0, self.name, flags, StatxFlags::BTIME))
+    }
+}
+
+fn birth(status: rustix::io::Result<fs::Statx>) -> Option<(i64, u32)> {
+    let status = status.ok()?;
+    let known = StatxFlags::from_bits_retain(status.stx_mask).contains(StatxFlags::BTIME);
+    known.then_some((status.stx_btime.tv_sec, status.stx_btime.tv_nsec))
+}
+
+/// Largest value for which a lack of room means a full disk. Ext4 keeps all attributes of a file in
+/// one block and says the same when that is full.
+const SMALL_XATTR: usize = 1024;
+
+/// Sets an extended attribute. `Ok(false)`: the host does not permit or know such attributes, or
+/// none so large.
+pub(crate) fn set_xattr(node: impl Attributed, name: &str, value: &[u8]) -> io::Result<bool> {
+    match node.write(name, value) {
         Ok(()) => Ok(true),
-        Err(rustix::io::Errno::PERM | rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::ACCESS) => {
-            Ok(false)
-        }
+        Err(Errno::PERM | Errno::OPNOTSUPP | Errno::ACCESS | Errno::TOOBIG) => Ok(false),
+        Err(Errno::NOSPC) if value.len() > SMALL_XATTR => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
@@ -195,9 +301,17 @@ pub(crate) fn set_xattr(file: impl AsFd, name: &str, value: &[u8]) -> io::Result
 const XATTR_MAX: usize = 64 * 1024;
 
 /// Reads an extended attribute; `None` when there is none.
-pub(crate) fn xattr(file: impl AsFd, name: &str) -> Option<Vec<u8>> {
-    let mut value = vec![0; XATTR_MAX];
-    let length = fs::fgetxattr(file, name, value.as_mut_slice()).ok()?;
-    value.truncate(length);
-    Some(value)
+pub(crate) fn xattr(node: impl Attributed, name: &str) -> Option<Vec<u8>> {
+    // Nearly all have room here, and most are not there at all.
+    let mut small = [0; 256];
+    match node.read(name, &mut small) {
+        Ok(length) => Some(small[..length].to_vec()),
+        Err(Errno::RANGE) => {
+            let mut value = vec![0; XATTR_MAX];
+            let length = node.read(name, &mut value).ok()?;
+            value.truncate(length);
+            Some(value)
+        }
+        Err(_) => None,
+    }
 }

@@ -5,84 +5,36 @@
 //! another must be one directory. The directories along the current path are kept open together
 //! with their names; tars are depth first, so each directory is listed about once.
 
-use std::collections::HashMap;
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use oriel_wclayer::{Entry, Kind, LayerPath, Reader};
-use rustix::fs::FileType;
+use oriel_wclayer::{Attributes, Entry, Kind, LayerPath, Reader, Root};
+use rustix::fs::{FileType, Timestamps};
+use rustix::io::Errno;
 
-use crate::attributes::{self, OPAQUE};
+use crate::attributes;
 use crate::disk::{self, Dir, fold};
 use crate::error::Attempt;
+use crate::files::View;
+use crate::level::Level;
 use crate::links;
 use crate::{ImageError, Limits};
 
-/// An open directory of the layer being written, and the same directory in the layers below.
-struct Level {
-    /// Folded name of the directory.
-    folded: String,
-    /// Name on disk.
-    name: String,
-    here: Dir,
-    /// Nearest first.
-    below: Vec<Dir>,
-    /// Folded names to names on disk, in this layer and below.
-    names: HashMap<String, String>,
-}
-
-impl Level {
-    fn open(name: &str, here: Dir, below: Vec<Dir>) -> io::Result<Self> {
-        let mut names = HashMap::new();
-        for dir in std::iter::once(&here).chain(&below) {
-            for name in dir.names()? {
-                names.entry(fold(&name)).or_insert(name);
-            }
-        }
-        Ok(Self { folded: fold(name), name: name.to_owned(), here, below, names })
-    }
-
-    /// The name on disk of what an entry calls `name`.
-    fn spelling(&self, name: &str) -> String {
-        self.names.get(&fold(name)).cloned().unwrap_or_else(|| name.to_owned())
-    }
-
-    /// Whether a layer below shows `name`.
-    fn is_below(&self, name: &str) -> io::Result<bool> {
-        for dir in &self.below {
-            if let Some(stat) = dir.stat(name)? {
-                return Ok(!disk::is_whiteout(&stat));
-            }
-        }
-        Ok(false)
-    }
-
-    /// The directories `name` below, nearest first, as far as they show through.
-    fn directories_below(&self, name: &str) -> io::Result<Vec<Dir>> {
-        let mut found = Vec::new();
-        for dir in &self.below {
-            let Some(stat) = dir.stat(name)? else { continue };
-            let Some(child) = dir.child(name)? else { break };
-            let opaque = disk::xattr(&child, OPAQUE).is_some();
-            if disk::kind_of(&stat) == FileType::Directory {
-                found.push(child);
-            }
-            if opaque {
-                break;
-            }
-        }
-        Ok(found)
-    }
-}
+/// Room for data on its way to a file; also the unit in which sparse files have holes, as on NTFS.
+const BUFFER: usize = 64 * 1024;
 
 /// A layer being extracted.
 pub(crate) struct Extraction {
     /// The layer's directory, then the directories along the current path.
     levels: Vec<Level>,
     /// Directories whose times are set at the end, for making children changes them.
-    directory_times: Vec<(LayerPath, (i64, u32))>,
-    /// Hard links whose targets come later.
+    directory_times: Vec<(String, Timestamps)>,
+    /// Hard links whose targets come later or lie below.
     links: Vec<(LayerPath, LayerPath)>,
+    /// Links whose targets may have a prefix too much.
+    doubtful: Vec<Entry>,
+    buffer: Vec<u8>,
     size: u64,
 }
 
@@ -95,17 +47,22 @@ pub(crate) fn extract<R: Read>(
 ) -> Result<u64, ImageError> {
     let open = |path: &Path| Dir::open(path).attempt(|| format!("open layer {}", path.display()));
     let below = parents.iter().map(|path| open(path)).collect::<Result<Vec<_>, _>>()?;
-    let root = Level::open("", open(target)?, below)
-        .attempt(|| format!("list layer {}", target.display()))?;
-    let mut extraction =
-        Extraction { levels: vec![root], directory_times: Vec::new(), links: Vec::new(), size: 0 };
+    let root =
+        Level::root(open(target)?, below).attempt(|| format!("list layer {}", target.display()))?;
+    let mut extraction = Extraction {
+        levels: vec![root],
+        directory_times: Vec::new(),
+        links: Vec::new(),
+        doubtful: Vec::new(),
+        buffer: vec![0; BUFFER],
+        size: 0,
+    };
     while let Some(entry) = reader.next_entry().attempt(|| "read a layer".into())? {
         if extraction.size.saturating_add(entry.size()) > Limits::LAYER_BYTES {
             return Err(ImageError::Limit { what: "a layer", limit: Limits::LAYER_BYTES });
         }
         extraction.take(&entry, reader).attempt(|| format!("extract `{}`", entry.path))?;
-        let kept = extraction.links.len() + extraction.directory_times.len();
-        if kept as u64 > Limits::LAYER_DIRECTORIES {
+        if extraction.kept() > Limits::LAYER_DIRECTORIES {
             let limit = Limits::LAYER_DIRECTORIES;
             return Err(ImageError::Limit { what: "the number of directories", limit });
         }
@@ -115,22 +72,40 @@ pub(crate) fn extract<R: Read>(
 }
 
 impl Extraction {
+    /// How many things are remembered until the end.
+    fn kept(&self) -> u64 {
+        (self.links.len() + self.doubtful.len() + self.directory_times.len()) as u64
+    }
+
     fn take(&mut self, entry: &Entry, data: &mut impl Read) -> io::Result<()> {
         match &entry.kind {
             Kind::Directory => self.directory(entry),
             Kind::OpaqueWhiteout => {
                 self.enter(&entry.path)?;
-                attributes::keep(&self.top().here, OPAQUE, b"y")
+                self.top().hide_all(entry.path.is_root())
             }
             Kind::Whiteout => self.whiteout(&entry.path),
-            Kind::File { size } => self.file(entry, None, *size, data),
-            Kind::Stream { name, size } => self.file(entry, Some(name), *size, data),
-            Kind::Symlink { target } | Kind::Junction { target } => self.symlink(entry, target),
-            Kind::HardLink { target } => {
-                if !self.hard_link(&entry.path, target)? {
-                    self.links.push((entry.path.clone(), target.clone()));
+            Kind::File { .. } => self.file(entry, data),
+            Kind::Stream { name, .. } => self.stream(entry, name, data),
+            Kind::Symlink { target } | Kind::Junction { target } => {
+                self.symlink(entry, target)?;
+                if links::without_prefix(target).is_some() {
+                    self.doubtful.push(entry.clone());
                 }
                 Ok(())
+            }
+            Kind::HardLink { target } => {
+                if fold(&entry.path.to_string()) == fold(&target.to_string()) {
+                    return Err(io::Error::other("a hard link to itself"));
+                }
+                let found = find_file(&self.levels[0].here, target)?;
+                match found {
+                    Some((from, old)) => self.hard_link(&entry.path, &from, &old),
+                    None => {
+                        self.links.push((entry.path.clone(), target.clone()));
+                        Ok(())
+                    }
+                }
             }
         }
     }
@@ -151,12 +126,7 @@ impl Extraction {
         self.levels.truncate(common + 1);
         for name in &names[common..] {
             let level = self.top();
-            let name = level.spelling(name);
-            make_directory(level, &name)?;
-            let here = level.here.child(&name)?.ok_or(io::ErrorKind::NotADirectory)?;
-            let opaque = disk::xattr(&here, OPAQUE).is_some();
-            let below = if opaque { Vec::new() } else { level.directories_below(&name)? };
-            let next = Level::open(&name, here, below)?;
+            let next = level.enter(&level.spelling(name))?;
             self.levels.push(next);
         }
         Ok(())
@@ -172,48 +142,61 @@ impl Extraction {
     fn directory(&mut self, entry: &Entry) -> io::Result<()> {
         self.enter(&entry.path)?;
         attributes::store(&self.top().here, entry)?;
-        self.directory_times.push((entry.path.clone(), entry.modified.to_unix()));
+        let names: Vec<&str> = self.levels[1..].iter().map(|level| level.name.as_str()).collect();
+        self.directory_times.push((names.join("/"), times(entry)));
         Ok(())
     }
 
-    fn file(
-        &mut self,
-        entry: &Entry,
-        stream: Option<&str>,
-        size: u64,
-        data: &mut impl Read,
-    ) -> io::Result<()> {
-        let mut name = self.enter_parent(&entry.path)?;
-        if let Some(stream) = stream {
-            // Wine keeps the streams it makes in files of such names.
-            name = format!("{name}:{stream}");
-        }
-        let level = self.top();
-        level.here.remove(&name)?;
-        let mut file = level.here.create(&name)?;
-        level.names.insert(fold(&name), name);
-        let copied = io::copy(data, &mut file)?;
-        if copied != size {
+    fn file(&mut self, entry: &Entry, data: &mut impl Read) -> io::Result<()> {
+        let name = self.enter_parent(&entry.path)?;
+        self.top().hide_streams(&name)?;
+        let file = self.write(name, entry, data)?;
+        attributes::store(&file, entry)?;
+        disk::set_times(&file, &times(entry))
+    }
+
+    /// Wine keeps the streams it makes in files of such names.
+    fn stream(&mut self, entry: &Entry, stream: &str, data: &mut impl Read) -> io::Result<()> {
+        let owner = self.enter_parent(&entry.path)?;
+        let name = self.top().spelling(&format!("{owner}:{stream}"));
+        let file = self.write(name, entry, data)?;
+        attributes::hide(&file)?;
+        disk::set_times(&file, &times(entry))?;
+        self.top().own_streams(&owner)
+    }
+
+    /// Writes the file `name` of the current directory.
+    fn write(&mut self, name: String, entry: &Entry, data: &mut impl Read) -> io::Result<File> {
+        let holes = entry.attributes.contains(Attributes::SPARSE);
+        let mut file = self.top().here.create(&name)?;
+        self.top().note(name);
+        let copied = copy(data, &mut file, &mut self.buffer, holes)?;
+        if copied != entry.size() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         self.size += copied;
-        if stream.is_none() {
-            attributes::store(&file, entry)?;
-        }
-        disk::set_times(&file, entry.modified.to_unix())
+        Ok(file)
     }
 
+    /// Makes a link on disk for a link of the layer, as if its target were `target`.
     fn symlink(&mut self, entry: &Entry, target: &str) -> io::Result<()> {
         let name = self.enter_parent(&entry.path)?;
-        let parents: Vec<String> =
-            self.levels[1..].iter().skip(1).map(|level| level.name.clone()).collect();
-        let text = links::to_linux(&parents, target);
+        let text = links::to_linux(&self.directories(entry.path.root()), target);
         let level = self.top();
+        level.hide_streams(&name)?;
         level.here.remove(&name)?;
         level.here.symlink(&name, &text)?;
-        level.here.set_time(&name, entry.modified.to_unix())?;
-        level.names.insert(fold(&name), name);
+        attributes::store_link(level.here.named(&name), entry)?;
+        level.here.set_times(&name, &times(entry))?;
+        level.note(name);
         Ok(())
+    }
+
+    /// Names on disk from the root of C: to the current directory.
+    fn directories(&self, root: Root) -> Vec<String> {
+        // The layer's own directory and `Files`, or `UtilityVM/Files`.
+        let outside = if root == Root::UtilityVm { 3 } else { 2 };
+        self.levels.iter().skip(outside).map(|level| level.name.clone()).collect()
     }
 
     fn whiteout(&mut self, path: &LayerPath) -> io::Result<()> {
@@ -221,79 +204,142 @@ impl Extraction {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let name = self.enter_parent(path)?;
-        let level = self.top();
-        if !level.is_below(&name)? {
-            return Ok(());
-        }
-        match level.here.stat(&name)? {
-            None => level.here.whiteout(&name),
-            // This layer made it anew before: what is below must not show through.
-            Some(_) => match level.here.child(&name)? {
-                Some(child) => attributes::keep(&child, OPAQUE, b"y"),
-                None => Ok(()),
-            },
-        }
+        self.top().hide(&name)
     }
 
-    /// Makes `path` another name of `target` in this layer or below; `false` when it is not there.
-    fn hard_link(&mut self, path: &LayerPath, target: &LayerPath) -> io::Result<bool> {
-        if path == target {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        let Some((from, old)) = self.find(target)? else { return Ok(false) };
+    /// Makes `path` another name of the file `old` in `from`, and its streams those of that file.
+    fn hard_link(&mut self, path: &LayerPath, from: &Dir, old: &str) -> io::Result<()> {
         let new = self.enter_parent(path)?;
         let level = self.top();
-        if level.here.stat(&new)?.is_some() {
-            level.here.remove(&new)?;
-        }
-        level.here.link(&new, &from, &old)?;
-        level.names.insert(fold(&new), new);
-        Ok(true)
-    }
-
-    /// The directory and name of the file `path`, in this layer or the nearest below.
-    fn find(&self, path: &LayerPath) -> io::Result<Option<(Dir, String)>> {
-        let root = &self.levels[0];
-        for start in std::iter::once(&root.here).chain(&root.below) {
-            if let Some(found) = find_file(start, path)? {
-                return Ok(Some(found));
+        level.hide_streams(&new)?;
+        level.here.remove(&new)?;
+        link(&level.here, &new, from, old)?;
+        for stream in attributes::streams(from.named(old)) {
+            let [old, new] = [old, &new].map(|name| format!("{name}:{stream}"));
+            if from.stat(&old)?.is_some_and(|stat| !disk::is_whiteout(&stat)) {
+                level.here.remove(&new)?;
+                link(&level.here, &new, from, &old)?;
+                level.note(new);
             }
         }
-        Ok(None)
+        level.note(new);
+        Ok(())
     }
 
-    /// Makes the links that had to wait and sets the times of directories, children first.
+    /// Makes what had to wait and sets the times of directories, children first.
     fn finish(&mut self) -> io::Result<()> {
         for (path, target) in std::mem::take(&mut self.links) {
-            if !self.hard_link(&path, &target)? {
-                let text = format!("hard link to `{target}`, which no layer has");
+            let found = match find_file(&self.levels[0].here, &target)? {
+                Some(found) => Some(found),
+                None => self.below()?.file(&target)?,
+            };
+            let Some((from, old)) = found else {
+                let text = format!("`{path}` is a hard link to `{target}`, which no layer has");
                 return Err(io::Error::new(io::ErrorKind::NotFound, text));
+            };
+            self.hard_link(&path, &from, &old)?;
+        }
+        for entry in std::mem::take(&mut self.doubtful) {
+            self.decide(&entry)?;
+        }
+        for (path, times) in std::mem::take(&mut self.directory_times).into_iter().rev() {
+            if let Some(dir) = self.levels[0].here.descend(&path)? {
+                disk::set_times(&dir, &times)?;
             }
         }
-        for (path, time) in std::mem::take(&mut self.directory_times).into_iter().rev() {
-            self.enter(&path)?;
-            disk::set_times(&self.top().here, time)?;
+        Ok(())
+    }
+
+    /// The layers below.
+    fn below(&self) -> io::Result<View> {
+        let dirs = self.levels[0].below.iter().map(Dir::duplicate).collect::<io::Result<_>>()?;
+        Ok(View { dirs, upper: false })
+    }
+
+    /// Takes the prefix from a link's target that leads nowhere with it.
+    fn decide(&mut self, entry: &Entry) -> io::Result<()> {
+        let (Kind::Symlink { target } | Kind::Junction { target }) = &entry.kind else {
+            return Ok(());
+        };
+        let name = self.enter_parent(&entry.path)?;
+        let still = self.top().here.stat(&name)?;
+        let directories = self.directories(entry.path.root());
+        let (Some(stat), Some(meant), Some(names)) =
+            (still, links::without_prefix(target), links::resolve(&directories, target))
+        else {
+            return Ok(());
+        };
+        let mut view = self.below()?;
+        view.dirs.insert(0, self.levels[0].here.duplicate()?);
+        let outside = [Root::UtilityVm.name(), Root::Files.name()];
+        let skipped = if entry.path.root() == Root::UtilityVm { 0 } else { 1 };
+        let literal: Vec<&str> = outside.into_iter().skip(skipped).chain(names).collect();
+        if disk::kind_of(&stat) == FileType::Symlink && !view.shows(&literal)? {
+            self.symlink(entry, meant)?;
         }
         Ok(())
     }
 }
 
-/// Makes the directory `name` of a level unless it is there.
-fn make_directory(level: &mut Level, name: &str) -> io::Result<()> {
-    let hides = match level.here.stat(name)? {
-        Some(stat) if disk::kind_of(&stat) == FileType::Directory => return Ok(()),
-        Some(stat) => {
-            level.here.remove(name)?;
-            disk::is_whiteout(&stat)
+/// The times an entry gives to a file. Linux keeps the change of attributes to itself.
+fn times(entry: &Entry) -> Timestamps {
+    let accessed = entry.accessed.unwrap_or(entry.modified);
+    disk::timestamps(entry.modified.to_unix(), accessed.to_unix())
+}
+
+/// Copies `data` to `file`; with `holes`, blocks of zeros take no room.
+fn copy(data: &mut impl Read, file: &mut File, buffer: &mut [u8], holes: bool) -> io::Result<u64> {
+    let mut copied = 0;
+    loop {
+        let count = fill(data, buffer)?;
+        let part = &buffer[..count];
+        if holes && part.iter().all(|byte| *byte == 0) {
+            file.seek(SeekFrom::Current(i64::try_from(count).unwrap_or(0)))?;
+        } else {
+            file.write_all(part)?;
         }
-        None => false,
-    };
-    level.here.make_dir(name)?;
-    level.names.insert(fold(name), name.to_owned());
-    if hides && let Some(child) = level.here.child(name)? {
-        attributes::keep(&child, OPAQUE, b"y")?;
+        copied += count as u64;
+        if count < buffer.len() {
+            break;
+        }
     }
-    Ok(())
+    if holes {
+        file.set_len(copied)?;
+    }
+    Ok(copied)
+}
+
+/// Reads until `buffer` is full or the data ends.
+fn fill(data: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match data.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// Makes `new` another name of `old`, or a copy where the file system has no more names for it.
+fn link(here: &Dir, new: &str, from: &Dir, old: &str) -> io::Result<()> {
+    match here.link(new, from, old) {
+        Err(error) if is_refused_link(&error) => {
+            let (source, copy) = (from.read(old)?, here.create(new)?);
+            io::copy(&mut &source, &mut &copy)?;
+            attributes::copy_file(&source, &copy)
+        }
+        other => other,
+    }
+}
+
+/// Whether a hard link is refused for a reason that a copy does not have.
+fn is_refused_link(error: &io::Error) -> bool {
+    [Errno::XDEV, Errno::MLINK, Errno::PERM]
+        .iter()
+        .any(|refusal| error.raw_os_error() == Some(refusal.raw_os_error()))
 }
 
 /// Finds the regular file `path` below `start`, names compared without case.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read};
 use std::time::{Duration, SystemTime};
 
-use oriel_wclayer::{Attributes, Entry, FileTime, Kind, LayerPath, Root};
+use oriel_wclayer::{Attributes, LayerPath};
 use rustix::fs::FileType;
 
 use crate::attributes::{self, OPAQUE};
@@ -77,6 +77,40 @@ impl View {
                 let visible = !disk::is_whiteout(&stat);
                 return Ok(visible.then_some((name, at, stat)));
             }
+        }
+        Ok(None)
+    }
+
+    /// The layer and the status of what is spelt `name`; `None` when it is not visible. What is
+    /// spelt otherwise is something else to overlayfs, and looking for it means listing.
+    pub(crate) fn exact(&self, name: &str) -> io::Result<Option<(usize, rustix::fs::Stat)>> {
+        for (at, dir) in self.dirs.iter().enumerate() {
+            if let Some(stat) = dir.stat(name)? {
+                return Ok((!disk::is_whiteout(&stat)).then_some((at, stat)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether there is something at `path`; links on the way are not followed.
+    pub(crate) fn shows(&self, path: &[&str]) -> io::Result<bool> {
+        let Some((name, rest)) = path.split_first() else { return Ok(true) };
+        match self.find(name)? {
+            Some((name, _, _)) => Ok(rest.is_empty() || self.child(&name)?.shows(rest)?),
+            None => Ok(false),
+        }
+    }
+
+    /// The directory and name of the regular file `path`.
+    pub(crate) fn file(mut self, path: &LayerPath) -> io::Result<Option<(Dir, String)>> {
+        let mut names = std::iter::once(path.root().name()).chain(path.components()).peekable();
+        while let Some(name) = names.next() {
+            let Some((name, at, stat)) = self.find(name)? else { return Ok(None) };
+            if names.peek().is_none() {
+                let regular = disk::kind_of(&stat) == FileType::RegularFile;
+                return Ok(regular.then(|| (self.dirs.swap_remove(at), name)));
+            }
+            self = self.child(&name)?;
         }
         Ok(None)
     }
@@ -232,8 +266,9 @@ impl SandboxFiles {
         let mut file = dir.create(&name).attempt(attempt)?;
         let length = io::copy(data, &mut file).attempt(attempt)?;
         dir.give(&name, CONTAINER_ROOT_UID).attempt(attempt)?;
-        if let Some(modified) = modified {
-            disk::set_times(&file, unix(modified)).attempt(attempt)?;
+        attributes::show(&file, &name).attempt(attempt)?;
+        if let Some(modified) = modified.map(unix) {
+            disk::set_times(&file, &disk::timestamps(modified, modified)).attempt(attempt)?;
         }
         Ok(length)
     }
@@ -413,9 +448,11 @@ impl SandboxFiles {
                 dir.give(name, CONTAINER_ROOT_UID)?;
                 let made = dir.child(name)?.ok_or(io::ErrorKind::NotADirectory)?;
                 match next.dirs.first() {
-                    Some(below) => copy_up(below, &made)?,
-                    None if hides => attributes::keep(&made, OPAQUE, b"y")?,
-                    None => {}
+                    Some(below) => attributes::copy_up(below, &made)?,
+                    None => attributes::show(&made, name)?,
+                }
+                if hides && next.dirs.is_empty() {
+                    attributes::keep(&made, OPAQUE, b"y")?;
                 }
             }
             view = next;
@@ -425,14 +462,6 @@ impl SandboxFiles {
     }
 }
 
-/// Gives a directory the attributes of the one it covers.
-fn copy_up(from: &Dir, to: &Dir) -> io::Result<()> {
-    let time = FileTime::UNIX_EPOCH;
-    let mut entry = Entry::new(LayerPath::root_of(Root::Files), Kind::Directory, time);
-    attributes::load(from, 0o755, &mut entry);
-    attributes::store(to, &entry)
-}
-
 /// Describes a file.
 fn stat_of(dir: &Dir, name: &str, stat: &rustix::fs::Stat) -> Stat {
     let kind = match disk::kind_of(stat) {
@@ -440,26 +469,13 @@ fn stat_of(dir: &Dir, name: &str, stat: &rustix::fs::Stat) -> Stat {
         FileType::Symlink => FileKind::Link,
         _ => FileKind::File,
     };
-    let (entry_kind, size) = match kind {
-        FileKind::Directory => (Kind::Directory, 0),
-        _ => (Kind::File { size: 0 }, u64::try_from(stat.st_size).unwrap_or(0)),
+    let size = if kind == FileKind::Directory { 0 } else { stat.st_size };
+    let attributes = match kind {
+        FileKind::Link => Attributes::REPARSE_POINT,
+        _ => attributes::attributes(dir.named(name), stat),
     };
-    let time = FileTime::UNIX_EPOCH;
-    let mut entry = Entry::new(LayerPath::root_of(Root::Files), entry_kind, time);
-    match kind {
-        FileKind::Directory => {
-            if let Ok(Some(child)) = dir.child(name) {
-                attributes::load(&child, stat.st_mode, &mut entry);
-            }
-        }
-        FileKind::File => {
-            if let Ok(file) = dir.read(name) {
-                attributes::load(&file, stat.st_mode, &mut entry);
-            }
-        }
-        FileKind::Link => entry.attributes = entry.attributes | Attributes::REPARSE_POINT,
-    }
-    Stat { kind, size, modified: system_time(disk::modified(stat)), attributes: entry.attributes }
+    let size = u64::try_from(size).unwrap_or(0);
+    Stat { kind, size, modified: system_time(disk::modified(stat)), attributes }
 }
 
 fn system_time((seconds, nanoseconds): (i64, u32)) -> SystemTime {

@@ -32,6 +32,7 @@ mod files;
 mod follow;
 mod ingest;
 mod lease;
+mod level;
 mod links;
 mod pipeline;
 mod platform;

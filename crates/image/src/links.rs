@@ -8,10 +8,19 @@
 ///
 /// Targets on other drives and network shares are kept as they are: they lead nowhere.
 pub(crate) fn to_linux(parents: &[String], target: &str) -> String {
+    match resolve(parents, target) {
+        Some(names) => relative(parents, &names),
+        None => target.replace('/', "\\"),
+    }
+}
+
+/// Names from the root of C: to what a link in the directory `parents` leads to; `None` when that
+/// is not on C:.
+pub(crate) fn resolve<'a>(parents: &'a [String], target: &'a str) -> Option<Vec<&'a str>> {
     let plain = target.strip_prefix(r"\\?\").or(target.strip_prefix(r"\??\")).unwrap_or(target);
     let (absolute, rest) = match plain.as_bytes() {
         [b'c' | b'C', b':', ..] => (true, &plain[2..]),
-        [_, b':', ..] | [b'\\', b'\\', ..] => return target.replace('/', "\\"),
+        [_, b':', ..] | [b'\\', b'\\', ..] => return None,
         [b'\\' | b'/', ..] => (true, plain),
         _ => (false, plain),
     };
@@ -26,7 +35,13 @@ pub(crate) fn to_linux(parents: &[String], target: &str) -> String {
             name => resolved.push(name),
         }
     }
-    relative(parents, &resolved)
+    Some(resolved)
+}
+
+/// The target that BuildKit meant: its differ puts `Files/` before the targets of symbolic links
+/// as it does before names (`util/winlayers/differ.go`).
+pub(crate) fn without_prefix(target: &str) -> Option<&str> {
+    target.strip_prefix("Files/").or(target.strip_prefix(r"Files\"))
 }
 
 /// The path from the directory `from` to `to`.

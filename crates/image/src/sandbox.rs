@@ -64,17 +64,31 @@ struct SandboxRecord {
 }
 
 impl ImageStore {
-    /// Makes the sandbox of container `id` on top of `image`.
+    /// Makes the sandbox of container `id` on top of `image`, and opens it.
     ///
     /// # Errors
-    /// [`ImageError::NoSuchImage`], [`ImageError::SandboxExists`], [`ImageError::Hive`],
-    /// [`ImageError::SandboxSize`] and [`ImageError::NoDisks`] for one that has a size.
+    /// Those of [`ImageStore::make_sandbox`] and [`ImageStore::sandbox`].
     pub fn create_sandbox(
         &self,
         id: &str,
         image: &ImageId,
         settings: &SandboxSettings,
     ) -> Result<Sandbox, ImageError> {
+        self.make_sandbox(id, image, settings)?;
+        self.sandbox(id)
+    }
+
+    /// Makes the sandbox of container `id` on top of `image`.
+    ///
+    /// # Errors
+    /// [`ImageError::NoSuchImage`], [`ImageError::SandboxExists`], [`ImageError::Hive`],
+    /// [`ImageError::SandboxSize`] and [`ImageError::NoDisks`] for one that has a size.
+    pub fn make_sandbox(
+        &self,
+        id: &str,
+        image: &ImageId,
+        settings: &SandboxSettings,
+    ) -> Result<(), ImageError> {
         let path = self.sandbox_path(id)?;
         if path.exists() {
             return Err(ImageError::SandboxExists { id: id.to_owned() });
@@ -113,7 +127,7 @@ impl ImageStore {
             let _ = fs_err::remove_dir_all(&made);
             return Err(error);
         }
-        self.sandbox(id)
+        Ok(())
     }
 
     /// The sandbox of container `id`, mounted if it has a size.

@@ -18,6 +18,7 @@ use crate::{
 mod archive;
 mod commit;
 mod extract;
+mod fidelity;
 mod sandbox;
 mod store;
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Stat};
 
 use crate::attributes::OPAQUE;
 use crate::disk;
@@ -39,9 +39,11 @@ const MAX_DEPTH: usize = 250;
 /// One thing in a directory of `upper`.
 pub(crate) struct Changed {
     pub(crate) name: String,
-    pub(crate) stat: rustix::fs::Stat,
-    /// Whether the layers below show something of that name.
-    pub(crate) below: bool,
+    pub(crate) stat: Stat,
+    /// Which directory of the view it is in; not the first when only its streams changed.
+    pub(crate) layer: usize,
+    /// The status of what the layers below show of that name.
+    pub(crate) below: Option<Stat>,
 }
 
 /// What one directory of `upper` says.
@@ -51,6 +53,8 @@ pub(crate) struct ChangedDirectory {
     pub(crate) gone: Vec<String>,
     /// Names that are there, in byte order.
     pub(crate) present: Vec<Changed>,
+    /// Files of `upper` that hold alternate streams of what is there.
+    pub(crate) streams: Vec<String>,
 }
 
 /// Compares one directory of `upper`, the first of `view`, with what is below it. `path` ends in a
@@ -60,23 +64,33 @@ pub(crate) fn changed_in(view: &View, below: &View, path: &str) -> io::Result<Ch
     let Some(upper) = view.dirs.first() else { return Ok(changed) };
     let mut names = upper.names()?;
     names.sort();
+    let mut streams = Vec::new();
     for name in names {
         if ARTEFACTS.contains(&disk::fold(&format!("{path}{name}")).as_str()) {
             continue;
         }
         let Some(stat) = upper.stat(&name)? else { continue };
-        let is_below = below.find(&name)?.is_some();
-        if disk::is_whiteout(&stat) {
-            if is_below {
-                changed.gone.push(name);
+        let below = below.exact(&name)?.map(|(_, stat)| stat);
+        let whiteout = disk::is_whiteout(&stat);
+        if name.contains(':') {
+            if disk::kind_of(&stat) == FileType::RegularFile || (whiteout && below.is_some()) {
+                streams.push((name, whiteout));
             }
+        } else if whiteout {
+            changed.gone.extend(below.map(|_| name));
         } else {
-            changed.present.push(Changed { name, stat, below: is_below });
+            changed.present.push(Changed { name, stat, layer: 0, below });
+        }
+    }
+    for (name, whiteout) in streams {
+        owner(view, &name, &mut changed)?;
+        if !whiteout {
+            changed.streams.push(name);
         }
     }
     if disk::xattr(upper, OPAQUE).is_some() {
         for (_, name) in below.names()? {
-            if view.find(&name)?.is_none() {
+            if !name.contains(':') && view.exact(&name)?.is_none() {
                 changed.gone.push(name);
             }
         }
@@ -84,6 +98,16 @@ pub(crate) fn changed_in(view: &View, below: &View, path: &str) -> io::Result<Ch
         changed.gone.dedup();
     }
     Ok(changed)
+}
+
+/// Takes the owner of the changed stream `stream` for changed: a layer holds files whole.
+fn owner(view: &View, stream: &str, changed: &mut ChangedDirectory) -> io::Result<()> {
+    let Some((owner, _)) = stream.split_once(':') else { return Ok(()) };
+    let Some((name, layer, stat)) = view.find(owner)? else { return Ok(()) };
+    if let Err(at) = changed.present.binary_search_by(|other| other.name.cmp(&name)) {
+        changed.present.insert(at, Changed { name, stat, layer, below: Some(stat) });
+    }
+    Ok(())
 }
 
 /// The layers below `view`, as if `upper` were not opaque.
@@ -129,10 +153,10 @@ fn collect(
         changes.push(Change { path: format!("/{path}{name}"), kind: ChangeKind::Deleted });
     }
     for entry in changed.present {
-        let kind = if entry.below { ChangeKind::Modified } else { ChangeKind::Added };
+        let kind = if entry.below.is_some() { ChangeKind::Modified } else { ChangeKind::Added };
         let inner = format!("{path}{}", entry.name);
         changes.push(Change { path: format!("/{inner}"), kind });
-        if disk::kind_of(&entry.stat) == FileType::Directory {
+        if disk::kind_of(&entry.stat) == FileType::Directory && entry.layer == 0 {
             let [view, below] = [view.child(&entry.name)?, below.child(&entry.name)?];
             collect(&view, &below, &format!("{inner}/"), depth + 1, changes)?;
         }

@@ -10,12 +10,15 @@ use std::{
 use async_trait::async_trait;
 use oriel_hcs::{Class, CommandLine};
 use oriel_hive::Key;
-use oriel_image::{BaseImport, Image, ImageConfig, ImageId, ImageStore, SandboxSettings};
+use oriel_image::{
+    BaseImport, Image, ImageConfig, ImageId, ImageStore, Reference, SandboxSettings,
+};
 use oriel_wclayer::{Entry, FileTime, Kind, LayerPath, Writer};
 use tokio::sync::{Notify, mpsc};
 
 use crate::{
-    Build, BuildError, BuildHost, BuildRequest, Built, HostError, RunContainer, RunOutput, RunStep,
+    BaseSource, Build, BuildError, BuildHost, BuildRequest, Built, HostError, RunContainer,
+    RunOutput, RunStep,
 };
 
 /// More lines than any build here prints.
@@ -33,6 +36,7 @@ struct FakeHost {
 struct HostState {
     steps: Vec<RunStep>,
     present: BTreeSet<String>,
+    pulled: Vec<String>,
 }
 
 impl FakeHost {
@@ -111,6 +115,27 @@ impl BuildHost for FakeHost {
     }
 }
 
+/// A registry with one image, `remote/base:1`.
+#[async_trait]
+impl BaseSource for FakeHost {
+    async fn pull(&self, name: &Reference, output: mpsc::Sender<Vec<u8>>) -> Result<(), HostError> {
+        self.state.lock().unwrap().pulled.push(name.familiar());
+        if name.familiar() == "nanoserver:latest" {
+            return Ok(());
+        }
+        if name.familiar() != "remote/base:1" {
+            let message = format!("pull access denied for {}", name.familiar_repository());
+            return Err(HostError { class: Class::NotFound, message });
+        }
+        let line = b"{\"stream\":\"Pulling from remote/base\\n\"}\r\n";
+        // A quiet build does not listen.
+        let _ = output.send(line.to_vec()).await;
+        let base = self.images.resolve("nanoserver").unwrap().id;
+        self.images.tag(&base, name).unwrap();
+        Ok(())
+    }
+}
+
 /// A store with a base image called `nanoserver`, and a host.
 struct World {
     directory: tempfile::TempDir,
@@ -146,7 +171,7 @@ impl World {
     ) -> (Result<Built, BuildError>, String) {
         let (sender, mut lines) = mpsc::channel(LINES);
         let build = self.prepare(request, context);
-        let result = build.run(self.host.images.clone(), &self.host, sender).await;
+        let result = build.run(self.host.images.clone(), &self.host, &self.host, sender).await;
         let mut seen = String::new();
         while let Ok(piece) = lines.try_recv() {
             for value in serde_json::Deserializer::from_slice(&piece).into_iter() {
@@ -395,7 +420,7 @@ async fn a_client_that_leaves_cancels_the_build_and_the_container_goes() {
         world.host.hangs.notified().await;
         drop(lines);
     };
-    let running = build.run(world.host.images.clone(), &world.host, sender);
+    let running = build.run(world.host.images.clone(), &world.host, &world.host, sender);
     let (result, ()) = tokio::join!(running, leave);
     assert!(matches!(result, Err(BuildError::Cancelled)), "{result:?}");
     assert_eq!(world.host.containers(), 0);
@@ -405,13 +430,12 @@ async fn a_client_that_leaves_cancels_the_build_and_the_container_goes() {
 #[tokio::test]
 async fn what_is_not_honoured_is_said() {
     let world = World::new();
-    let request =
-        BuildRequest { pull: true, cache_from: vec!["nanoserver:latest".into()], ..defaults() };
+    let request = BuildRequest { cache_from: vec!["nanoserver:latest".into()], ..defaults() };
     let dockerfile = "FROM nanoserver\nCOPY --chown=ContainerUser a.txt C:/\n";
     let context = [("Dockerfile", dockerfile), ("a.txt", "a")];
     let (result, seen) = world.try_build(request, &context).await;
     result.unwrap();
-    for flag in ["--pull", "--cache-from", "--chown"] {
+    for flag in ["--cache-from", "--chown"] {
         assert!(seen.contains(&format!("[Warning] {flag} has no effect: ")), "{flag} in {seen}");
     }
     let (_, seen) = world.build("FROM nanoserver\nCOPY a.txt C:/\n", &[("a.txt", "a")]).await;
@@ -437,6 +461,24 @@ async fn a_quiet_build_prints_its_id_and_a_quiet_failure_all() {
 async fn a_base_image_that_is_not_there_is_named() {
     let world = World::new();
     let (error, _) = world.fail("FROM nope\nRUN say x\n").await;
-    assert!(error.to_string().starts_with("pull access denied for nope, "), "{error}");
+    assert_eq!(error.to_string(), "pull access denied for nope");
     assert_eq!(error.class(), Class::NotFound);
+}
+
+#[tokio::test]
+async fn a_base_that_is_not_here_is_pulled() {
+    let world = World::new();
+    let (_, seen) = world.build("FROM remote/base:1\nLABEL a=b\n", &[]).await;
+    assert!(seen.contains("Pulling from remote/base\n"), "{seen}");
+    world.build("FROM remote/base:1\nLABEL a=c\n", &[]).await;
+    assert_eq!(world.host.state.lock().unwrap().pulled, ["remote/base:1"]);
+}
+
+#[tokio::test]
+async fn a_base_that_is_here_is_pulled_on_request() {
+    let world = World::new();
+    let request = BuildRequest { pull: true, ..defaults() };
+    let (result, _) = world.try_build(request, &[("Dockerfile", "FROM nanoserver\n")]).await;
+    result.unwrap();
+    assert_eq!(world.host.state.lock().unwrap().pulled, ["nanoserver:latest"]);
 }

@@ -44,11 +44,17 @@ impl Bench {
 
     /// Kills the daemon without a word; `between` happens before the next one opens.
     pub(crate) fn reborn(self, between: impl FnOnce(&World, &Path)) -> Self {
+        let path = self.root.path().to_owned();
+        self.reborn_with(|world| between(world, &path))
+    }
+
+    /// The same, with a world that changes meanwhile.
+    pub(crate) fn reborn_with(self, between: impl FnOnce(&mut World)) -> Self {
         let Self { engine, daemon, mut world, _outside, root } = self;
         drop(engine);
         daemon.shutdown_timeout(std::time::Duration::from_secs(10));
         world.another_daemon();
-        between(&world, root.path());
+        between(&mut world);
         let daemon = Runtime::new().unwrap();
         let engine = daemon.block_on(Engine::open(world.parts())).unwrap();
         Self { engine, daemon, world, _outside, root }
