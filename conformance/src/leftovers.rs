@@ -13,8 +13,8 @@ const SETTLING: Duration = Duration::from_secs(5);
 pub struct Leftovers(Vec<String>);
 
 impl Leftovers {
-    /// Looks for processes, mounts, loop devices, network namespaces and sandboxes that belong to the daemon with
-    /// these two directories.
+    /// Looks for processes, mounts, loop devices, network namespaces and sandboxes that belong to
+    /// the daemon with these two directories.
     #[must_use]
     pub fn of(exec_root: &Path, data_root: &Path) -> Self {
         let end = Instant::now() + SETTLING;

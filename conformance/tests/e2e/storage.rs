@@ -81,7 +81,7 @@ fn neighbours(daemon: &mut Daemon) -> Result<Outcome> {
     let (docker, bind) = (daemon.docker(), space(daemon)?);
     for (name, option) in [("full", &["--storage-opt", "size=64m"][..]), ("free", &[])] {
         let options = [&["run", "-d", "--name", name, "-v", &bind], option].concat();
-        docker.run(&[&options[..], &["nanoserver", "ping", "-t", "127.0.0.1"]].concat())?;
+        docker.run(&[&options[..], &["nanoserver", "ping", "-n", "1000", "127.0.0.1"]].concat())?;
     }
     let fill = ["exec", "full", "C:\\t\\space.exe", "C:\\full.bin"];
     ensure!(number(&docker.run(&fill)?, "error")? == 112);
@@ -107,7 +107,8 @@ fn bad_options(daemon: &mut Daemon) -> Result<Outcome> {
         ("size=-1g", "invalid size: '-1g'"),
         ("size=5x", "invalid suffix: 'x'"),
         ("size=1m", "a sandbox of 1048576 bytes is not possible"),
-        ("size=999999t", "not possible"),
+        ("size=999t", "not possible"),
+        ("size=999999999t", "invalid size"),
         ("dm.basesize=1g", "Unknown storage option: dm.basesize"),
     ] {
         let output = docker.try_run(&["create", "--storage-opt", option, "nanoserver"])?;
@@ -123,7 +124,7 @@ fn bad_options(daemon: &mut Daemon) -> Result<Outcome> {
 fn killed_daemon(daemon: &mut Daemon) -> Result<Outcome> {
     let (docker, bind) = (daemon.docker(), space(daemon)?);
     let options = ["run", "-d", "--name", "tough", "--storage-opt", "size=64m", "-v", &bind];
-    docker.run(&[&options[..], &["nanoserver", "ping", "-t", "127.0.0.1"]].concat())?;
+    docker.run(&[&options[..], &["nanoserver", "ping", "-n", "1000", "127.0.0.1"]].concat())?;
     docker.run(&["exec", "tough", "cmd", "/c", "echo kept> C:\\kept.txt"])?;
     daemon.kill()?;
     daemon.restart()?;
@@ -166,7 +167,7 @@ fn removal(daemon: &mut Daemon) -> Result<Outcome> {
     let root = daemon.data_root().to_owned();
     for _ in 0..3 {
         let options = ["run", "-d", "--storage-opt", "size=64m", "nanoserver"];
-        docker.run(&[&options[..], &["ping", "-t", "127.0.0.1"]].concat())?;
+        docker.run(&[&options[..], &["ping", "-n", "1000", "127.0.0.1"]].concat())?;
     }
     let ids = docker.run(&["ps", "-q"])?;
     let ids: Vec<&str> = ids.lines().collect();
@@ -335,7 +336,7 @@ fn diff(daemon: &mut Daemon) -> Result<Outcome> {
     let dockerfile = "FROM nanoserver\nCOPY data C:/app/old.txt\nCOPY data C:/app/gone.txt\n";
     build(daemon, "compared:1", dockerfile, b"old")?;
     let command = "echo new> C:\\app\\old.txt& del C:\\app\\gone.txt& echo x> C:\\APP\\added.txt& \
-                   ping -t 127.0.0.1 >nul";
+                   ping -n 1000 127.0.0.1 >nul";
     docker.run(&["run", "-d", "--name", "changed", "compared:1", "cmd", "/c", command])?;
     docker.wait_until("the changes are there", |docker| {
         Ok(docker.run(&["diff", "changed"])?.contains("added.txt"))

@@ -68,6 +68,21 @@ impl Time {
         }
     }
 
+    /// Reads what people write after `until=`: a span such as `24h` or `1h30m` before `now`, what
+    /// [`Time::parse_parameter`] reads, or a date with or without a time of day, in UTC.
+    #[must_use]
+    pub fn parse_moment(text: &str, now: Self) -> Option<Self> {
+        if let Some(span) = span(text) {
+            return now.0.checked_sub(span).map(Self);
+        }
+        let rest = match text.len() {
+            10 => "T00:00:00Z",
+            16 => ":00Z",
+            _ => "Z",
+        };
+        Self::parse_parameter(text).or_else(|| Self::parse(&format!("{text}{rest}")))
+    }
+
     fn date(self) -> String {
         let seconds = self.seconds();
         let (year, month, day) = civil(seconds.div_euclid(DAY));
@@ -95,6 +110,29 @@ impl fmt::Display for Time {
 fn fraction(digits: &str) -> Option<i64> {
     let nine: String = digits.chars().chain("000000000".chars()).take(9).collect();
     nine.parse().ok()
+}
+
+/// Nanoseconds of a span as Go's `time.ParseDuration` reads it; without fractions.
+fn span(text: &str) -> Option<i64> {
+    const UNITS: [(&str, i64); 7] = [
+        ("ns", 1),
+        ("us", 1_000),
+        ("µs", 1_000),
+        ("ms", 1_000_000),
+        ("s", NANOS),
+        ("m", 60 * NANOS),
+        ("h", 3600 * NANOS),
+    ];
+    let (mut rest, mut span) = (text, None);
+    while !rest.is_empty() {
+        let (number, tail) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit())?);
+        let end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+        let (_, unit) = UNITS.iter().find(|(name, _)| *name == &tail[..end])?;
+        let part = number.parse::<i64>().ok()?.checked_mul(*unit)?;
+        span = Some(span.unwrap_or(0_i64).checked_add(part)?);
+        rest = &tail[end..];
+    }
+    span
 }
 
 fn zone_offset(zone: &str) -> Option<i64> {
@@ -161,6 +199,28 @@ mod tests {
             ["", "2026", "2026-11-22T01:16:16", "2026-11-22T01:16:16.5", "ü026-11-22T01:16:16Z"]
         {
             assert_eq!(Time::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_moment_may_be_a_span_ago_or_a_date() {
+        let now = Time(10 * 3600 * NANOS);
+        for (text, seconds) in [
+            ("1h", Some(9 * 3600)),
+            ("1h30m", Some(8 * 3600 + 1800)),
+            ("500ms", Some(10 * 3600 - 1)),
+            ("3", Some(3)),
+            ("1970-01-02", Some(DAY)),
+            ("1970-01-02T01:00", Some(DAY + 3600)),
+            ("1970-01-02T01:00:01", Some(DAY + 3601)),
+            ("1970-01-02T01:00:01Z", Some(DAY + 3601)),
+            ("", None),
+            ("h", None),
+            ("1x", None),
+            ("soon", None),
+            ("9999999999999999999h", None),
+        ] {
+            assert_eq!(Time::parse_moment(text, now).map(Time::seconds), seconds, "{text}");
         }
     }
 

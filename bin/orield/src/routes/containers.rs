@@ -172,7 +172,7 @@ fn wanted(view: &ContainerView, filters: &Filters) -> bool {
 async fn prune(call: &Call) -> Answer {
     let known = ["label", "label!", "until"];
     let filters = Filters::parse(call.query.value("filters").unwrap_or_default(), &known)?;
-    let until = super::until(&filters)?;
+    let until = super::until(call, &filters)?;
     let (removed, reclaimed) = call
         .daemon
         .engine

@@ -112,6 +112,7 @@ async fn listed<'a>(
             bounds.push((key, created(&bound)));
         }
     }
+    let until = super::until(call, &filters)?;
     let show_all = call.query.flag("all");
     let shown = |image: &&Image| {
         let is_parent = || images.iter().any(|other| other.parent == Some(image.id));
@@ -120,7 +121,8 @@ async fn listed<'a>(
             _ => created(image) > *bound,
         });
         let hidden = image.references.is_empty() && !show_all && is_parent();
-        !hidden && in_bounds && wanted(image, &filters)
+        let old = until.is_none_or(|until| created(image) < until.seconds());
+        !hidden && in_bounds && old && wanted(image, &filters)
     };
     Ok(images.iter().filter(shown).collect())
 }
@@ -128,9 +130,6 @@ async fn listed<'a>(
 fn wanted(image: &Image, filters: &Filters) -> bool {
     let dangling = image.references.is_empty();
     filters.any("dangling", |value| dangling == matches!(value, "true" | "1"))
-        && filters.any("until", |text| {
-            Time::parse_parameter(text).is_some_and(|until| created(image) < until.seconds())
-        })
         && filters.any("reference", |pattern| {
             tags(image).iter().any(|tag| {
                 let name = tag.rsplit_once(':').map_or(tag.as_str(), |(name, _)| name);
@@ -339,7 +338,7 @@ async fn prune(call: &Call) -> Answer {
     let filters = Filters::parse(call.query.value("filters").unwrap_or_default(), &known)?;
     let only_dangling =
         filters.values("dangling").iter().all(|value| !matches!(value.as_str(), "false" | "0"));
-    let until = super::until(&filters)?;
+    let until = super::until(call, &filters)?;
     let wanted = |image: &Image| {
         let doomed = !only_dangling || image.references.is_empty();
         let old = until.is_none_or(|until| created(image) < until.seconds());

@@ -46,10 +46,10 @@ pub(crate) async fn dispatch(call: Call, path: &str) -> Answer {
     }
 }
 
-/// The moment up to which a prune goes.
-pub(crate) fn until(filters: &Filters) -> Result<Option<Time>, HttpError> {
+/// The moment up to which a list or a prune goes.
+pub(crate) fn until(call: &Call, filters: &Filters) -> Result<Option<Time>, HttpError> {
     let Some(text) = filters.values("until").first() else { return Ok(None) };
-    let time = Time::parse_parameter(text);
+    let time = Time::parse_moment(text, call.daemon.engine.now());
     time.map(Some).ok_or_else(|| HttpError::invalid(format!("invalid filter 'until={text}'")))
 }
 
