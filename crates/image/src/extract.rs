@@ -64,10 +64,10 @@ pub(crate) fn extract<R: Read>(
         size: 0,
     };
     while let Some(entry) = reader.next_entry().attempt(|| "read a layer".into())? {
-        extraction.take(&entry, reader).attempt(|| format!("extract `{}`", entry.path))?;
-        if extraction.size > Limits::LAYER_BYTES {
+        if extraction.size.saturating_add(entry.size()) > Limits::LAYER_BYTES {
             return Err(ImageError::Limit { what: "a layer", limit: Limits::LAYER_BYTES });
         }
+        extraction.take(&entry, reader).attempt(|| format!("extract `{}`", entry.path))?;
         if extraction.remembered > Limits::LAYER_NAMES {
             let limit = Limits::LAYER_NAMES;
             return Err(ImageError::Limit { what: "names of directories and links", limit });
