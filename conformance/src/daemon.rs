@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{Docker, Leftovers};
@@ -22,6 +22,8 @@ pub struct Settings {
     pub docker: PathBuf,
     /// Data root that keeps the personality and the base images between runs.
     pub data_root: PathBuf,
+    /// Which of several daemons at once this is: 0 for the suite's own.
+    pub number: u8,
 }
 
 /// A running daemon with its own socket, exec root, bridge and subnet. Dropping it ends the daemon
@@ -33,8 +35,31 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Name of the daemon's bridge link.
+    /// Name of the suite's daemon's bridge link.
     pub const BRIDGE: &'static str = "orieltest0";
+
+    /// The settings of another daemon, beside this one, with an empty data root at `data_root` but
+    /// for the NT personality.
+    ///
+    /// # Errors
+    /// When the personality cannot be copied.
+    pub fn beside(&self, data_root: &Path) -> Result<Settings> {
+        let mut copy = Command::new("cp");
+        copy.arg("-a").arg(self.settings.data_root.join("personality")).arg(data_root);
+        ensure!(copy.status()?.success(), "cannot copy the personality");
+        Ok(Settings {
+            programs: self.settings.programs.clone(),
+            docker: self.settings.docker.clone(),
+            data_root: data_root.to_owned(),
+            number: self.settings.number + 1,
+        })
+    }
+
+    /// Certificates and mirrors by registry, empty at first.
+    #[must_use]
+    pub fn certs_dir(&self) -> PathBuf {
+        self.scratch.path().join("certs.d")
+    }
 
     /// Starts a daemon.
     ///
@@ -118,7 +143,11 @@ impl Daemon {
             .arg(self.scratch.path().join("run"))
             .arg("--pidfile")
             .arg(self.scratch.path().join("orield.pid"))
-            .args(["--bridge", Self::BRIDGE, "--bip", "10.213.77.1/24", "--log-level", "debug"])
+            .arg("--certs-dir")
+            .arg(self.certs_dir())
+            .args(["--bridge", &format!("orieltest{}", self.settings.number)])
+            .args(["--bip", &format!("10.213.{}.1/24", 77 + self.settings.number)])
+            .args(["--log-level", "debug"])
             .stdin(Stdio::null())
             .stdout(log.file().try_clone()?)
             .stderr(log.into_parts().0)

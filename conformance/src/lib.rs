@@ -7,9 +7,11 @@
 mod daemon;
 mod docker;
 mod leftovers;
+mod registry;
 mod runner;
 
 pub use daemon::{Daemon, Settings};
 pub use docker::{Docker, Output};
 pub use leftovers::Leftovers;
+pub use registry::{Door, Registry};
 pub use runner::{Case, Outcome, run};

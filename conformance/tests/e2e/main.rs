@@ -13,6 +13,7 @@ mod isolation;
 mod network;
 mod processes;
 mod programs;
+mod registries;
 mod storage;
 mod surface;
 
@@ -55,6 +56,7 @@ fn suite(filter: &str) -> Result<bool> {
         fidelity::CASES,
         storage::CASES,
         programs::CASES,
+        registries::CASES,
         faults::CASES,
     ]
     .into_iter()
@@ -78,6 +80,7 @@ fn settings() -> Result<Settings> {
         programs: path("ORIEL_TEST_BIN").unwrap_or_else(|| root.join("target/release")),
         data_root: path("ORIEL_TEST_DATA_ROOT").context("ORIEL_TEST_DATA_ROOT is not set")?,
         docker: path("ORIEL_TEST_DOCKER").unwrap_or_else(|| "docker".into()),
+        number: 0,
     })
 }
 
