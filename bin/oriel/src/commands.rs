@@ -7,13 +7,15 @@ use std::{
 
 use anyhow::{Context, bail};
 use oriel_api::{
-    Line, container, image,
+    Line, container, image, percent_encode,
     system::{Base, BaseBuilt, Check, CheckLevel, Version},
 };
 use serde_json::Value;
 
 use crate::{
+    Rebase,
     connection::{Client, NoDaemon},
+    credentials,
     progress::Progress,
     table::{ago, render, short, size},
 };
@@ -245,6 +247,24 @@ pub(crate) async fn images(client: &Client) -> anyhow::Result<ExitCode> {
         }
     }
     print(&render(&rows));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `oriel image rebase`
+pub(crate) async fn image_rebase(client: &Client, wanted: &Rebase) -> anyhow::Result<ExitCode> {
+    let mut path = format!(
+        "/oriel/images/{}/rebase?onto={}&force={}",
+        percent_encode(&wanted.image),
+        percent_encode(&wanted.onto),
+        wanted.force
+    );
+    for tag in &wanted.tags {
+        path += &format!("&t={}", percent_encode(tag));
+    }
+    let made: Value =
+        client.post_as(&path, credentials::header(&wanted.onto)).await?.json().await?;
+    let id = made["Id"].as_str().context("the daemon's answer has no image id")?;
+    print(&format!("{id}\n"));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -129,37 +129,63 @@ impl Client {
 
     /// `GET path`, read as JSON.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
-        let mut stream = self.request(Method::GET, path).await?;
-        let mut bytes = Vec::new();
-        while let Some(piece) = stream.piece().await? {
-            bytes.extend_from_slice(&piece);
-        }
-        serde_json::from_slice(&bytes)
-            .with_context(|| format!("the daemon's answer to {path} is not understood"))
+        self.request(Method::GET, path, None).await?.json().await
     }
 
     /// `POST path` without a body; the answer is read piece by piece.
     pub(crate) async fn post(&self, path: &str) -> anyhow::Result<Stream> {
-        self.request(Method::POST, path).await
+        self.request(Method::POST, path, None).await
     }
 
-    async fn request(&self, method: Method, path: &str) -> anyhow::Result<Stream> {
+    /// The same with the header `X-Registry-Auth`, if there is one.
+    pub(crate) async fn post_as(
+        &self,
+        path: &str,
+        credentials: Option<String>,
+    ) -> anyhow::Result<Stream> {
+        self.request(Method::POST, path, credentials).await
+    }
+
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        credentials: Option<String>,
+    ) -> anyhow::Result<Stream> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("Host", "oriel")
+            .header("Content-Length", "0");
+        if let Some(credentials) = credentials {
+            request = request.header("X-Registry-Auth", credentials);
+        }
+        let request = request.body(Empty::new())?;
         let no_daemon =
             |error: io::Error| NoDaemon { endpoint: self.endpoint.clone(), kind: error.kind() };
         match &self.endpoint {
             Endpoint::Unix(socket) => {
                 let socket = UnixStream::connect(socket).await.map_err(no_daemon)?;
-                exchange(socket, method, path).await
+                exchange(socket, request).await
             }
             Endpoint::Tcp(address) => {
                 let socket = TcpStream::connect(address).await.map_err(no_daemon)?;
-                exchange(socket, method, path).await
+                exchange(socket, request).await
             }
         }
     }
 }
 
 impl Stream {
+    /// The whole body, read as JSON.
+    pub(crate) async fn json<T: DeserializeOwned>(mut self) -> anyhow::Result<T> {
+        let mut bytes = Vec::new();
+        while let Some(piece) = self.piece().await? {
+            bytes.extend_from_slice(&piece);
+        }
+        serde_json::from_slice(&bytes).context("the daemon's answer is not understood")
+    }
+
     /// The next piece of the body; `None` at its end.
     pub(crate) async fn piece(&mut self) -> anyhow::Result<Option<Bytes>> {
         while let Some(frame) = self.body.frame().await {
@@ -172,7 +198,7 @@ impl Stream {
     }
 }
 
-async fn exchange<S>(socket: S, method: Method, path: &str) -> anyhow::Result<Stream>
+async fn exchange<S>(socket: S, request: Request<Empty<Bytes>>) -> anyhow::Result<Stream>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -183,12 +209,6 @@ where
         // A broken connection shows itself to the request that uses it.
         let _ = connection.await;
     });
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header("Host", "oriel")
-        .header("Content-Length", "0")
-        .body(Empty::<Bytes>::new())?;
     let response = sender.send_request(request).await.context("the daemon does not answer")?;
     accept(response, connection).await
 }

@@ -5,6 +5,7 @@
 
 mod commands;
 mod connection;
+mod credentials;
 mod progress;
 mod table;
 
@@ -45,6 +46,31 @@ enum Command {
     },
     /// List images
     Images,
+    /// Change images
+    #[command(subcommand)]
+    Image(ImageCommand),
+}
+
+#[derive(Subcommand)]
+enum ImageCommand {
+    /// Give an image another base, such as Microsoft's, without fetching that
+    Rebase(Rebase),
+}
+
+/// Arguments of `oriel image rebase`.
+#[derive(clap::Args)]
+struct Rebase {
+    /// The image; it stays as it is
+    image: String,
+    /// The new base, in its registry
+    #[arg(long, value_name = "IMAGE")]
+    onto: String,
+    /// Name for the result; may be given more than once
+    #[arg(short, long = "tag", value_name = "NAME")]
+    tags: Vec<String>,
+    /// Go on although layers need the base the image has
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(Subcommand)]
@@ -85,6 +111,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Info => commands::info(&client).await,
         Command::Ps { all } => commands::containers(&client, all).await,
         Command::Images => commands::images(&client).await,
+        Command::Image(ImageCommand::Rebase(wanted)) => {
+            commands::image_rebase(&client, &wanted).await
+        }
     }
 }
 

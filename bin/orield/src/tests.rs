@@ -11,7 +11,6 @@ use std::{
 
 use oriel_distribution::{Registries, RegistryOptions, Transfers};
 use oriel_engine::{Engine, fake::World};
-use oriel_image::Substitutes;
 use tempfile::TempDir;
 use tokio::{runtime::Runtime, sync::watch};
 
@@ -41,7 +40,7 @@ impl Served {
             let listener = Listener::bind(&Address::Unix(socket.clone())).await.unwrap();
             let registries = Registries::new(RegistryOptions::default()).unwrap();
             let store = engine.images().clone();
-            let transfers = Transfers::new(store, registries, Substitutes::default());
+            let transfers = Transfers::new(store, registries);
             let daemon = Arc::new(Daemon::new(engine, transfers, Vec::new()));
             tokio::spawn(server::serve(listener, daemon, stop.subscribe()));
         });

@@ -61,7 +61,9 @@ pub(crate) async fn wire(options: &Options) -> anyhow::Result<Wired> {
     );
     let images = {
         let (root, database) = (root.clone(), database.clone());
-        tokio::task::spawn_blocking(move || ImageStore::open(&root, database)).await??
+        let substitutes = options.substitutes.clone();
+        let open = move || ImageStore::open_with(&root, database, substitutes);
+        tokio::task::spawn_blocking(open).await??
     };
     let network = HostNetworkOptions::new(&options.nat.bridge, options.exec_root.join("netns"));
     let network = Arc::new(HostNetwork::new(network)?);
@@ -96,7 +98,7 @@ fn transfers(options: &Options, engine: &Engine) -> anyhow::Result<Transfers> {
         ..RegistryOptions::default()
     })
     .context("cannot prepare for registries")?;
-    Ok(Transfers::new(engine.images().clone(), registries, options.substitutes.clone()))
+    Ok(Transfers::new(engine.images().clone(), registries))
 }
 
 /// Where the NT personality is, when there is one.

@@ -7,6 +7,7 @@
 
 mod build;
 mod faults;
+mod fidelity;
 mod images;
 mod isolation;
 mod network;
@@ -51,6 +52,7 @@ fn suite(filter: &str) -> Result<bool> {
         network::CASES,
         build::CASES,
         images::CASES,
+        fidelity::CASES,
         storage::CASES,
         programs::CASES,
         faults::CASES,

@@ -1,8 +1,9 @@
 //! One repository on one registry: manifests, tags, and what blobs there are.
 
-use std::{future::Future, sync::Arc};
+use std::{error::Error, future::Future, sync::Arc};
 
 use bytes::Bytes;
+use oriel_hcs::Class;
 use oriel_image::{Digest, Reference};
 use reqwest::{
     Method, Response, StatusCode,
@@ -338,10 +339,14 @@ impl Repository {
     }
 }
 
-/// Tells the operator that a mirror is of no use.
-pub(crate) fn warn_of_mirror(mirror: &Endpoint, error: &DistributionError) {
-    let error: &(dyn std::error::Error + 'static) = error;
-    tracing::warn!(mirror = mirror.name(), error, "a mirror failed, asking the next registry");
+/// Tells that a mirror is of no use: to the operator, unless it merely lacks the thing.
+pub(crate) fn warn_of_mirror(mirror: &Endpoint, failure: &DistributionError) {
+    let (mirror, error) = (mirror.name(), failure as &(dyn Error + 'static));
+    if failure.class() == Class::NotFound {
+        tracing::debug!(mirror, error, "a mirror lacks it, asking the next registry");
+    } else {
+        tracing::warn!(mirror, error, "a mirror failed, asking the next registry");
+    }
 }
 
 /// The media type of a manifest, which its header and its text must agree on.

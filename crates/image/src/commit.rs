@@ -16,9 +16,9 @@ use rustix::fs::FileType;
 use crate::attributes::Known;
 use crate::disk::Dir;
 use crate::error::Attempt;
-use crate::files::View;
 use crate::registry::{self, RegistryChanges};
 use crate::upper::{Changed, below_root, changed_in, check_depth};
+use crate::view::View;
 use crate::{
     Arrival, Commit, History, ImageConfig, ImageError, ImageId, ImageStore, Layer, Sandbox,
     SandboxFiles, attributes, disk, links, rfc3339,

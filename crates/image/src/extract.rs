@@ -16,9 +16,9 @@ use rustix::io::Errno;
 use crate::attributes;
 use crate::disk::{self, Dir, fold};
 use crate::error::Attempt;
-use crate::files::View;
 use crate::level::Level;
 use crate::links;
+use crate::view::View;
 use crate::{ImageError, Limits};
 
 /// Room for data on its way to a file; also the unit in which sparse files have holes, as on NTFS.

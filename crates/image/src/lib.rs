@@ -49,6 +49,7 @@ mod substitution;
 mod time;
 mod upper;
 mod usage;
+mod view;
 
 #[cfg(test)]
 mod tests;

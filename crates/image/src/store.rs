@@ -16,7 +16,7 @@ use crate::registry::RegistryCache;
 use crate::scratch::Disks;
 use crate::{
     Arrival, ChainId, DiffId, Digest, ImageConfig, ImageError, ImageId, Reference, RunConfig,
-    Substitution,
+    Substitutes, Substitution,
 };
 
 /// One layer of an image.
@@ -170,6 +170,7 @@ struct Inner {
     layers: LayerStore,
     records: Records,
     registry: RegistryCache,
+    substitutes: Substitutes,
     disks: Disks,
     /// Who keeps what is not yet recorded.
     leases: Leases,
@@ -177,10 +178,23 @@ struct Inner {
 
 impl ImageStore {
     /// Opens the store below `root`, makes what is missing and removes what a crash left half made.
+    /// Bases are substituted as Oriel does by default.
     ///
     /// # Errors
     /// [`ImageError::Io`], [`ImageError::Database`].
     pub fn open(root: &Path, database: Arc<redb::Database>) -> Result<Self, ImageError> {
+        Self::open_with(root, database, Substitutes::default())
+    }
+
+    /// The same, with bases substituted as `substitutes` says.
+    ///
+    /// # Errors
+    /// [`ImageError::Io`], [`ImageError::Database`].
+    pub fn open_with(
+        root: &Path,
+        database: Arc<redb::Database>,
+        substitutes: Substitutes,
+    ) -> Result<Self, ImageError> {
         Disks::clear(&root.join("windowsfilter"))?;
         let store = Self {
             inner: Arc::new(Inner {
@@ -188,12 +202,19 @@ impl ImageStore {
                 layers: LayerStore::open(root.join("windowsfilter"))?,
                 records: Records::open(database)?,
                 registry: RegistryCache::open(root.join("registry-cache"))?,
+                substitutes,
                 disks: Disks::default(),
                 leases: Leases::default(),
             }),
         };
         store.collect()?;
         Ok(store)
+    }
+
+    /// When and by what bases are substituted.
+    #[must_use]
+    pub fn substitutes(&self) -> &Substitutes {
+        &self.inner.substitutes
     }
 
     /// Finds an image by `name[:tag]`, `name@digest`, `sha256:id`, id or unique id prefix.

@@ -15,7 +15,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Descriptor, DiffId, Digest, History, ImageConfig, ImageError, Reference};
+use crate::{
+    Descriptor, DiffId, Digest, History, Image, ImageConfig, ImageError, ImageStore, Layer,
+    Reference,
+};
 
 /// The base with a console and no services.
 pub const NANOSERVER: &str = "nanoserver";
@@ -166,6 +169,55 @@ impl Substitutes {
         let fits = |rule: &&Rule| matches(&rule.name, &whole) || matches(&rule.name, &repository);
         self.rules.iter().find(fits).map(|rule| rule.base.as_str())
     }
+}
+
+impl ImageStore {
+    /// A base image of this host.
+    ///
+    /// # Errors
+    /// [`ImageError::NoSubstitute`] when it is not here.
+    pub fn local_base(&self, name: &str) -> Result<Image, ImageError> {
+        self.resolve(name).map_err(|error| match error {
+            ImageError::NoSuchImage { .. } => ImageError::NoSubstitute { base: name.to_owned() },
+            other => other,
+        })
+    }
+
+    /// Recognises the base below an image called `name` and finds what stands in for it: layers of
+    /// this host, and what is to be recorded. `None` for an image on a base of its own.
+    ///
+    /// # Errors
+    /// [`ImageError::NoSubstitute`].
+    pub fn substitute(
+        &self,
+        name: Option<&Reference>,
+        config: &ImageConfig,
+        layers: &[Descriptor],
+    ) -> Result<Option<(Vec<Layer>, Substitution)>, ImageError> {
+        let Some(found) = self.substitutes().recognise(name, config, layers) else {
+            return Ok(None);
+        };
+        let base = self.local_base(&found.base)?;
+        let stated = config.rootfs.diff_ids.iter().zip(layers).take(found.layers);
+        let substitution = Substitution {
+            base: base.references.first().map_or(base.id.to_string(), Reference::familiar),
+            base_layers: base.layers.len(),
+            stated: stated
+                .map(|(diff_id, descriptor)| StatedLayer {
+                    diff_id: *diff_id,
+                    descriptor: descriptor.clone(),
+                })
+                .collect(),
+            source: name.map_or_else(|| published(&found.base), Reference::repository),
+        };
+        Ok(Some((base.layers, substitution)))
+    }
+}
+
+/// Where Microsoft publishes the base that `base` is of the flavour of.
+fn published(base: &str) -> String {
+    let nano = base.contains(NANOSERVER);
+    format!("{MICROSOFT}/windows/{}", if nano { "nanoserver" } else { "servercore" })
 }
 
 /// Whether a layer is one that registries must not hold (OCI image specification, layer.md).

@@ -7,7 +7,7 @@ use rustix::fs::{FileType, Stat};
 use crate::attributes::OPAQUE;
 use crate::disk;
 use crate::error::Attempt;
-use crate::files::View;
+use crate::view::View;
 use crate::{ImageError, ImageStore, Sandbox};
 
 /// How a path of a container differs from its image.

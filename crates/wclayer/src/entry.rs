@@ -88,7 +88,7 @@ pub struct Entry {
     /// Self-relative security descriptor: `MSWINDOWS.rawsd`, or what the older `MSWINDOWS.sd` says.
     pub security: Option<Vec<u8>>,
     /// The text of `MSWINDOWS.sd` when there is no binary one and the text needs a Windows domain
-    /// to be understood; never written.
+    /// to be understood.
     pub sddl: Option<String>,
     /// When it was created; the same as `modified` when the tar does not say.
     pub created: FileTime,

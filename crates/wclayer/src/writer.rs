@@ -276,12 +276,12 @@ fn records(entry: &Entry, name: &str, link: &str) -> (u64, Vec<(String, Vec<u8>)
             add(&format!("MSWINDOWS.xattr.{name}"), STANDARD.encode(value));
         }
     }
-    if let Some(security) = entry
-        .security
-        .as_ref()
-        .filter(|_| !matches!(entry.kind, Kind::HardLink { .. } | Kind::Stream { .. }))
-    {
-        add("MSWINDOWS.rawsd", STANDARD.encode(security));
+    if !matches!(entry.kind, Kind::HardLink { .. } | Kind::Stream { .. }) {
+        match (&entry.security, &entry.sddl) {
+            (Some(descriptor), _) => add("MSWINDOWS.rawsd", STANDARD.encode(descriptor)),
+            (None, Some(text)) => add("MSWINDOWS.sd", text.clone()),
+            (None, None) => {}
+        }
     }
     if matches!(entry.kind, Kind::Junction { .. }) {
         add("MSWINDOWS.mountpoint", "1".to_owned());

@@ -11,7 +11,7 @@ mod push;
 mod rebase;
 
 use oriel_hcs::Class;
-use oriel_image::{Digest, ImageError, ImageStore, Substitutes};
+use oriel_image::{Digest, ImageError, ImageStore};
 use tokio::sync::mpsc;
 
 use crate::{DistributionError, Registries};
@@ -25,26 +25,19 @@ pub use push::Pushed;
 pub struct Transfers {
     store: ImageStore,
     registries: Registries,
-    substitutes: Substitutes,
 }
 
 impl Transfers {
-    /// Moves images between `store` and `registries`, with bases replaced as `substitutes` says.
+    /// Moves images between `store` and `registries`.
     #[must_use]
-    pub fn new(store: ImageStore, registries: Registries, substitutes: Substitutes) -> Self {
-        Self { store, registries, substitutes }
+    pub fn new(store: ImageStore, registries: Registries) -> Self {
+        Self { store, registries }
     }
 
     /// The registries.
     #[must_use]
     pub fn registries(&self) -> &Registries {
         &self.registries
-    }
-
-    /// When and by what bases are substituted.
-    #[must_use]
-    pub fn substitutes(&self) -> &Substitutes {
-        &self.substitutes
     }
 }
 

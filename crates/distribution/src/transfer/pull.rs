@@ -12,9 +12,8 @@
 
 use bytes::Bytes;
 use oriel_image::{
-    Arrival, Descriptor, Digest, Image, ImageConfig, ImageError, ImageId, ImageStore, Index, Layer,
-    MAX_DOCUMENT, Manifest, Recognised, Reference, StatedLayer, Substitution, WindowsVersion,
-    select,
+    Arrival, Descriptor, Digest, ImageConfig, ImageError, ImageId, ImageStore, Index, Layer,
+    MAX_DOCUMENT, Manifest, Reference, Substitution, WindowsVersion, select,
 };
 
 use super::layers::{Layers, blob};
@@ -59,7 +58,7 @@ impl Transfers {
         credentials: &Credentials,
         steps: &Steps,
     ) -> Result<Pulled, TransferError> {
-        if self.substitutes.is_own(reference) {
+        if self.store.substitutes().is_own(reference) {
             return self.own_base(reference, steps).await;
         }
         let repository = self.registries.repository(reference, credentials, Access::Pull).await?;
@@ -82,7 +81,7 @@ impl Transfers {
         steps: &Steps,
     ) -> Result<Pulled, TransferError> {
         let name = reference.familiar();
-        let image = blocking(&self.store, move |store| Ok(local_base(store, &name)?.id)).await?;
+        let image = blocking(&self.store, move |store| Ok(store.local_base(&name)?.id)).await?;
         steps.say(format!("{} is a base image of this host", reference.familiar())).await;
         Ok(Pulled { image, digest: None, newer: false, substitution: None })
     }
@@ -99,7 +98,7 @@ impl Transfers {
             error,
             DistributionError::Unreachable { .. } | DistributionError::Stalled { .. }
         );
-        let base = self.substitutes.stand_in(reference).filter(|_| out_of_reach);
+        let base = self.store.substitutes().stand_in(reference).filter(|_| out_of_reach);
         let (Some(base), None) = (base, reference.digest()) else { return Err(error.into()) };
         let status = format!(
             "{} cannot be reached: {base} of this host stands in for {}",
@@ -112,7 +111,7 @@ impl Transfers {
             if let Ok(known) = store.resolve(&name.familiar()) {
                 return Ok((known.id, false));
             }
-            let image = local_base(store, &base)?;
+            let image = store.local_base(&base)?;
             store.tag(&image.id, &name)?;
             Ok((image.id, true))
         })
@@ -130,15 +129,10 @@ impl Transfers {
         let described = self.describe(repository, reference).await?;
         let tag = reference.tag().map_or_else(|| described.digest.to_string(), str::to_owned);
         steps.about(tag, format!("Pulling from {}", reference.path())).await;
-        let found =
-            self.substitutes.recognise(Some(reference), &described.config, &described.layers);
-        check_version(&described.config, found.is_some())?;
         // Nothing that arrives is collected before it is recorded.
         let lease = self.store.lease();
-        let (base, substitution) = match found {
-            Some(found) => self.substitute(found, &described, reference, steps).await?,
-            None => (Vec::new(), None),
-        };
+        let (base, substitution) = self.substitute(&described, reference, steps).await?;
+        check_version(&described.config, substitution.is_some())?;
         let skipped = substitution.as_ref().map_or(0, |it| it.stated.len());
         let own: Vec<_> = described
             .config
@@ -200,32 +194,20 @@ impl Transfers {
     /// The layers that stand in for a base, and what is to be recorded of that.
     async fn substitute(
         &self,
-        found: Recognised,
         described: &Description,
         reference: &Reference,
         steps: &Steps,
     ) -> Result<(Vec<Layer>, Option<Substitution>), TransferError> {
-        let name = found.base;
-        let base = blocking(&self.store, move |store| local_base(store, &name)).await?;
-        let base_name = base.references.first().map_or(base.id.to_string(), Reference::familiar);
-        let pairs = described.config.rootfs.diff_ids.iter().zip(&described.layers);
-        let stated: Vec<StatedLayer> = pairs
-            .take(found.layers)
-            .map(|(diff_id, descriptor)| StatedLayer {
-                diff_id: *diff_id,
-                descriptor: descriptor.clone(),
-            })
-            .collect();
-        for layer in &stated {
-            steps.of(layer.descriptor.digest, format!("Substituted by {base_name}")).await;
+        let (name, config) = (reference.clone(), described.config.clone());
+        let layers = described.layers.clone();
+        let found =
+            blocking(&self.store, move |store| store.substitute(Some(&name), &config, &layers));
+        let Some((layers, substitution)) = found.await? else { return Ok((Vec::new(), None)) };
+        for layer in &substitution.stated {
+            let status = format!("Substituted by {}", substitution.base);
+            steps.of(layer.descriptor.digest, status).await;
         }
-        let substitution = Substitution {
-            base: base_name,
-            base_layers: base.layers.len(),
-            stated,
-            source: reference.repository(),
-        };
-        Ok((base.layers, Some(substitution)))
+        Ok((layers, Some(substitution)))
     }
 }
 
@@ -236,14 +218,6 @@ pub(super) fn lists_manifests(media_type: &str) -> bool {
         "application/vnd.oci.image.index.v1+json"
             | "application/vnd.docker.distribution.manifest.list.v2+json"
     )
-}
-
-/// A base image of this host.
-fn local_base(store: &ImageStore, name: &str) -> Result<Image, ImageError> {
-    store.resolve(name).map_err(|error| match error {
-        ImageError::NoSuchImage { .. } => ImageError::NoSubstitute { base: name.to_owned() },
-        other => other,
-    })
 }
 
 /// Whether `name` leads to another image than `image`, or to none.

@@ -8,12 +8,14 @@ use std::{
     },
 };
 
+use oriel_distribution::{Access, Credentials, DistributionError, Proxy, Registries};
+use oriel_image::Digest;
+use tokio::task::JoinSet;
+
 use crate::support::{
     Authority, ConnectProxy, CutProxy, Direction, MANIFEST, RealRegistry, ann, blob_of, chain,
     drain, manifest_of, noise, open, open_as, options, options_with, push,
 };
-use oriel_distribution::{Access, Credentials, DistributionError, Proxy, Registries};
-use oriel_image::Digest;
 
 #[tokio::test]
 async fn what_is_pushed_is_pulled() {
@@ -40,6 +42,24 @@ async fn what_is_pushed_is_pulled() {
     assert_eq!(drain(repository.blob(blob_of(&bytes), 0)).await.unwrap(), bytes);
     let rest = drain(repository.blob(blob_of(&bytes), 2_999_000)).await.unwrap();
     assert_eq!(rest, bytes[2_999_000..]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn layers_travel_side_by_side() {
+    let Some(registry) = RealRegistry::plain() else { return };
+    let repository = open(options(), &registry.image("a"), Access::Push).await;
+    let bytes = noise(2_000_000);
+    let mut tasks = JoinSet::new();
+    for layer in 0..5 {
+        let (repository, bytes) = (repository.clone(), bytes.slice(layer..));
+        tasks.spawn(async move {
+            push(&repository, &bytes).await.unwrap();
+            drain(repository.blob(blob_of(&bytes), 0)).await.unwrap() == bytes
+        });
+    }
+    while let Some(same) = tasks.join_next().await {
+        assert!(same.unwrap());
+    }
 }
 
 #[tokio::test]

@@ -2,16 +2,18 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::support::{
-    Fake, MANIFEST, Seen, ann, blob_of, body, chain, drain, manifest_of, noise, open, open_as,
-    options, options_with, push, reply,
-};
 use bytes::Bytes;
 use hyper::Method;
 use oriel_distribution::{
     Access, Blob, Credentials, DistributionError, Registries, RegistryOptions,
 };
 use oriel_image::Digest;
+use tokio::task::JoinSet;
+
+use crate::support::{
+    Fake, MANIFEST, Seen, ann, blob_of, body, chain, drain, manifest_of, noise, open, open_as,
+    options, options_with, push, reply,
+};
 
 /// `ann:secret`, as HTTP writes it.
 const ANN: &str = "Basic YW5uOnNlY3JldA==";
@@ -60,6 +62,27 @@ async fn a_token_is_fetched_once_and_used_again() {
     assert_eq!(asked[0].path, "/token?service=test&scope=repository%3Aa%2Fb%3Apull&account=ann");
     // The password went to the token server and nowhere else.
     assert!(registry.seen().iter().all(|seen| !seen.authorization().contains("Basic")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_side_by_side_share_a_token() {
+    let tokens = token_server().await;
+    let realm = challenge(&tokens);
+    let registry = Fake::start(move |_, seen| match seen.authorization() {
+        "Bearer token-0" => manifest(),
+        _ => reply(401, &[("www-authenticate", &realm)]),
+    })
+    .await;
+    let repository = open_as(options(), &registry.image("a"), Access::Pull, &ann()).await;
+    let mut tasks = JoinSet::new();
+    for tag in 0..8 {
+        let repository = repository.clone();
+        tasks.spawn(async move { repository.manifest(&tag.to_string()).await });
+    }
+    while let Some(result) = tasks.join_next().await {
+        result.unwrap().unwrap();
+    }
+    assert_eq!(tokens.seen().len(), 1);
 }
 
 #[tokio::test]

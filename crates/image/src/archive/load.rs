@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::spool::{Jobs, Spool, Spooled};
-use crate::content::{BUFFER, Descriptor, Index, MAX_DOCUMENT, Manifest, check};
+use crate::content::{BUFFER, Descriptor, Index, LAYER, MAX_DOCUMENT, Manifest, check};
 use crate::decompress::{Compression, decompressed};
 use crate::digest::Hasher;
 use crate::error::Attempt;
@@ -61,6 +61,22 @@ struct Source<'a> {
     data: Option<&'a Spooled>,
     /// What a manifest says of its blob.
     stated: Option<Descriptor>,
+}
+
+/// What is common to all layers of an archive.
+struct Loading<'a> {
+    /// The layers that are here, by chain.
+    known: BTreeMap<ChainId, Layer>,
+    progress: &'a mut dyn FnMut(LoadEvent),
+}
+
+impl Found<'_> {
+    /// What the archive says of a layer, or what its bytes tell.
+    fn describe(&self, diff: DiffId, source: &Source<'_>) -> Descriptor {
+        let stated = source.stated.as_ref().or_else(|| self.foreign.get(&diff.to_string()));
+        let length = source.data.map_or(0, |data| data.length);
+        stated.cloned().unwrap_or_else(|| Descriptor::new(LAYER, diff.0, length))
+    }
 }
 
 /// Whatever a descriptor of an index may lead to.
@@ -122,16 +138,28 @@ impl ImageStore {
             return Err(ImageError::Limit { what: "the number of images", limit });
         }
         // All layers first: records are made when nothing can fail any more but the disk.
-        let mut known = self.known_layers()?;
+        let mut loading = Loading { known: self.known_layers()?, progress };
         let mut arrivals = Vec::new();
         for image in found {
             let bytes = image.config.document()?;
             let config: ImageConfig = parse(&bytes, "the image configuration")?;
             check_config(&config, &image)?;
-            let layers = self.load_layers(&image, &config, &mut known, progress)?;
+            let descriptors: Vec<_> = config
+                .rootfs
+                .diff_ids
+                .iter()
+                .zip(&image.layers)
+                .map(|(diff, source)| image.describe(*diff, source))
+                .collect();
+            let base = self.substitute(image.names.first(), &config, &descriptors)?;
+            let (base, substitution) =
+                base.map_or((Vec::new(), None), |(layers, it)| (layers, Some(it)));
+            let skipped = substitution.as_ref().map_or(0, |it| it.stated.len());
+            let layers = self.load_layers(&image, &config, (base, skipped), &mut loading)?;
             arrivals.push(Arrival {
                 config: bytes,
                 layers,
+                substitution,
                 manifest: image.manifest,
                 names: image.names,
                 ..Arrival::default()
@@ -149,18 +177,20 @@ impl ImageStore {
         Ok(loaded)
     }
 
-    /// Takes in the layers of an image, except those that are there.
+    /// Takes in the layers of an image, except those that are there. The first `skipped` are those
+    /// that `layers` stand in for.
     fn load_layers(
         &self,
         image: &Found<'_>,
         config: &ImageConfig,
-        known: &mut BTreeMap<ChainId, Layer>,
-        progress: &mut dyn FnMut(LoadEvent),
+        (mut layers, skipped): (Vec<Layer>, usize),
+        loading: &mut Loading<'_>,
     ) -> Result<Vec<Layer>, ImageError> {
-        let diffs = &config.rootfs.diff_ids;
-        let mut layers: Vec<Layer> = Vec::new();
-        for ((diff, chain), source) in diffs.iter().zip(ChainId::chain(diffs)).zip(&image.layers) {
-            let layer = match (known.get(&chain), source.data) {
+        let pairs = config.rootfs.diff_ids.iter().zip(&image.layers);
+        for (diff, source) in pairs.skip(skipped) {
+            let below = layers.last();
+            let chain = below.map_or(ChainId::base(*diff), |below| below.chain_id.with(*diff));
+            let layer = match (loading.known.get(&chain), source.data) {
                 (Some(layer), Some(spooled)) => {
                     verify(spooled, layer)?;
                     layer.clone()
@@ -171,14 +201,14 @@ impl ImageStore {
                     let id = diff.0.short();
                     self.load_layer(spooled, *diff, &layers, &mut |current| {
                         let total = spooled.length;
-                        progress(LoadEvent::Layer { id: id.clone(), current, total });
+                        (loading.progress)(LoadEvent::Layer { id: id.clone(), current, total });
                     })?
                 }
             };
             if let (Some(spooled), Some(stated)) = (source.data, &source.stated) {
                 check(stated.digest, spooled.digest()?, || source.name.clone())?;
             }
-            known.insert(chain, layer.clone());
+            loading.known.insert(chain, layer.clone());
             layers.push(layer);
         }
         Ok(layers)

@@ -91,7 +91,11 @@ fn everything() -> Entries {
         match entry.path.to_string().as_str() {
             "Files/d" => adorn(entry, 0x2017),
             "Files/d/all.txt" if matches!(entry.kind, Kind::File { .. }) => adorn(entry, 0x2827),
-            "Files/d/bare" => entry.attributes = Attributes(0x80),
+            "Files/d/bare" => {
+                entry.attributes = Attributes(0x80);
+                entry.security = None;
+                entry.sddl = Some("O:nobody understands this".into());
+            }
             "Files/d/sparse" => {
                 entry.attributes = Attributes::ARCHIVE | Attributes::SPARSE;
                 data[1 << 19] = 1;
