@@ -5,6 +5,7 @@
 //! to find them: `ORIEL_TEST_BIN`, `ORIEL_TEST_DATA_ROOT`, `ORIEL_TEST_PROGRAMS`,
 //! `ORIEL_TEST_DOCKER`.
 
+mod archives;
 mod build;
 mod faults;
 mod fidelity;
@@ -53,6 +54,7 @@ fn suite(filter: &str) -> Result<bool> {
         network::CASES,
         build::CASES,
         images::CASES,
+        archives::CASES,
         fidelity::CASES,
         storage::CASES,
         programs::CASES,

@@ -64,6 +64,13 @@ pub enum BuildError {
         /// Its system.
         os: String,
     },
+    /// A change of a commit or an import that is no instruction for a configuration. The text is
+    /// Docker's.
+    #[error("{keyword} is not a valid change command")]
+    NotAChange {
+        /// The instruction, in lower case.
+        keyword: String,
+    },
     /// A result name with a digest. The text is Docker's.
     #[error("refusing to create a tag with a digest reference")]
     DigestTag,
@@ -279,6 +286,7 @@ impl BuildError {
             | Self::NoDockerfile { .. }
             | Self::BadIgnore { .. }
             | Self::DigestTag
+            | Self::NotAChange { .. }
             | Self::Command { .. } => Class::Invalid,
             Self::Cancelled => Class::Cancelled,
             Self::Lost => Class::Bug,

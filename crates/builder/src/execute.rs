@@ -25,11 +25,11 @@ use crate::{
     RunOutput, RunStep, TransferError,
     context::Context,
     copy::{self, Writer},
-    parse::{self, Instruction, Pair, Statement, Transfer},
+    parse::{self, Instruction, Statement, Transfer},
     paths,
     plan::{Base, Plan, Stage, Step},
     report::{Decoder, Report},
-    state::{State, quoted},
+    state::State,
 };
 
 /// Pieces of output under way from a container: small, so that a slow client slows the program.
@@ -163,14 +163,8 @@ impl Execution<'_> {
                 (image.id, image.config.config, image.config.author)
             }
         };
-        Ok(State {
-            image,
-            config,
-            author,
-            arguments: BTreeMap::new(),
-            has_cmd: false,
-            busted: self.request.no_cache,
-        })
+        let busted = self.request.no_cache;
+        Ok(State { author, busted, ..State::new(image, config) })
     }
 
     /// Finds a base image, here or in its registry.
@@ -221,7 +215,10 @@ impl Execution<'_> {
                 self.workdir(state, path).await
             }
             _ => {
-                let (comment, warning) = self.metadata(state, statement)?;
+                let (comment, warning) = match &statement.instruction {
+                    Instruction::Arg(list) => (self.declare(state, statement, list)?, None),
+                    _ => state.configure(statement, self.escape)?,
+                };
                 if let Some(warning) = warning {
                     self.report.arrow(warning).await?;
                 }
@@ -237,106 +234,7 @@ impl Execution<'_> {
         statement: &Statement,
         word: &str,
     ) -> Result<String, BuildError> {
-        state.expand(word, self.escape).map_err(|problem| {
-            statement.error(Problem::Expansion { word: word.to_owned(), problem }).into()
-        })
-    }
-
-    fn expand_all(
-        &self,
-        state: &State,
-        statement: &Statement,
-        words: &[String],
-    ) -> Result<Vec<String>, BuildError> {
-        words.iter().map(|word| self.expand(state, statement, word)).collect()
-    }
-
-    fn expand_pairs(
-        &self,
-        state: &State,
-        statement: &Statement,
-        pairs: &[Pair],
-    ) -> Result<Vec<Pair>, BuildError> {
-        let expand = |word: &str| self.expand(state, statement, word);
-        let pair =
-            |pair: &Pair| Ok(Pair { name: expand(&pair.name)?, value: expand(&pair.value)? });
-        pairs.iter().map(pair).collect()
-    }
-
-    /// Changes the configuration; returns the history text after `#(nop)` and a warning.
-    fn metadata(
-        &self,
-        state: &mut State,
-        statement: &Statement,
-    ) -> Result<(String, Option<&'static str>), BuildError> {
-        let join = |pairs: &[Pair]| {
-            pairs.iter().map(|Pair { name, value }| format!(" {name}={value}")).collect::<String>()
-        };
-        let comment = match &statement.instruction {
-            Instruction::Env(pairs) => {
-                let pairs = self.expand_pairs(state, statement, pairs)?;
-                state.set_env(&pairs);
-                format!("ENV{}", join(&pairs))
-            }
-            Instruction::Label(pairs) => {
-                let pairs = self.expand_pairs(state, statement, pairs)?;
-                let text = format!("LABEL{}", join(&pairs));
-                state.config.labels.extend(pairs.into_iter().map(|pair| (pair.name, pair.value)));
-                text
-            }
-            Instruction::Arg(list) => self.declare(state, statement, list)?,
-            Instruction::Cmd(command) => {
-                let line = state.command_line(command);
-                let text = format!("CMD {}", quoted(&line.words));
-                return Ok((text, state.set_cmd(line)));
-            }
-            Instruction::Entrypoint(command) => {
-                let line = state.command_line(command);
-                let text = format!("ENTRYPOINT {}", quoted(&line.words));
-                return Ok((text, state.set_entrypoint(line)));
-            }
-            Instruction::Shell(words) => {
-                // The history names the shell that was, as Docker writes it after the change.
-                state.config.shell = Some(words.clone());
-                format!("SHELL [{}]", words.join(" "))
-            }
-            Instruction::User(user) => {
-                state.config.user = self.expand(state, statement, user)?;
-                format!("USER {}", state.config.user)
-            }
-            Instruction::Expose(words) => {
-                let words = self.expand_all(state, statement, words)?;
-                let words: Vec<_> =
-                    words.iter().flat_map(|word| word.split_whitespace().map(Into::into)).collect();
-                let ports = state.expose(&words).map_err(|problem| statement.error(problem))?;
-                format!("EXPOSE {ports}")
-            }
-            Instruction::Volume(words) => {
-                let words = self.expand_all(state, statement, words)?;
-                let text = format!("VOLUME [{}]", words.join(" "));
-                let volumes = words.into_iter().map(|word| (word, oriel_image::Empty {}));
-                state.config.volumes.extend(volumes);
-                text
-            }
-            Instruction::StopSignal(signal) => {
-                state.config.stop_signal = self.expand(state, statement, signal)?;
-                format!("STOPSIGNAL {}", state.config.stop_signal)
-            }
-            Instruction::Maintainer(name) => {
-                state.author.clone_from(name);
-                format!("MAINTAINER {name}")
-            }
-            Instruction::OnBuild(text) => {
-                state.config.on_build.get_or_insert_default().push(text.clone());
-                format!("ONBUILD {text}")
-            }
-            Instruction::Healthcheck(check) => state.set_healthcheck(check),
-            Instruction::From { .. }
-            | Instruction::Run(_)
-            | Instruction::Transfer(_)
-            | Instruction::Workdir(_) => return Err(BuildError::Lost),
-        };
-        Ok((comment, None))
+        Ok(state.expand_in(statement, self.escape, word)?)
     }
 
     fn declare(
@@ -440,7 +338,7 @@ impl Execution<'_> {
     ) -> Result<(), BuildError> {
         let keyword = transfer.kind.keyword();
         let fail = |problem: TransferError| BuildError::Transfer { keyword, problem };
-        let sources = self.expand_all(state, &step.statement, &transfer.sources)?;
+        let sources = state.expand_all(&step.statement, self.escape, &transfer.sources)?;
         let written = self.expand(state, &step.statement, &transfer.destination)?;
         let to = paths::destination(&state.config.working_dir, &written)
             .map_err(|problem| fail(problem.into()))?;

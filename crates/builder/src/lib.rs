@@ -12,6 +12,7 @@
 //! [`BuildHost`] for the containers of `RUN`.
 
 mod archive;
+mod configure;
 mod context;
 mod copy;
 mod error;
@@ -28,6 +29,7 @@ mod state;
 
 use std::{collections::BTreeMap, io::Read, path::Path, sync::Arc};
 
+pub use configure::apply_changes;
 pub use error::{BuildError, ContextError, PathError, TransferError};
 pub use expand::ExpandError;
 pub use host::{BaseSource, BuildHost, HostError, RunContainer, RunOptions, RunOutput, RunStep};

@@ -40,6 +40,18 @@ pub(crate) struct CommandLine {
 }
 
 impl State {
+    /// A stage that begins with an image and its configuration.
+    pub(crate) fn new(image: ImageId, config: RunConfig) -> Self {
+        Self {
+            image,
+            config,
+            author: String::new(),
+            arguments: BTreeMap::new(),
+            has_cmd: false,
+            busted: false,
+        }
+    }
+
     /// Puts variables into a word: those of `ENV` first, then arguments, names without case.
     pub(crate) fn expand(&self, word: &str, escape: char) -> Result<String, ExpandError> {
         expand::word(word, escape, &|name| {

@@ -2,8 +2,11 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use oriel_image::{Change, Commit, ImageId, InUse, Removed, RunConfig};
+use oriel_image::{
+    Change, Commit, ImageId, Import, Imported, InUse, Reference, Removed, RunConfig,
+};
 
+use crate::container::Container;
 use crate::{Engine, EngineError, Time, merge};
 
 impl Engine {
@@ -57,14 +60,16 @@ impl Engine {
         .await
     }
 
-    /// Makes an image of a container that does not run.
+    /// Makes an image of a container that does not run. `config` is how containers of it run
+    /// where that differs, and `changes` are instructions as of a Dockerfile.
     ///
     /// # Errors
-    /// `Conflict` when it runs: its registry is in its memory then.
+    /// `Conflict` when it runs: its registry is in its memory then. `Invalid` for a wrong change.
     pub async fn commit(
         &self,
         reference: &str,
-        config: RunConfig,
+        config: Option<RunConfig>,
+        changes: Vec<String>,
         (author, comment): (String, String),
     ) -> Result<ImageId, EngineError> {
         let container = self.find(reference)?;
@@ -78,6 +83,8 @@ impl Engine {
                 ));
             }
             let parent: ImageId = record.spec.image_id.parse().map_err(EngineError::Image)?;
+            let config = config.unwrap_or_else(|| record.spec.run.clone());
+            let config = changed(config, &changes)?;
             let commit = Commit {
                 sandbox: Some(record.id.clone()),
                 parent,
@@ -91,6 +98,80 @@ impl Engine {
         };
         self.inner.tasks.complete(task).await
     }
+
+    /// Checks that a container can be exported: that it is there and does not run.
+    ///
+    /// # Errors
+    /// `NotFound`; `Unsupported` when it runs: its registry is in its memory then.
+    pub fn check_export(&self, reference: &str) -> Result<(), EngineError> {
+        exportable(self.find(reference)?.as_ref())
+    }
+
+    /// Writes all files of a container that does not run as the tar of a base layer.
+    ///
+    /// # Errors
+    /// Those of [`Engine::check_export`], `Host`.
+    pub async fn export(
+        &self,
+        reference: &str,
+        mut output: impl std::io::Write + Send + 'static,
+    ) -> Result<(), EngineError> {
+        let container = self.find(reference)?;
+        let _operation = container.operation.lock().await;
+        exportable(&container)?;
+        let id = container.id.clone();
+        self.blocking(move |engine| {
+            let sandbox = engine.images().sandbox(&id)?;
+            engine.images().export(&sandbox, &mut output)
+        })
+        .await?;
+        self.emit(&container.record(), "export", &[]);
+        Ok(())
+    }
+
+    /// Makes a base image of an archive of files, with `changes` made to `import`'s configuration.
+    ///
+    /// # Errors
+    /// `Invalid` for a wrong change or archive, `Host`.
+    pub async fn import(
+        &self,
+        mut input: impl std::io::Read + Send + 'static,
+        import: ImportRequest,
+    ) -> Result<Imported, EngineError> {
+        let import = Import {
+            name: import.name,
+            config: changed(RunConfig::default(), &import.changes)?,
+            os_version: oriel_hcs::OS_VERSION.to_owned(),
+            comment: import.comment,
+            created: system_time(self.now()),
+        };
+        self.blocking(move |engine| engine.images().import(&mut input, import)).await
+    }
+}
+
+/// What a client asks for with an import.
+#[derive(Clone, Debug, Default)]
+pub struct ImportRequest {
+    /// Name for the image.
+    pub name: Option<Reference>,
+    /// Instructions as of a Dockerfile that change how its containers run.
+    pub changes: Vec<String>,
+    /// Why, for the history.
+    pub comment: String,
+}
+
+fn exportable(container: &Container) -> Result<(), EngineError> {
+    if container.record().state.is_active() {
+        return Err(EngineError::unsupported(
+            "windows does not support export of a running container: stop it first",
+        ));
+    }
+    Ok(())
+}
+
+fn changed(config: RunConfig, changes: &[String]) -> Result<RunConfig, EngineError> {
+    oriel_builder::apply_changes(config, changes)
+        .map_err(|error| EngineError::Invalid { reason: error.to_string() })
 }
 
 fn system_time(time: Time) -> std::time::SystemTime {

@@ -58,6 +58,7 @@ pub use engine::{Engine, NETWORK_NAT, NETWORK_NONE, Parts};
 pub use error::EngineError;
 pub use events::Event;
 pub use exec::{ExecSpec, ExecState, ExecView};
+pub use images::ImportRequest;
 pub use logs::LogRecord;
 pub use output::{Chunk, Stream};
 pub use restart::RestartPolicy;

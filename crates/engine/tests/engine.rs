@@ -435,7 +435,7 @@ fn pruning_images_keeps_what_is_in_use_and_what_it_stands_on() {
     let sandbox = bench.engine.images().sandbox(&id).unwrap();
     fs_err::write(sandbox.path.join("upper/data"), "12345").unwrap();
     let words = (String::new(), String::new());
-    let image = bench.on(bench.engine.commit(&id, Default::default(), words)).unwrap();
+    let image = bench.on(bench.engine.commit(&id, None, Vec::new(), words)).unwrap();
     assert_eq!(bench.on(bench.engine.prune_images(|image| image.id == base)).unwrap().0, []);
     let (removed, reclaimed) = bench.on(bench.engine.prune_images(|_| true)).unwrap();
     assert_eq!(removed, [oriel_image::Removed::Deleted(image)]);

@@ -9,8 +9,10 @@
 //! tar, gzip or zstd. An archive is a stranger's: its members are spooled to unnamed places under
 //! bounds, looked up by name only, and checked against the digests that the configuration states.
 
+mod export;
 mod load;
 mod save;
 mod spool;
 
+pub use export::{Import, Imported};
 pub(crate) use save::open_plain;

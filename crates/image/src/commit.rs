@@ -17,7 +17,7 @@ use crate::attributes::Known;
 use crate::disk::Dir;
 use crate::error::Attempt;
 use crate::registry::{self, RegistryChanges};
-use crate::upper::{Changed, below_root, changed_in, check_depth};
+use crate::upper::{Changed, all_in, below_root, changed_in, check_depth};
 use crate::view::View;
 use crate::{
     Arrival, Commit, History, ImageConfig, ImageError, ImageId, ImageStore, Layer, Sandbox,
@@ -80,6 +80,7 @@ impl ImageStore {
             linked: HashMap::new(),
             time,
             hive: registry.user.as_deref().map(|hive| (sandbox.account.as_str(), hive)),
+            extent: Extent::Changes,
         };
         export.layer(&root, &registry)?;
         let output = export.writer.finish().attempt(attempt)?;
@@ -107,16 +108,25 @@ fn describe(config: &mut ImageConfig, commit: &Commit) {
     });
 }
 
+/// How much of a container a layer holds.
+pub(crate) enum Extent {
+    /// What differs from the layers below.
+    Changes,
+    /// All of it; the hives, by their folded path below `Files`, take the place of the files.
+    Whole(HashMap<String, Vec<u8>>),
+}
+
 /// A layer being written.
-struct Export<'a, W: Write> {
-    writer: Writer<W>,
-    files: &'a SandboxFiles,
+pub(crate) struct Export<'a, W: Write> {
+    pub(crate) writer: Writer<W>,
+    pub(crate) files: &'a SandboxFiles,
     /// First name of each file that has several, by device and inode.
-    linked: HashMap<(u64, u64), LayerPath>,
+    pub(crate) linked: HashMap<(u64, u64), LayerPath>,
     /// Time of what has none of its own.
-    time: FileTime,
+    pub(crate) time: FileTime,
     /// The account whose hive changed, and its new hive.
-    hive: Option<(&'a str, &'a [u8])>,
+    pub(crate) hive: Option<(&'a str, &'a [u8])>,
+    pub(crate) extent: Extent,
 }
 
 impl<W: Write> Export<'_, W> {
@@ -135,17 +145,31 @@ impl<W: Write> Export<'_, W> {
     }
 
     /// Writes an entry without a security descriptor, as genuine exports do outside of C:.
-    fn bare(&mut self, path: LayerPath, kind: Kind, data: &[u8]) -> Result<(), ImageError> {
+    pub(crate) fn bare(
+        &mut self,
+        path: LayerPath,
+        kind: Kind,
+        data: &[u8],
+    ) -> Result<(), ImageError> {
         let entry = Entry::new(path, kind, self.time);
         self.writer.add(&entry, data).attempt(|| format!("write `{}`", entry.path))
     }
 
     /// Writes what a directory of `upper` holds, and on the way the hive of an account.
-    fn directory(&mut self, view: &View, below: &View, path: &LayerPath) -> Result<(), ImageError> {
+    pub(crate) fn directory(
+        &mut self,
+        view: &View,
+        below: &View,
+        path: &LayerPath,
+    ) -> Result<(), ImageError> {
         let attempt = || format!("export `{path}`");
         check_depth(path.components().count()).attempt(attempt)?;
         let prefix = if path.is_root() { String::new() } else { format!("{}/", path.rest()) };
-        let changed = changed_in(view, below, &prefix).attempt(attempt)?;
+        let changed = match self.extent {
+            Extent::Changes => changed_in(view, below, &prefix),
+            Extent::Whole(_) => all_in(view),
+        };
+        let changed = changed.attempt(attempt)?;
         for name in &changed.gone {
             self.whiteout(path, name)?;
         }
@@ -250,7 +274,7 @@ impl<W: Write> Export<'_, W> {
                     return Ok(());
                 }
                 self.streams(&place, &path, changed)?;
-                if changed.layer > 0 {
+                if changed.layer > 0 && matches!(self.extent, Extent::Changes) {
                     return Ok(());
                 }
                 let [view, below] = [place.view.child(name), place.below.child(name)];
@@ -305,7 +329,8 @@ impl<W: Write> Export<'_, W> {
         file: &File,
         known: &Known<'_>,
     ) -> Result<bool, ImageError> {
-        let several = known.changed && known.stat.st_nlink > 1;
+        let whole = matches!(self.extent, Extent::Whole(_));
+        let several = (known.changed || whole) && known.stat.st_nlink > 1;
         let inode = (known.stat.st_dev, known.stat.st_ino);
         let size = u64::try_from(known.stat.st_size).unwrap_or(0);
         let mut entry = Entry::new(path.clone(), Kind::File { size }, self.time);
@@ -315,6 +340,12 @@ impl<W: Write> Export<'_, W> {
             entry.security = None;
             entry.extended.clear();
             return self.add_or_skip(&entry, io::empty()).map(|_| false);
+        }
+        if let Extent::Whole(hives) = &mut self.extent
+            && let Some(hive) = hives.remove(&disk::fold(path.rest()))
+        {
+            entry.kind = Kind::File { size: hive.len() as u64 };
+            return self.add_or_skip(&entry, hive.as_slice());
         }
         let written = self.add_or_skip(&entry, file)?;
         if written && several {

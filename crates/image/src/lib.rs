@@ -54,6 +54,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+pub use archive::{Import, Imported};
 pub use arrival::Arrival;
 pub use blobs::{Download, IncomingLayer};
 pub use config::{Empty, Healthcheck, History, ImageConfig, RootFs, RunConfig};

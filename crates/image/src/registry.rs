@@ -322,11 +322,59 @@ pub(crate) fn changes(rendered: &Path, sandbox: &Path) -> Result<RegistryChanges
             changes.deltas.push((name, write(name, &delta)?));
         }
     }
-    if !oriel_hive::diff(&old.user, &new.user).is_empty() {
-        let hive = oriel_hive::write(&new.user).attempt(|| "write NTUSER.DAT".into())?;
-        changes.user = Some(hive);
-    }
+    changes.user = changed_user(&old, &new)?;
     Ok(changes)
+}
+
+/// The hives of a base layer: file, file of the layers above, and where the tree is that Wine has
+/// below `HKEY_LOCAL_MACHINE`, or nothing for `HKEY_USERS\\.Default`.
+const BASE_HIVES: [(&str, &str, Option<&str>); 5] = [
+    ("DEFAULT", "DefaultUser_Delta", None),
+    ("SAM", "Sam_Delta", Some("SAM")),
+    ("SECURITY", "Security_Delta", Some("SECURITY")),
+    ("SOFTWARE", "Software_Delta", Some("Software")),
+    ("SYSTEM", "System_Delta", Some("System")),
+];
+
+/// The whole registry of a container, as a base layer carries it.
+pub(crate) struct WholeRegistry {
+    /// Files below `Windows/System32/config`, with their content.
+    pub(crate) hives: Vec<(&'static str, Vec<u8>)>,
+    /// The account's new `NTUSER.DAT`, when its hive changed.
+    pub(crate) user: Option<Vec<u8>>,
+}
+
+/// Puts the hives of a chain and what a container changed in them together. `layers` are the
+/// chain's directories, topmost first; `rendered` is their registry as the container got it.
+pub(crate) fn whole(
+    layers: &[PathBuf],
+    rendered: &Path,
+    sandbox: &Path,
+) -> Result<WholeRegistry, ImageError> {
+    let [old, new] = [parse(rendered)?, parse(sandbox)?];
+    let (base, above) = layers
+        .split_last()
+        .ok_or(ImageError::BadPath { path: String::new(), problem: "a chain without layers" })?;
+    let empty = Key::new("");
+    let mut hives = Vec::new();
+    for (file, delta, key) in BASE_HIVES {
+        let mut hive = merge_hive(base, above, file, delta)?;
+        let [old, new] = [&old, &new].map(|trees| match key {
+            Some(key) => trees.machine.get(key).unwrap_or(&empty),
+            None => &trees.default,
+        });
+        oriel_hive::apply(&mut hive, &oriel_hive::diff(old, new));
+        hives.push((file, oriel_hive::write(&hive).attempt(|| format!("write hive {file}"))?));
+    }
+    Ok(WholeRegistry { hives, user: changed_user(&old, &new)? })
+}
+
+/// The account's hive, when it changed.
+fn changed_user(old: &Trees, new: &Trees) -> Result<Option<Vec<u8>>, ImageError> {
+    if oriel_hive::diff(&old.user, &new.user).is_empty() {
+        return Ok(None);
+    }
+    oriel_hive::write(&new.user).attempt(|| "write NTUSER.DAT".into()).map(Some)
 }
 
 /// Reads the three registry files of a directory and removes what every container has of its own.

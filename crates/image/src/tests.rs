@@ -21,6 +21,7 @@ mod extract;
 mod fidelity;
 mod sandbox;
 mod store;
+mod transfer;
 
 const TIME: FileTime = FileTime(133_444_736_000_000_000);
 

@@ -1,5 +1,7 @@
 //! What a container changed in its files.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 
 use rustix::fs::{FileType, Stat};
@@ -108,6 +110,30 @@ fn owner(view: &View, stream: &str, changed: &mut ChangedDirectory) -> io::Resul
         changed.present.insert(at, Changed { name, stat, layer, below: Some(stat) });
     }
     Ok(())
+}
+
+/// Everything that a directory shows.
+pub(crate) fn all_in(view: &View) -> io::Result<ChangedDirectory> {
+    let mut seen: BTreeMap<String, Changed> = BTreeMap::new();
+    for (layer, dir) in view.dirs.iter().enumerate() {
+        for name in dir.names()? {
+            let Some(stat) = dir.stat(&name)? else { continue };
+            match seen.entry(disk::fold(&name)) {
+                Entry::Vacant(place) => {
+                    place.insert(Changed { name, stat, layer, below: None });
+                }
+                Entry::Occupied(mut above) => {
+                    above.get_mut().below.get_or_insert(stat);
+                }
+            }
+        }
+    }
+    let shown = seen.into_values().filter(|entry| !disk::is_whiteout(&entry.stat));
+    let (streams, mut present): (Vec<_>, Vec<_>) =
+        shown.partition(|entry| entry.name.contains(':'));
+    present.sort_by(|a, b| a.name.cmp(&b.name));
+    let streams = streams.into_iter().map(|stream| stream.name).collect();
+    Ok(ChangedDirectory { gone: Vec::new(), present, streams })
 }
 
 /// The layers below `view`, as if `upper` were not opaque.

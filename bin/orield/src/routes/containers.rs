@@ -47,6 +47,7 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
         ("GET", [id, "logs"]) => logs(&call, id),
         ("GET", [id, "top"]) => top(&call, id).await,
         ("GET", [id, "changes"]) => changes(&call, id).await,
+        ("GET", [id, "export"]) => super::archives::export(&call, id),
         ("POST", [id, "wait"]) => wait(&call, id),
         ("POST", [id, "attach"]) => hijack::attach(call, id).await,
         ("POST", [id, "exec"]) => exec::create(call, id).await,
@@ -55,7 +56,7 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
             call.daemon.engine.remove(id, call.query.flag("force")).await?;
             Ok(empty(StatusCode::NO_CONTENT))
         }
-        (_, [id, what @ ("stats" | "archive" | "export" | "checkpoints"), ..]) => {
+        (_, [id, what @ ("stats" | "archive" | "checkpoints"), ..]) => {
             call.daemon.engine.container(id)?;
             Err(HttpError::unsupported(format!("{what} is not supported by this daemon yet")))
         }

@@ -7,20 +7,17 @@ use std::{
 
 use hyper::{Method, StatusCode};
 use oriel_api::{
-    Filters, Line,
+    Filters,
     image::{Deleted, HistoryItem, Summary},
 };
 use oriel_engine::{ContainerView, EngineError, Time};
 use oriel_image::{
-    Image, ImageError, ImageId, Loaded, Reference, Removed, RunConfig, layer_sizes, shared_sizes,
+    Image, ImageError, ImageId, Reference, Removed, RunConfig, layer_sizes, shared_sizes,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::unknown;
-use crate::http::{
-    Answer, Call, HttpError, body_reader, body_writer, empty, json as answer, ok, received,
-    streamed, with_type,
-};
+use super::{archives, unknown};
+use crate::http::{Answer, Call, HttpError, empty, json as answer, ok};
 
 const LIST_FILTERS: [&str; 6] = ["before", "since", "until", "label", "reference", "dangling"];
 
@@ -30,22 +27,20 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
         ("GET", ["get"]) => {
             let names = call.query.all("names").flat_map(|names| names.split(','));
             let names = names.map(str::to_owned).collect();
-            save(&call, names).await
+            archives::save(&call, names).await
         }
         ("GET", ["search"]) => {
             Err(HttpError::unsupported("searching registries is not supported by this daemon yet"))
         }
-        ("POST", ["load"]) => load(call).await,
+        ("POST", ["load"]) => archives::load(call).await,
         ("POST", ["create"]) => match call.query.non_empty("fromImage") {
             Some(from) => super::transfers::pull(&call, from).await,
-            None => {
-                Err(HttpError::unsupported("importing images is not supported by this daemon yet"))
-            }
+            None => archives::import(call).await,
         },
         ("POST", ["prune"]) => prune(&call).await,
         ("GET", [name @ .., "json"]) => inspect(&call, name.join("/")).await,
         ("GET", [name @ .., "history"]) => history(&call, name.join("/")).await,
-        ("GET", [name @ .., "get"]) => save(&call, vec![name.join("/")]).await,
+        ("GET", [name @ .., "get"]) => archives::save(&call, vec![name.join("/")]).await,
         ("POST", [name @ .., "tag"]) => tag(&call, name.join("/")).await,
         ("POST", [name @ .., "push"]) => super::transfers::push(&call, name.join("/")).await,
         ("DELETE", name @ [_, ..]) => remove(&call, name.join("/")).await,
@@ -53,7 +48,7 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
     }
 }
 
-async fn resolve(call: &Call, name: String) -> Result<Image, EngineError> {
+pub(super) async fn resolve(call: &Call, name: String) -> Result<Image, EngineError> {
     call.daemon.engine.blocking(move |engine| engine.images().resolve(&name)).await
 }
 
@@ -349,74 +344,22 @@ async fn prune(call: &Call) -> Answer {
     ok(&json!({ "ImagesDeleted": removed, "SpaceReclaimed": reclaimed }))
 }
 
-async fn save(call: &Call, names: Vec<String>) -> Answer {
-    for name in &names {
-        resolve(call, name.clone()).await?;
-    }
-    let (mut writer, chunks) = body_writer();
-    let engine = call.daemon.engine.clone();
-    call.daemon.engine.spawn(async move {
-        let saved = engine.blocking(move |engine| engine.images().save(&names, &mut writer)).await;
-        if let Err(error) = saved {
-            // The head has gone out: a tar that breaks off is how a client learns of it.
-            tracing::warn!(error = %error, "cannot save images");
-        }
-    });
-    let body = futures_util::StreamExt::map(received(chunks), Ok);
-    Ok(streamed("application/x-tar", body))
-}
-
-async fn load(call: Call) -> Answer {
-    let engine = call.daemon.engine.clone();
-    let (feed, mut reader) = body_reader(call.request.into_body());
-    let work = engine.blocking(move |engine| engine.images().load(&mut reader, &mut |_| {}));
-    // Both end when the client leaves: the reader fails then.
-    let ((), loaded) = tokio::join!(feed, work);
-    let mut body = Vec::new();
-    match loaded {
-        Ok(loaded) => {
-            for loaded in loaded {
-                let (text, id, name) = match loaded {
-                    Loaded::Reference(name, id) => (
-                        format!("Loaded image: {}\n", name.familiar()),
-                        id.to_string(),
-                        name.familiar(),
-                    ),
-                    Loaded::Id(id) => {
-                        (format!("Loaded image ID: {id}\n"), id.to_string(), id.to_string())
-                    }
-                };
-                let attributes = BTreeMap::from([("name".to_owned(), name)]);
-                engine.emit_event("image", "load", &id, attributes);
-                body.extend(Line::stream(text).to_bytes());
-            }
-        }
-        Err(error) => body.extend(Line::failure(crate::http::chain(&error), None).to_bytes()),
-    }
-    Ok(with_type(StatusCode::OK, "application/json", body))
-}
-
 /// `POST /commit`.
 pub(crate) async fn commit(mut call: Call) -> Answer {
     let bytes = call.bytes().await?;
-    let mut config = RunConfig::default();
-    if !bytes.is_empty() {
-        let value: Value = serde_json::from_slice(&bytes).map_err(HttpError::invalid)?;
-        if !value.is_null() {
-            config = serde_json::from_value(value).map_err(HttpError::invalid)?;
-        }
-    }
+    let config: Option<RunConfig> = match bytes.is_empty() {
+        true => None,
+        false => serde_json::from_slice(&bytes).map_err(HttpError::invalid)?,
+    };
     let query = &call.query;
-    if query.all("changes").any(|change| !change.is_empty()) {
-        return Err(HttpError::unsupported("'changes' of a commit are not supported yet"));
-    }
+    let changes = query.all("changes").map(str::to_owned).collect();
     let repo = query.value("repo").unwrap_or_default();
     let name = (!repo.is_empty())
         .then(|| reference(repo, query.value("tag").unwrap_or_default()))
         .transpose()?;
     let text = |name: &str| query.value(name).unwrap_or_default().to_owned();
     let words = (text("author"), text("comment"));
-    let id = call.daemon.engine.commit(&text("container"), config, words).await?;
+    let id = call.daemon.engine.commit(&text("container"), config, changes, words).await?;
     if let Some(name) = name {
         call.daemon.engine.blocking(move |engine| engine.images().tag(&id, &name)).await?;
     }

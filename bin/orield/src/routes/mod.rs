@@ -3,6 +3,7 @@
 //! Paths are matched as slices of their segments, because names of images contain slashes
 //! (`/images/127.0.0.1:5000/a/b/json`). What no route matches is answered as moby does.
 
+mod archives;
 mod build;
 mod containers;
 mod create;
