@@ -12,7 +12,8 @@ fuzz_target!(|data: &[u8]| {
     while let Ok(Some(member)) = archive.next_member() {
         assert!(archive.offset() > before, "no progress");
         before = archive.offset();
-        let records: usize = member.records.iter().map(|(key, value)| key.len() + value.len()).sum();
+        let records: usize =
+            member.records.iter().map(|(key, value)| key.len() + value.len()).sum();
         assert!(records as u64 <= MAX_EXTENSION);
         assert!(member.name.len() as u64 <= MAX_EXTENSION);
         let mut first = [0; 3];

@@ -1,6 +1,10 @@
 //! Room on disk: sizes of sandboxes, disk usage, prunes, history and diff.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use oriel_conformance::{Case, Daemon, Docker, Leftovers, Outcome};
@@ -13,8 +17,10 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "a_full_container_goes_on_and_its_neighbours_do_not_notice", run: neighbours },
     Case { name: "a_bad_storage_option_is_refused", run: bad_options },
     Case { name: "a_container_with_a_size_survives_a_killed_daemon", run: killed_daemon },
+    Case { name: "a_full_container_starts_again_to_be_emptied", run: full_restart },
     Case { name: "a_container_with_a_size_is_compared_and_committed", run: committed },
     Case { name: "removal_leaves_neither_mount_nor_loop_device", run: removal },
+    Case { name: "a_daemon_killed_while_it_makes_a_disk_leaves_none", run: killed_in_between },
     Case { name: "disk_usage_adds_up", run: disk_usage },
     Case { name: "an_image_prune_frees_what_it_says", run: image_prune },
     Case { name: "a_container_prune_frees_what_it_says", run: container_prune },
@@ -143,6 +149,20 @@ fn killed_daemon(daemon: &mut Daemon) -> Result<Outcome> {
     PASSED
 }
 
+fn full_restart(daemon: &mut Daemon) -> Result<Outcome> {
+    let (docker, bind) = (daemon.docker(), space(daemon)?);
+    let options = ["run", "-d", "--name", "stuffed", "--storage-opt", "size=64m", "-v", &bind];
+    docker.run(&[&options[..], &["nanoserver", "ping", "-n", "1000", "127.0.0.1"]].concat())?;
+    let fill = docker.run(&["exec", "stuffed", "C:\\t\\space.exe", "C:\\full.bin"])?;
+    ensure!(number(&fill, "error")? == 112, "{fill}");
+    docker.run(&["restart", "-t", "2", "stuffed"])?;
+    docker.run(&["exec", "stuffed", "cmd", "/c", "del C:\\full.bin"])?;
+    let space = docker.run(&["exec", "stuffed", "C:\\t\\space.exe"])?;
+    docker.run(&["rm", "-f", "stuffed"])?;
+    ensure!(number(&space, "free")? > SIZE * 9 / 10, "{space}");
+    PASSED
+}
+
 fn committed(daemon: &mut Daemon) -> Result<Outcome> {
     let docker = daemon.docker();
     let command = "md C:\\app& echo new> C:\\app\\new.txt& reg add HKLM\\Software\\Sized /v a /d b";
@@ -182,6 +202,29 @@ fn removal(daemon: &mut Daemon) -> Result<Outcome> {
     daemon.restart()?;
     docker.run(&[&["rm", "-f"], &ids[..]].concat())?;
     docker.wait_until("no mount or device is left", |_| Ok(Leftovers::disks(&root).is_empty()))?;
+    PASSED
+}
+
+fn killed_in_between(daemon: &mut Daemon) -> Result<Outcome> {
+    let docker = daemon.docker();
+    let root = daemon.data_root().to_owned();
+    for delay in [5, 15, 30, 45, 60, 80, 110, 150] {
+        let options = ["run", "--rm", "--storage-opt", "size=64m", "nanoserver"];
+        let mut client = docker
+            .command(&[&options[..], &["cmd", "/c", "exit 0"]].concat())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        std::thread::sleep(Duration::from_millis(delay));
+        daemon.kill()?;
+        client.wait()?;
+        daemon.restart()?;
+        docker.wait_until("no container is left", |docker| {
+            Ok(docker.run(&["ps", "-aq"])?.is_empty())
+        })?;
+        docker
+            .wait_until("no mount or device is left", |_| Ok(Leftovers::disks(&root).is_empty()))?;
+    }
     PASSED
 }
 

@@ -198,16 +198,22 @@ impl Known<'_> {
         self.below.is_some_and(|below| disk::modified(below) != disk::modified(self.stat))
     }
 
+    /// Whether overlayfs made it of `below`, and not a container in the place of that.
+    fn is_copy(&self, node: impl Attributed, below: &Stat) -> bool {
+        if disk::kind_of(self.stat) == FileType::Directory {
+            return disk::xattr(node, OPAQUE).is_none();
+        }
+        // Overlayfs notes no origin on a copy of what has several names.
+        below.st_nlink > 1 || disk::xattr(node, ORIGIN).is_some()
+    }
+
     /// When it came to be, if that is not recorded.
     fn born(&self, node: impl Attributed) -> (i64, u32) {
         let modified = disk::modified(self.stat);
         match self.below {
             _ if !self.changed => modified,
-            // Only what is created when it was written has no record, and a copy keeps the record.
-            // Overlayfs notes no origin on a copy of what has several names.
-            Some(below) if below.st_nlink > 1 || disk::xattr(node, ORIGIN).is_some() => {
-                disk::modified(below)
-            }
+            // What was created when it was written has no record, and neither has its copy.
+            Some(below) if self.is_copy(node, below) => disk::modified(below),
             _ => node.born().unwrap_or(modified),
         }
     }
@@ -224,6 +230,12 @@ fn copy(from: impl Attributed, to: impl Attributed) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Gives the link `to` what the link `from` has, which it replaces.
+pub(crate) fn copy_link(from: disk::Named<'_>, to: disk::Named<'_>) -> io::Result<()> {
+    copy(from, to)?;
+    disk::xattr(from, LINK).map_or(Ok(()), |value| keep(to, LINK, &value))
 }
 
 /// Gives the directory `to` what the directory `from` has, which it covers.

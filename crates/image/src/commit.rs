@@ -338,6 +338,7 @@ impl<W: Write> Export<'_, W> {
         if let Some(target) = self.linked.get(&inode).filter(|_| several).cloned() {
             entry.kind = Kind::HardLink { target };
             entry.security = None;
+            entry.extended.clear();
             return self.add_or_skip(&entry, io::empty()).map(|_| false);
         }
         if let Extent::Whole(hives) = &mut self.extent

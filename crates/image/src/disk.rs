@@ -120,6 +120,11 @@ impl Dir {
         Ok(fs::symlinkat(target, &self.0, name)?)
     }
 
+    /// Calls what is called `old` `new`, in the place of whatever is there.
+    pub(crate) fn rename(&self, old: &str, new: &str) -> io::Result<()> {
+        Ok(fs::renameat(&self.0, old, &self.0, new)?)
+    }
+
     /// Where the symbolic link `name` leads.
     pub(crate) fn link_target(&self, name: &str) -> io::Result<String> {
         let target = fs::readlinkat(&self.0, name, Vec::new())?;

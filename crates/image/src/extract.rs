@@ -24,6 +24,9 @@ use crate::{ImageError, Limits};
 /// Room for data on its way to a file; also the unit in which sparse files have holes, as on NTFS.
 const BUFFER: usize = 64 * 1024;
 
+/// Name of a link until it takes another's place; no entry of a layer can have it.
+const REPLACEMENT: &str = ".oriel:link:";
+
 /// A layer being extracted.
 pub(crate) struct Extraction {
     /// The layer's directory, then the directories along the current path.
@@ -33,7 +36,9 @@ pub(crate) struct Extraction {
     /// Hard links whose targets come later or lie below.
     links: Vec<(LayerPath, LayerPath)>,
     /// Links whose targets may have a prefix too much.
-    doubtful: Vec<Entry>,
+    doubtful: Vec<(LayerPath, String)>,
+    /// Bytes that these three take, about.
+    remembered: u64,
     buffer: Vec<u8>,
     size: u64,
 }
@@ -54,17 +59,18 @@ pub(crate) fn extract<R: Read>(
         directory_times: Vec::new(),
         links: Vec::new(),
         doubtful: Vec::new(),
+        remembered: 0,
         buffer: vec![0; BUFFER],
         size: 0,
     };
     while let Some(entry) = reader.next_entry().attempt(|| "read a layer".into())? {
-        extraction.take(&entry, reader).attempt(|| format!("extract `{}`", entry.path))?;
-        if extraction.size > Limits::LAYER_BYTES {
+        if extraction.size.saturating_add(entry.size()) > Limits::LAYER_BYTES {
             return Err(ImageError::Limit { what: "a layer", limit: Limits::LAYER_BYTES });
         }
-        if extraction.kept() > Limits::LAYER_DIRECTORIES {
-            let limit = Limits::LAYER_DIRECTORIES;
-            return Err(ImageError::Limit { what: "the number of directories", limit });
+        extraction.take(&entry, reader).attempt(|| format!("extract `{}`", entry.path))?;
+        if extraction.remembered > Limits::LAYER_NAMES {
+            let limit = Limits::LAYER_NAMES;
+            return Err(ImageError::Limit { what: "names of directories and links", limit });
         }
     }
     extraction.finish().attempt(|| "finish a layer".into())?;
@@ -72,11 +78,6 @@ pub(crate) fn extract<R: Read>(
 }
 
 impl Extraction {
-    /// How many things are remembered until the end.
-    fn kept(&self) -> u64 {
-        (self.links.len() + self.doubtful.len() + self.directory_times.len()) as u64
-    }
-
     fn take(&mut self, entry: &Entry, data: &mut impl Read) -> io::Result<()> {
         match &entry.kind {
             Kind::Directory => self.directory(entry),
@@ -90,7 +91,8 @@ impl Extraction {
             Kind::Symlink { target } | Kind::Junction { target } => {
                 self.symlink(entry, target)?;
                 if links::without_prefix(target).is_some() {
-                    self.doubtful.push(entry.clone());
+                    self.remember(&[entry.path.rest(), target]);
+                    self.doubtful.push((entry.path.clone(), target.clone()));
                 }
                 Ok(())
             }
@@ -102,6 +104,7 @@ impl Extraction {
                 match found {
                     Some((from, old)) => self.hard_link(&entry.path, &from, &old),
                     None => {
+                        self.remember(&[entry.path.rest(), target.rest()]);
                         self.links.push((entry.path.clone(), target.clone()));
                         Ok(())
                     }
@@ -143,8 +146,16 @@ impl Extraction {
         self.enter(&entry.path)?;
         attributes::store(&self.top().here, entry)?;
         let names: Vec<&str> = self.levels[1..].iter().map(|level| level.name.as_str()).collect();
-        self.directory_times.push((names.join("/"), times(entry)));
+        let path = names.join("/");
+        self.remember(&[&path]);
+        self.directory_times.push((path, times(entry)));
         Ok(())
+    }
+
+    fn remember(&mut self, names: &[&str]) {
+        /// What a name costs besides its letters.
+        const OVERHEAD: usize = 64;
+        self.remembered += names.iter().map(|name| (name.len() + OVERHEAD) as u64).sum::<u64>();
     }
 
     fn file(&mut self, entry: &Entry, data: &mut impl Read) -> io::Result<()> {
@@ -158,6 +169,10 @@ impl Extraction {
     /// Wine keeps the streams it makes in files of such names.
     fn stream(&mut self, entry: &Entry, stream: &str, data: &mut impl Read) -> io::Result<()> {
         let owner = self.enter_parent(&entry.path)?;
+        if self.top().stream_count(&owner) >= Limits::FILE_STREAMS {
+            let text = format!("a file with more than {} streams", Limits::FILE_STREAMS);
+            return Err(io::Error::other(text));
+        }
         let name = self.top().spelling(&format!("{owner}:{stream}"));
         let file = self.write(name, entry, data)?;
         attributes::hide(&file)?;
@@ -239,8 +254,8 @@ impl Extraction {
             };
             self.hard_link(&path, &from, &old)?;
         }
-        for entry in std::mem::take(&mut self.doubtful) {
-            self.decide(&entry)?;
+        for (path, target) in std::mem::take(&mut self.doubtful) {
+            self.decide(&path, &target)?;
         }
         for (path, times) in std::mem::take(&mut self.directory_times).into_iter().rev() {
             if let Some(dir) = self.levels[0].here.descend(&path)? {
@@ -257,13 +272,10 @@ impl Extraction {
     }
 
     /// Takes the prefix from a link's target that leads nowhere with it.
-    fn decide(&mut self, entry: &Entry) -> io::Result<()> {
-        let (Kind::Symlink { target } | Kind::Junction { target }) = &entry.kind else {
-            return Ok(());
-        };
-        let name = self.enter_parent(&entry.path)?;
+    fn decide(&mut self, path: &LayerPath, target: &str) -> io::Result<()> {
+        let name = self.enter_parent(path)?;
         let still = self.top().here.stat(&name)?;
-        let directories = self.directories(entry.path.root());
+        let directories = self.directories(path.root());
         let (Some(stat), Some(meant), Some(names)) =
             (still, links::without_prefix(target), links::resolve(&directories, target))
         else {
@@ -272,10 +284,15 @@ impl Extraction {
         let mut view = self.below()?;
         view.dirs.insert(0, self.levels[0].here.duplicate()?);
         let outside = [Root::UtilityVm.name(), Root::Files.name()];
-        let skipped = if entry.path.root() == Root::UtilityVm { 0 } else { 1 };
+        let skipped = if path.root() == Root::UtilityVm { 0 } else { 1 };
         let literal: Vec<&str> = outside.into_iter().skip(skipped).chain(names).collect();
         if disk::kind_of(&stat) == FileType::Symlink && !view.shows(&literal)? {
-            self.symlink(entry, meant)?;
+            let here = &self.top().here;
+            here.symlink(REPLACEMENT, &links::to_linux(&directories, meant))?;
+            attributes::copy_link(here.named(&name), here.named(REPLACEMENT))?;
+            let times = disk::timestamps(disk::modified(&stat), disk::accessed(&stat));
+            here.set_times(REPLACEMENT, &times)?;
+            here.rename(REPLACEMENT, &name)?;
         }
         Ok(())
     }

@@ -73,6 +73,11 @@ impl Level {
         self.names.get(&fold(name)).cloned().unwrap_or_else(|| name.to_owned())
     }
 
+    /// How many streams are known of what is called `owner`.
+    pub(crate) fn stream_count(&self, owner: &str) -> usize {
+        self.streams.get(&fold(owner)).map_or(0, Vec::len)
+    }
+
     /// Whether a layer below shows `name`.
     fn is_below(&self, name: &str) -> io::Result<bool> {
         for dir in &self.below {

@@ -84,6 +84,11 @@ struct Limits;
 impl Limits {
     /// Largest uncompressed layer: as large as the disk Docker gives a Windows container.
     const LAYER_BYTES: u64 = 127 << 30;
-    /// Most directories of a layer, and most hard links that precede their targets.
-    const LAYER_DIRECTORIES: u64 = 1_000_000;
+    /// Largest archive of images, uncompressed: as large as eight such layers.
+    const ARCHIVE_BYTES: u64 = 8 * Self::LAYER_BYTES;
+    /// Most bytes of names that are remembered to the end of a layer: of directories, for their
+    /// times, and of links whose targets come later. Room for some 300 000 of them.
+    const LAYER_NAMES: u64 = 64 << 20;
+    /// Most alternate streams of a file. NTFS has room for some thousands.
+    const FILE_STREAMS: usize = 1024;
 }

@@ -16,7 +16,8 @@
 //! when the next one opens the store.
 //!
 //! The registry lies on the disk too, because a container can write to that directory: outside it
-//! would be a hole in the quota.
+//! would be a hole in the quota. The price: a container that ends on a full disk keeps the registry
+//! of its latest save, for there is no room to write another.
 
 use std::collections::HashMap;
 use std::ffi::OsString;

@@ -21,7 +21,7 @@ pub const BLOCK: usize = 512;
 pub const MAX_EXTENSION: u64 = 1 << 20;
 
 /// Most members of an archive. The largest Windows base has about 200 000.
-const MAX_MEMBERS: u64 = 4_000_000;
+const MAX_MEMBERS: u64 = 2_000_000;
 
 /// Most extension headers before one member.
 const MAX_EXTENSIONS: u32 = 4;

@@ -48,7 +48,9 @@ impl LogicalLine {
     /// Where a byte of the text stands in the file.
     pub(super) fn position(&self, offset: usize) -> Position {
         let segment = self.segment(offset);
-        let column = self.text[segment.offset..offset.min(self.text.len())].chars().count();
+        // An offset may point into a character: serde_json counts bytes.
+        let places = self.text[segment.offset..].char_indices();
+        let column = places.take_while(|(at, _)| segment.offset + at < offset).count();
         Position { column: segment.start.column + column, ..segment.start }
     }
 

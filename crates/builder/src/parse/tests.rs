@@ -41,6 +41,11 @@ CMD serve --port 80
 "#;
 
 #[test]
+fn an_error_inside_of_a_wide_character_has_a_place() {
+    assert!(failure("FROM a\nSHELL [\"\u{760}").contains("line 2"));
+}
+
+#[test]
 fn a_hard_windows_file_is_read_right() {
     let file = file(HARD);
     assert_eq!(file.escape, '`');

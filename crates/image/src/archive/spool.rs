@@ -18,7 +18,7 @@ use crate::decompress::decompressed;
 use crate::digest::Hasher;
 use crate::error::Attempt;
 use crate::follow::{Follower, Growing};
-use crate::{Digest, ImageError};
+use crate::{Digest, ImageError, Limits};
 
 /// Most members of an archive. Docker refuses images of more than 127 layers; an archive may hold
 /// several images, and each layer has up to three members in the older form.
@@ -83,12 +83,18 @@ impl Spool {
         let mut archive = Archive::new(decompressed(input)?);
         let mut spool = Self::default();
         let mut buffer = vec![0; BUFFER];
+        let mut length = 0_u64;
         loop {
             let member = archive.next_member().attempt(|| "read the archive".into())?;
             let Some(member) = member else { return Ok(spool) };
             if spool.files.len() + spool.links.len() >= MAX_MEMBERS {
                 let limit = MAX_MEMBERS as u64;
                 return Err(ImageError::Limit { what: "the number of members", limit });
+            }
+            length = length.saturating_add(member.size);
+            if length > Limits::ARCHIVE_BYTES {
+                let limit = Limits::ARCHIVE_BYTES;
+                return Err(ImageError::Limit { what: "an archive", limit });
             }
             let Some(name) = clean("", &member.name) else {
                 return Err(damaged(&member.name, "leads out of the archive"));

@@ -515,3 +515,12 @@ fn times_of_directories_are_set_after_those_of_their_children() {
         assert_eq!(FileTime::from_unix(seconds, nanoseconds), entry.modified, "{}", entry.path);
     }
 }
+
+#[test]
+fn what_is_remembered_of_a_hostile_layer_is_bounded() {
+    let mut layer = vec![file("Files/a", "a")];
+    layer.extend((0..1025).map(|number| stream("Files/a", &number.to_string(), "")));
+    let error = extract_on(&layer, &[]).unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(source, "a file with more than 1024 streams");
+}
