@@ -156,7 +156,8 @@ impl Engine {
         }
         let after = layer_sizes(&self.all_images().await?);
         let gone = before.iter().filter(|(chain, _)| !after.contains_key(chain));
-        let reclaimed = gone.map(|(_, size)| size).sum();
+        let partial = self.blocking(|engine| engine.images().forget_downloads()).await?;
+        let reclaimed = gone.map(|(_, size)| size).sum::<u64>() + partial;
         self.emit_prune("image", reclaimed);
         Ok((removed, reclaimed))
     }
