@@ -195,7 +195,8 @@ impl Daemon {
     pub fn stop(mut self) -> Result<Leftovers> {
         self.remove_containers();
         self.end()?;
-        Ok(Leftovers::of(self.scratch.path(), &self.settings.data_root))
+        let bridge = format!("orieltest{}", self.settings.number);
+        Ok(Leftovers::of(self.scratch.path(), &self.settings.data_root, &bridge))
     }
 
     fn remove_containers(&self) {

@@ -16,7 +16,7 @@ impl Leftovers {
     /// Looks for processes, mounts, loop devices, network namespaces and sandboxes that belong to
     /// the daemon with these two directories.
     #[must_use]
-    pub fn of(exec_root: &Path, data_root: &Path) -> Self {
+    pub fn of(exec_root: &Path, data_root: &Path, bridge: &str) -> Self {
         let end = Instant::now() + SETTLING;
         while !Self::disks(data_root).is_empty() && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(20));
@@ -26,7 +26,7 @@ impl Leftovers {
         found.mounts(exec_root, data_root);
         found.sandboxes(data_root);
         found.devices(data_root);
-        found.links();
+        found.links(bridge);
         found
     }
 
@@ -88,8 +88,8 @@ impl Leftovers {
         }
     }
 
-    fn links(&mut self) {
-        let bridge = format!("/sys/class/net/{}", crate::Daemon::BRIDGE);
+    fn links(&mut self, bridge: &str) {
+        let bridge = format!("/sys/class/net/{bridge}");
         if fs_err::metadata(&bridge).is_ok() {
             self.0.push(format!("link {bridge}"));
         }

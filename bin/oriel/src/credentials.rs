@@ -1,7 +1,7 @@
 //! What `docker login` stored, for commands that make the daemon talk to a registry.
 //!
-//! The rules are those of the Docker CLI (docker/cli, `cli/config/configfile/file.go`): a helper for
-//! the registry, then the helper for all, then what the configuration file holds itself.
+//! The rules are those of the Docker CLI (docker/cli, `cli/config/configfile/file.go`): a helper
+//! for the registry, then the helper for all, then what the configuration file holds itself.
 
 use std::{
     collections::BTreeMap,

@@ -53,7 +53,8 @@ fn run() -> anyhow::Result<ExitCode> {
     }
     let filter = tracing_subscriber::EnvFilter::try_new(format!(
         "warn,orield={level},oriel_engine={level},oriel_silo={level},oriel_hns={level},\
-         oriel_image={level},oriel_builder={level},oriel_distribution={level},oriel_personality={level}",
+         oriel_image={level},oriel_builder={level},oriel_distribution={level},\
+         oriel_personality={level}",
         level = options.log_level
     ))?;
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).init();

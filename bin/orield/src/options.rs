@@ -58,10 +58,11 @@ pub(crate) struct Arguments {
     /// Mirror of docker.io to ask first; may be given more than once
     #[arg(long = "registry-mirror", value_name = "URL")]
     registry_mirrors: Vec<String>,
-    /// Registry, or network of registries, to talk to without verified TLS; may be given more than once
+    /// Registry, or network of them, to reach without verified TLS; may be given more than once
     #[arg(long = "insecure-registry", value_name = "HOST[:PORT]|CIDR")]
     insecure_registries: Vec<String>,
-    /// Directory of certificates and mirrors by registry [default: /etc/oriel/certs.d, then /etc/docker/certs.d]
+    /// Directory of certificates and mirrors by registry [default: /etc/oriel/certs.d, then
+    /// /etc/docker/certs.d]
     #[arg(long, value_name = "DIRECTORY")]
     certs_dir: Option<String>,
     /// Option of every sandbox, such as size=20GB; may be given more than once

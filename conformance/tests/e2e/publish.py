@@ -3,8 +3,9 @@
 publish.py HOST REPOSITORY TAG SAVED [BASE_STEP...]
 
 The layers above the base of the image in the `docker save` archive SAVED are uploaded; in the place of the base come
-made-up layers, one for each BASE_STEP of the history, whose bytes exist nowhere. With an archive `-` there is the base
-alone. The tag leads to a manifest list with entries for several Windows builds. Prints the base's blob digests.
+made-up layers, one for each BASE_STEP of the history, which are no layers at all. With an archive `-` there is the base
+alone. The tag leads to a manifest list with entries for several Windows builds. Prints the base's blob digests: the
+registry takes no manifest without its blobs, so the caller removes their bytes afterwards.
 """
 import gzip, hashlib, io, json, sys, tarfile, urllib.request
 
@@ -55,18 +56,20 @@ config |= {
         "diff_ids": [digest(step.encode()) for step in steps] + [digest(layer) for layer in own],
     },
 }
-layers = [{"digest": digest(b"blob " + step.encode()), "size": 124637397} for step in steps]
+layers = [upload(b"blob " + step.encode()) | {"size": 124637397} for step in steps]
 layers += [upload(gzip.compress(layer, 1, mtime=0)) for layer in own]
-manifest = {
-    "schemaVersion": 2,
-    "mediaType": MANIFEST,
-    "config": upload(json.dumps(config).encode()) | {"mediaType": "application/vnd.docker.container.image.v1+json"},
-    "layers": [layer | {"mediaType": LAYER} for layer in layers],
-}
-data = json.dumps(manifest).encode()
-entry = put(digest(data), manifest, MANIFEST)
+
+
+def image(document):
+    config = upload(json.dumps(document).encode()) | {"mediaType": "application/vnd.docker.container.image.v1+json"}
+    described = [layer | {"mediaType": LAYER} for layer in layers]
+    manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": described}
+    return put(digest(json.dumps(manifest).encode()), manifest, MANIFEST)
+
+
+entry = image(config)
+wrong = image({"os": "none"})
 platform = {"architecture": "amd64", "os": "windows"}
-wrong = {"mediaType": MANIFEST, "digest": digest(b"nothing"), "size": 1}
 put(tag, {
     "schemaVersion": 2,
     "mediaType": LIST,

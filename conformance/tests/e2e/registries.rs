@@ -63,7 +63,11 @@ fn publish(
 ) -> Result<Vec<String>> {
     let mut script = Command::new("python3");
     script.args(["-c", include_str!("publish.py"), &registry.host(), name.0, name.1, saved]);
-    Ok(run(script.args(steps))?.lines().map(str::to_owned).collect())
+    let base: Vec<String> = run(script.args(steps))?.lines().map(str::to_owned).collect();
+    for digest in &base {
+        fs_err::remove_file(registry.blob(digest)?)?;
+    }
+    Ok(base)
 }
 
 /// Has the daemon look for images of `host` at `address`.
@@ -97,7 +101,7 @@ fn elsewhere(daemon: &mut Daemon) -> Result<Outcome> {
     ensure!(!pulled.contains("Substituted"), "a base of Oriel's was replaced: {pulled}");
     check_run(&other.docker(), &name)?;
     let [here, there] = [docker.inspect(&name)?, other.docker().inspect(&name)?];
-    for key in ["Id", "RepoDigests", "RootFS", "Config"] {
+    for key in ["Id", "RootFS", "Config"] {
         ensure!(here[key] == there[key], "{key}: {} {}", here[key], there[key]);
     }
     ensure!(other.docker().run(&["pull", &name])?.contains("Image is up to date for"));
@@ -159,8 +163,8 @@ fn sent_once(daemon: &mut Daemon) -> Result<Outcome> {
     docker.run(&["tag", &first, &second])?;
     let mounted = docker.run(&["push", &second])?;
     ensure!(mounted.contains("Mounted from once/a") && !mounted.contains(": Pushed"), "{mounted}");
-    let digests = docker.inspect(&first)?["RepoDigests"].clone();
-    ensure!(digests.as_array().is_some_and(|list| list.len() == 2), "{digests}");
+    let digests = docker.inspect(&first)?["RepoDigests"].to_string();
+    ensure!(digests.matches(&format!("{host}/once/")).count() == 2, "{digests}");
     let (status, body) = docker.http("GET", &format!("/distribution/{first}/json"), "")?;
     ensure!(status == 200 && body.contains("\"os\":\"windows\""), "{status} {body}");
     PASSED
@@ -175,7 +179,8 @@ fn bars(daemon: &mut Daemon) -> Result<Outcome> {
     let other = Daemon::start(daemon.beside(root.path())?)?;
     let pull = format!("{:?}", other.docker().command(&["pull", &name])).replace("env -u ", "");
     let words: Vec<&str> = pull.split('"').skip(1).step_by(2).collect();
-    let text = run(Command::new("script").args(["-qec", &words.join(" "), "/dev/null"]))?;
+    let words = format!("stty cols 120; {}", words.join(" "));
+    let text = run(Command::new("script").args(["-qec", &words, "/dev/null"]))?;
     for bar in ["Downloading [", "Extracting [", "Pull complete"] {
         ensure!(text.contains(bar), "{bar} in {text}");
     }

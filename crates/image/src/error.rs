@@ -131,7 +131,8 @@ pub enum ImageError {
     },
     /// The image of this host that is to stand in for a foreign base is missing.
     #[error(
-        "the image stands on a Windows base that is substituted by `{base}`, which is not here:          run `oriel base build`"
+        "the image stands on a Windows base that is substituted by `{base}`, which is not here: \
+         run `oriel base build`"
     )]
     NoSubstitute {
         /// Name of the image that is to stand in.

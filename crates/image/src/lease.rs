@@ -43,7 +43,10 @@ impl ImageStore {
     }
 
     /// Removes what no image has: at once, or when the last lease ends.
-    pub(crate) fn collect(&self) -> Result<(), ImageError> {
+    ///
+    /// # Errors
+    /// [`ImageError::Io`], [`ImageError::Database`].
+    pub fn collect(&self) -> Result<(), ImageError> {
         // The lock is held during the sweep, so that a lease begins before or after it.
         let mut held = self.leases().lock();
         held.due = held.leases > 0;

@@ -97,7 +97,9 @@ impl ImageStore {
         let bases = self.list()?;
         let found = bases.iter().filter(|other| is_below(other)).max_by_key(|it| it.layers.len());
         let base = found.ok_or(ImageError::NoBase { image: image.id })?;
-        let name = base.references.first().map_or(base.id.to_string(), Reference::familiar);
+        let own = base.references.iter().find(|name| self.substitutes().is_own(name));
+        let name = own.or(base.references.first());
+        let name = name.map_or(base.id.to_string(), Reference::familiar);
         Ok((name, base.layers.len()))
     }
 

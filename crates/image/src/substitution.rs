@@ -200,7 +200,7 @@ impl ImageStore {
         let base = self.local_base(&found.base)?;
         let stated = config.rootfs.diff_ids.iter().zip(layers).take(found.layers);
         let substitution = Substitution {
-            base: base.references.first().map_or(base.id.to_string(), Reference::familiar),
+            base: Reference::parse(&found.base)?.or_latest().familiar(),
             base_layers: base.layers.len(),
             stated: stated
                 .map(|(diff_id, descriptor)| StatedLayer {

@@ -8,7 +8,7 @@ use hyper::StatusCode;
 use oriel_api::{Line, ProgressDetail};
 use oriel_builder::{BaseSource, HostError};
 use oriel_distribution::{
-    Access, Credentials, Pulled, Pushed, Step, Steps, TransferError, Transfers,
+    Access, Credentials, DistributionError, Pulled, Pushed, Step, Steps, TransferError, Transfers,
 };
 use oriel_engine::{Engine, EngineError};
 use oriel_hcs::Class;
@@ -25,14 +25,18 @@ const STEPS: usize = 256;
 
 impl From<TransferError> for HttpError {
     fn from(error: TransferError) -> Self {
-        let status = if error.wants_login() {
-            StatusCode::UNAUTHORIZED
-        } else {
+        let status = match &error {
+            // The CLI asks for a password when it sees 401, so dockerd keeps it for refusals of
+            // given credentials and of anonymous ones by a token server.
+            TransferError::Registry(DistributionError::NoBasicCredentials) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+            _ if error.wants_login() => StatusCode::UNAUTHORIZED,
             // A registry that is out of reach is an error of this daemon to Docker's clients.
-            match error.class() {
+            _ => match error.class() {
                 Class::Unavailable => StatusCode::INTERNAL_SERVER_ERROR,
                 class => status_of(class),
-            }
+            },
         };
         Self::new(status, chain(&error))
     }

@@ -11,6 +11,7 @@
 //! extracted in view of those below it.
 
 use bytes::Bytes;
+use oriel_hcs::Class;
 use oriel_image::{
     Arrival, Descriptor, Digest, ImageConfig, ImageError, ImageId, ImageStore, Index, Layer,
     MAX_DOCUMENT, Manifest, Reference, Substitution, WindowsVersion, select,
@@ -63,14 +64,20 @@ impl Transfers {
         }
         let repository = self.registries.repository(reference, credentials, Access::Pull).await?;
         let pull = self.pull_from(&repository, reference, steps);
-        tokio::select! {
-            pulled = pull => match pulled {
-                Err(TransferError::Registry(error)) => {
-                    self.stand_in(reference, steps, error).await
-                }
-                other => other,
-            },
+        let pulled = tokio::select! {
+            pulled = pull => pulled,
             () = steps.closed() => Err(TransferError::Cancelled),
+        };
+        match pulled {
+            Err(TransferError::Registry(error)) => self.stand_in(reference, steps, error).await,
+            Err(error) => {
+                // What another attempt could use is kept, but not of an image that is damaged.
+                if error.class() != Class::Cancelled {
+                    blocking(&self.store, |store| store.collect()).await?;
+                }
+                Err(error)
+            }
+            pulled => pulled,
         }
     }
 
