@@ -40,6 +40,7 @@ impl ImageStore {
     pub(crate) fn record(&self, arrival: Arrival) -> Result<ImageId, ImageError> {
         let content = self.content();
         let id = ImageId(content.put(&arrival.config)?);
+        let _editing = self.records().edit();
         let known = self.records().snapshot()?.images.remove(&id);
         let tagged_before = known.as_ref().and_then(|known| known.last_tagged);
         let mut digests = known.as_ref().map_or_else(Vec::new, |known| known.digests.clone());

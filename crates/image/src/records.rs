@@ -8,7 +8,7 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
@@ -88,6 +88,8 @@ impl Snapshot {
 /// The tables.
 pub(crate) struct Records {
     database: Arc<Database>,
+    /// Held from reading records until writing what was made of them.
+    editing: Mutex<()>,
 }
 
 /// Changes to be made together.
@@ -102,9 +104,15 @@ pub(crate) struct Batch {
 impl Records {
     /// Opens the tables, making them where missing.
     pub(crate) fn open(database: Arc<Database>) -> Result<Self, ImageError> {
-        let records = Self { database };
+        let records = Self { database, editing: Mutex::new(()) };
         records.apply(&Batch::default())?;
         Ok(records)
+    }
+
+    /// Keeps others from changing records between a snapshot and what is made of it.
+    pub(crate) fn edit(&self) -> MutexGuard<'_, ()> {
+        // Nothing is guarded but time, so a panic elsewhere spoils nothing.
+        self.editing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads everything.

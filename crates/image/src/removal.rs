@@ -19,6 +19,7 @@ impl ImageStore {
         noprune: bool,
         in_use: &dyn Fn(&ImageId) -> Option<InUse>,
     ) -> Result<Vec<Removed>, ImageError> {
+        let editing = self.records().edit();
         let snapshot = self.records().snapshot()?;
         let (id, reference) = find(&snapshot, name)?;
         let image = self.image(&snapshot, id)?;
@@ -54,6 +55,7 @@ impl ImageStore {
         }
         self.records().apply(&batch)?;
         self.write_index()?;
+        drop(editing);
         self.collect()?;
         Ok(removed)
     }

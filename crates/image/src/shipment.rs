@@ -92,6 +92,7 @@ impl ImageStore {
     /// [`ImageError::NoSuchImage`], [`ImageError::Database`].
     pub fn note_digest(&self, image: &ImageId, digest: Reference) -> Result<(), ImageError> {
         let missing = || ImageError::NoSuchImage { name: image.to_string() };
+        let _editing = self.records().edit();
         let mut record = self.records().snapshot()?.images.remove(image).ok_or_else(missing)?;
         if !record.digests.contains(&digest) {
             record.digests.push(digest);
@@ -121,6 +122,7 @@ impl ImageStore {
 
     /// Records `packed` in the place of the same layer with another blob, wherever that is.
     fn replace_layer(&self, packed: &Layer) -> Result<(), ImageError> {
+        let _editing = self.records().edit();
         let mut batch = Batch::default();
         for (id, mut record) in self.records().snapshot()?.images {
             let same =

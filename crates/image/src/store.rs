@@ -256,6 +256,7 @@ impl ImageStore {
             return Err(ImageError::InvalidReference);
         }
         let _recording = self.recording();
+        let _editing = self.records().edit();
         let snapshot = self.records().snapshot()?;
         let record = snapshot
             .images

@@ -105,7 +105,9 @@ impl Transfers {
             error,
             DistributionError::Unreachable { .. } | DistributionError::Stalled { .. }
         );
-        let base = self.store.substitutes().stand_in(reference).filter(|_| out_of_reach);
+        // What Microsoft once had on Docker Hub is gone from there.
+        let gone = reference.domain() == "docker.io";
+        let base = self.store.substitutes().stand_in(reference).filter(|_| out_of_reach || gone);
         let (Some(base), None) = (base, reference.digest()) else { return Err(error.into()) };
         let status = format!(
             "{} cannot be reached: {base} of this host stands in for {}",
