@@ -3,7 +3,7 @@
 use std::{
     path::PathBuf,
     process::{Command, Stdio},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -306,12 +306,14 @@ fn image_prune(daemon: &mut Daemon) -> Result<Outcome> {
     ensure!(text.contains("Total reclaimed space: 1MB"), "{text}");
     ensure!(layers()? + 3_000_000 == before, "{} {before}", layers()?);
     ensure!(docker.run(&["images", "-q", "nanoserver"])?.lines().count() >= 1, "the base is gone");
+    // The CLI rounds `0s` down to a second that may be older than the event.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let events = docker.run(&[
         "events",
         "--since",
         "120s",
         "--until",
-        "0s",
+        &(now + 1).to_string(),
         "--filter",
         "event=prune",
         "--format",
