@@ -15,6 +15,7 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "a_guarded_registry_wants_a_login", run: guarded },
     Case { name: "what_a_registry_has_is_not_sent_again", run: sent_once },
     Case { name: "the_bars_of_a_pull_move", run: bars },
+    Case { name: "a_layer_compressed_with_zstd_is_pulled_and_run", run: zstd },
     Case { name: "a_base_that_no_registry_holds_is_substituted", run: substituted },
     Case { name: "a_substituted_image_is_saved_loaded_and_pushed_by_reference", run: by_reference },
     Case { name: "a_build_pulls_its_base_and_stands_on_the_substitute", run: build_on_substitute },
@@ -186,6 +187,25 @@ fn bars(daemon: &mut Daemon) -> Result<Outcome> {
     }
     other.stop()?;
     docker.run(&["rmi", &name])?;
+    PASSED
+}
+
+fn zstd(daemon: &mut Daemon) -> Result<Outcome> {
+    let registry = Registry::start(Door::Open)?;
+    let name = format!("{}/zstd:1", registry.host());
+    let tar = daemon.scratch().join("zstd.tar");
+    daemon.docker().run(&["save", "-o", &tar.to_string_lossy(), "nanoserver"])?;
+    let (from, to) = (format!("docker-archive:{}", tar.display()), format!("docker://{name}"));
+    let words = ["--dest-tls-verify=false", "--dest-compress-format", "zstd", "--format", "oci"];
+    run(Command::new("skopeo").arg("copy").args(words).args([&from, &to]))?;
+    let raw = run(Command::new("skopeo").args(["inspect", "--raw", "--tls-verify=false", &to]))?;
+    ensure!(raw.contains("application/vnd.oci.image.layer.v1.tar+zstd"), "{raw}");
+    let root = tempfile::Builder::new().prefix("oriel-zstd-").tempdir()?;
+    let other = Daemon::start(daemon.beside(root.path())?)?;
+    other.docker().run(&["pull", &name])?;
+    let text = other.docker().run(&["run", "--rm", &name, "cmd", "/c", "echo", "unpacked"])?;
+    ensure!(text.trim() == "unpacked", "{text}");
+    other.stop()?;
     PASSED
 }
 
