@@ -16,7 +16,8 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "stages_copy_from_each_other", run: stages },
 ];
 
-fn context(daemon: &Daemon, name: &str, dockerfile: &str) -> Result<PathBuf> {
+/// Makes a directory with a Dockerfile.
+pub(crate) fn context(daemon: &Daemon, name: &str, dockerfile: &str) -> Result<PathBuf> {
     let directory = daemon.scratch().join(name);
     fs_err::create_dir_all(&directory)?;
     fs_err::write(directory.join("Dockerfile"), dockerfile)?;

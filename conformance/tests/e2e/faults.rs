@@ -54,18 +54,21 @@ fn exit_meanwhile(daemon: &mut Daemon) -> Result<Outcome> {
     PASSED
 }
 
+/// Kills the daemon while a client waits for it, and starts it again.
+pub(crate) fn kill_during(daemon: &mut Daemon, words: &[&str], delay: Duration) -> Result<()> {
+    let mut client =
+        daemon.docker().command(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    std::thread::sleep(delay);
+    daemon.kill()?;
+    client.wait()?;
+    daemon.restart()
+}
+
 fn killed_during_run(daemon: &mut Daemon) -> Result<Outcome> {
     let docker = daemon.docker();
     for delay in [5, 20, 40, 60, 90, 130] {
-        let mut client = docker
-            .command(&["run", "--rm", "nanoserver", "ping", "-n", "2", "127.0.0.1"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        std::thread::sleep(Duration::from_millis(delay));
-        daemon.kill()?;
-        client.wait()?;
-        daemon.restart()?;
+        let words = ["run", "--rm", "nanoserver", "ping", "-n", "2", "127.0.0.1"];
+        kill_during(daemon, &words, Duration::from_millis(delay))?;
         docker.wait_until("every container is gone or whole", |docker| {
             Ok(docker.run(&["ps", "-aq", "--filter", "status=running"])?.is_empty())
         })?;

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use oriel_conformance::{Case, Daemon, Docker, Door, Outcome, Registry};
 
-use crate::PASSED;
+use crate::{PASSED, build::context};
 
 pub(crate) const CASES: &[Case] = &[
     Case { name: "an_image_built_here_is_pushed_pulled_elsewhere_and_run", run: elsewhere },
@@ -28,13 +28,11 @@ pub(crate) const CASES: &[Case] = &[
 
 /// Builds an image `name` with a file and a registry value on top of `base`.
 fn build(daemon: &Daemon, name: &str, base: &str) -> Result<String> {
-    let directory = daemon.scratch().join("registry-context");
-    fs_err::create_dir_all(&directory)?;
     let dockerfile = format!(
         "FROM {base}\nUSER ContainerAdministrator\nRUN echo shipped> C:\\shipped.txt && reg add \
          HKLM\\Software\\Shipped /v kind /d delta /f\nCMD type C:\\shipped.txt\n"
     );
-    fs_err::write(directory.join("Dockerfile"), dockerfile)?;
+    let directory = context(daemon, "registry-context", &dockerfile)?;
     daemon.docker().run(&["build", "-t", name, &directory.to_string_lossy()])
 }
 
@@ -335,11 +333,9 @@ fn rebased(daemon: &mut Daemon) -> Result<Outcome> {
         run(Command::new("skopeo").args(["inspect", "--raw", "--tls-verify=false", &target]))?;
     ensure!(raw.contains(&base), "{raw}");
 
-    let directory = daemon.scratch().join("needs-base");
-    fs_err::create_dir_all(&directory)?;
     let dockerfile = "FROM nanoserver\nUSER ContainerAdministrator\nRUN copy /y \
                       C:\\Windows\\System32\\find.exe C:\\Windows\\System32\\findstr.exe\n";
-    fs_err::write(directory.join("Dockerfile"), dockerfile)?;
+    let directory = context(daemon, "needs-base", dockerfile)?;
     docker.run(&["build", "-q", "-t", "needs-base:1", &directory.to_string_lossy()])?;
     let words = ["image", "rebase", "needs-base:1", "--onto", NANO];
     let output = oriel(&words).output()?;

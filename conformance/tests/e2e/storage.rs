@@ -1,8 +1,7 @@
 //! Room on disk: sizes of sandboxes, disk usage, prunes, history and diff.
 
 use std::{
-    path::PathBuf,
-    process::{Command, Stdio},
+    process::Command,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -10,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use oriel_conformance::{Case, Daemon, Docker, Leftovers, Outcome};
 use serde_json::Value;
 
-use crate::PASSED;
+use crate::{PASSED, build::context, faults::kill_during};
 
 pub(crate) const CASES: &[Case] = &[
     Case { name: "a_size_stops_a_writer_with_error_disk_full", run: stopped_writer },
@@ -210,15 +209,8 @@ fn killed_in_between(daemon: &mut Daemon) -> Result<Outcome> {
     let root = daemon.data_root().to_owned();
     for delay in [5, 15, 30, 45, 60, 80, 110, 150] {
         let options = ["run", "--rm", "--storage-opt", "size=64m", "nanoserver"];
-        let mut client = docker
-            .command(&[&options[..], &["cmd", "/c", "exit 0"]].concat())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        std::thread::sleep(Duration::from_millis(delay));
-        daemon.kill()?;
-        client.wait()?;
-        daemon.restart()?;
+        let words = [&options[..], &["cmd", "/c", "exit 0"]].concat();
+        kill_during(daemon, &words, Duration::from_millis(delay))?;
         docker.wait_until("no container is left", |docker| {
             Ok(docker.run(&["ps", "-aq"])?.is_empty())
         })?;
@@ -230,9 +222,7 @@ fn killed_in_between(daemon: &mut Daemon) -> Result<Outcome> {
 
 /// Builds an image from a Dockerfile; the context holds `data`.
 fn build(daemon: &Daemon, tag: &str, dockerfile: &str, data: &[u8]) -> Result<()> {
-    let directory: PathBuf = daemon.scratch().join(tag.replace(':', "-"));
-    fs_err::create_dir_all(&directory)?;
-    fs_err::write(directory.join("Dockerfile"), dockerfile)?;
+    let directory = context(daemon, &tag.replace(':', "-"), dockerfile)?;
     fs_err::write(directory.join("data"), data)?;
     daemon.docker().run(&["build", "-q", "-t", tag, &directory.to_string_lossy()])?;
     Ok(())

@@ -49,19 +49,16 @@ impl ImageStore {
         digests.dedup();
         let (manifest, manifest_type) = match arrival.manifest {
             Some(bytes) if is_complete(&bytes, &arrival.layers, arrival.substitution.as_ref()) => {
-                let media_type = media_type_of(&bytes);
-                (bytes, media_type)
+                (content.put(&bytes)?, media_type_of(&bytes))
             }
             _ => {
                 let length = arrival.config.len() as u64;
                 let substitution = arrival.substitution.as_ref();
-                let manifest = manifest_of(id, length, &arrival.layers, substitution);
-                let bytes = serde_json::to_vec(&manifest).attempt(|| "write a manifest".into())?;
-                (bytes, manifest.media_type)
+                self.put_manifest(&manifest_of(id, length, &arrival.layers, substitution))?
             }
         };
         let record = ImageRecord {
-            manifest: content.put(&manifest)?,
+            manifest,
             manifest_type,
             parent: arrival.parent.or(known.and_then(|known| known.parent)),
             layers: arrival.layers,
@@ -76,6 +73,12 @@ impl ImageStore {
         })?;
         self.write_index()?;
         Ok(id)
+    }
+
+    /// Stores a manifest and returns its digest and its media type.
+    pub(crate) fn put_manifest(&self, manifest: &Manifest) -> Result<(Digest, String), ImageError> {
+        let bytes = serde_json::to_vec(manifest).attempt(|| "write a manifest".into())?;
+        Ok((self.content().put(&bytes)?, manifest.media_type.clone()))
     }
 }
 
@@ -107,8 +110,8 @@ fn is_complete(manifest: &[u8], layers: &[Layer], substitution: Option<&Substitu
     manifest.layers.iter().all(|layer| here.contains(&layer.digest))
 }
 
-/// The media type a manifest says it has; OCI's says it outside more often than inside.
+/// The media type of a manifest.
 fn media_type_of(manifest: &[u8]) -> String {
-    let stated = serde_json::from_slice::<Manifest>(manifest).map(|it| it.media_type);
-    stated.ok().filter(|it| !it.is_empty()).unwrap_or_else(|| MANIFEST.to_owned())
+    let read = serde_json::from_slice::<Manifest>(manifest);
+    read.map_or_else(|_| MANIFEST.to_owned(), |manifest| manifest.kind())
 }

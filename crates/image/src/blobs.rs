@@ -117,8 +117,7 @@ impl ImageStore {
         parents: &[Layer],
         diff_id: DiffId,
     ) -> Result<Option<Layer>, ImageError> {
-        let chain =
-            parents.last().map_or(ChainId::base(diff_id), |below| below.chain_id.with(diff_id));
+        let chain = ChainId::above(parents, diff_id);
         let snapshot = self.records().snapshot()?;
         let mut layers = snapshot.images.into_values().flat_map(|record| record.layers);
         let known = layers.find(|layer| layer.chain_id == chain);

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
 
 use oriel_wclayer::{
     Attributes, Entry, FileTime, Kind, LayerError, LayerPath, Root, Writer, security,
@@ -55,6 +56,18 @@ impl ImageStore {
         })
     }
 
+    /// The directories of the layers below a sandbox, nearest first, and their merged registry.
+    pub(crate) fn registry_below(
+        &self,
+        sandbox: &Sandbox,
+    ) -> Result<(Vec<PathBuf>, PathBuf), ImageError> {
+        let chain = self.sandbox_chain(&sandbox.id)?;
+        let top = chain.first().cloned().unwrap_or_default();
+        let layers: Vec<_> = chain.iter().map(|chain| self.layers().root().join(chain)).collect();
+        let rendered = self.registry().rendered(&top, &sandbox.account, &layers)?;
+        Ok((layers, rendered))
+    }
+
     /// Writes the changes of `sandbox` as a layer on top of `parents` and takes it in.
     fn commit_layer(
         &self,
@@ -62,11 +75,7 @@ impl ImageStore {
         parents: &[Layer],
         commit: &Commit,
     ) -> Result<Layer, ImageError> {
-        let chain = self.sandbox_chain(&sandbox.id)?;
-        let top = chain.first().cloned().unwrap_or_default();
-        let directories: Vec<_> =
-            chain.iter().map(|chain| self.layers().root().join(chain)).collect();
-        let rendered = self.registry().rendered(&top, &sandbox.account, &directories)?;
+        let (_, rendered) = self.registry_below(sandbox)?;
         let registry = registry::changes(&rendered, &sandbox.path.join("registry"))?;
 
         let attempt = || format!("export the changes of {}", sandbox.id);

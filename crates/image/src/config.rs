@@ -48,6 +48,19 @@ pub struct ImageConfig {
     pub extra: Map<String, Value>,
 }
 
+/// Most layers of an image; Docker's own bound (`MaxLayerDepth`).
+pub const MAX_LAYERS: usize = 127;
+
+impl ImageConfig {
+    /// The system the image is for when that is not Windows, cut to what a message can show.
+    #[must_use]
+    pub fn foreign_system(&self) -> Option<String> {
+        let os = if self.os.is_empty() { "linux" } else { &self.os };
+        let foreign = !os.eq_ignore_ascii_case("windows");
+        foreign.then(|| os.chars().take(32).collect())
+    }
+}
+
 /// How a container of an image runs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]

@@ -73,6 +73,15 @@ impl Descriptor {
     }
 }
 
+impl Descriptor {
+    /// Whether it is a layer that registries need not hold (OCI image specification, layer.md).
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        self.media_type.starts_with("application/vnd.docker.image.rootfs.foreign.")
+            || self.media_type.starts_with("application/vnd.oci.image.layer.nondistributable.")
+    }
+}
+
 /// An image manifest: OCI's, or Docker's schema 2, which has the same shape.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -86,6 +95,14 @@ pub struct Manifest {
     pub config: Descriptor,
     /// Its layers, base first.
     pub layers: Vec<Descriptor>,
+}
+
+impl Manifest {
+    /// Its media type: OCI's is said outside of a manifest more often than inside.
+    pub(crate) fn kind(&self) -> String {
+        let stated = (!self.media_type.is_empty()).then(|| self.media_type.clone());
+        stated.unwrap_or_else(|| MANIFEST.to_owned())
+    }
 }
 
 /// An OCI index, or Docker's manifest list, which has the same shape.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::ImageError;
+use crate::{ImageError, Layer};
 
 /// A SHA-256 digest, written `sha256:` and 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -164,14 +164,10 @@ impl ChainId {
         Self(Digest::of(format!("{self} {diff}").as_bytes()))
     }
 
-    /// The chain of each layer of `diffs`, base first.
+    /// The chain of `parents`, base first, with the layer `diff` on top.
     #[must_use]
-    pub fn chain(diffs: &[DiffId]) -> Vec<Self> {
-        let mut chains: Vec<Self> = Vec::with_capacity(diffs.len());
-        for diff in diffs {
-            chains.push(chains.last().map_or(Self::base(*diff), |below| below.with(*diff)));
-        }
-        chains
+    pub fn above(parents: &[Layer], diff: DiffId) -> Self {
+        parents.last().map_or(Self::base(diff), |below| below.chain_id.with(diff))
     }
 }
 
@@ -199,7 +195,8 @@ mod tests {
     #[test]
     fn chains_are_hashed_as_the_specification_says() {
         let [a, b] = [DiffId(Digest::of(b"a")), DiffId(Digest::of(b"b"))];
-        let chains = ChainId::chain(&[a, b]);
+        let base = ChainId::base(a);
+        let chains = [base, base.with(b)];
         assert_eq!(chains[0].0, a.0);
         assert_eq!(chains[1].0, Digest::of(format!("{} {}", a.0, b.0).as_bytes()));
     }

@@ -156,8 +156,7 @@ impl LayerStore {
         parents: &[Layer],
         blob: Blob,
     ) -> Result<Layer, ImageError> {
-        let chain_id =
-            parents.last().map_or(ChainId::base(diff_id), |below| below.chain_id.with(diff_id));
+        let chain_id = ChainId::above(parents, diff_id);
         let place = self.directory(chain_id);
         if !place.exists() {
             // The directory can be made again from the blob, which was synced: no sync here.

@@ -42,11 +42,16 @@ impl ImageStore {
         Lease { store: self.clone() }
     }
 
+    /// Removes what an operation that failed left: layers and blobs that no image came to use. Why
+    /// it failed matters more than why they stay, so that is only said.
+    pub fn clean_up(&self) {
+        if let Err(error) = self.collect() {
+            tracing::warn!(%error, "cannot remove what a failed operation left");
+        }
+    }
+
     /// Removes what no image has: at once, or when the last lease ends.
-    ///
-    /// # Errors
-    /// [`ImageError::Io`], [`ImageError::Database`].
-    pub fn collect(&self) -> Result<(), ImageError> {
+    pub(crate) fn collect(&self) -> Result<(), ImageError> {
         // The lock is held during the sweep, so that a lease begins before or after it.
         let mut held = self.leases().lock();
         held.due = held.leases > 0;

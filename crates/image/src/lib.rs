@@ -57,7 +57,7 @@ mod tests;
 pub use archive::{Import, Imported};
 pub use arrival::Arrival;
 pub use blobs::{Download, IncomingLayer};
-pub use config::{Empty, Healthcheck, History, ImageConfig, RootFs, RunConfig};
+pub use config::{Empty, Healthcheck, History, ImageConfig, MAX_LAYERS, RootFs, RunConfig};
 pub use content::{Descriptor, Index, MAX_DOCUMENT, Manifest};
 pub use digest::{ChainId, DiffId, Digest, ImageId};
 pub use error::ImageError;

@@ -184,7 +184,7 @@ fn is_there(directory: &std::path::Path, path: &str) -> bool {
 }
 
 /// The layers of a base as its configuration and its manifest state them.
-pub(crate) fn stated_layers(base: &NewBase) -> Result<Vec<StatedLayer>, ImageError> {
+fn stated_layers(base: &NewBase) -> Result<Vec<StatedLayer>, ImageError> {
     let diff_ids = &base.config.rootfs.diff_ids;
     if diff_ids.is_empty() || diff_ids.len() != base.layers.len() {
         return Err(ImageError::Damaged {
@@ -196,13 +196,7 @@ pub(crate) fn stated_layers(base: &NewBase) -> Result<Vec<StatedLayer>, ImageErr
             ),
         });
     }
-    let pairs = diff_ids.iter().zip(&base.layers);
-    Ok(pairs
-        .map(|(diff_id, descriptor)| StatedLayer {
-            diff_id: *diff_id,
-            descriptor: descriptor.clone(),
-        })
-        .collect())
+    Ok(StatedLayer::all(&base.config, &base.layers))
 }
 
 /// The configuration of an image on another base: how it runs stays, what it stands on changes.

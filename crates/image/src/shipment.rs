@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::arrival::manifest_of;
-use crate::content::{LAYER, MANIFEST};
+use crate::content::LAYER;
 use crate::error::Attempt;
 use crate::records::Batch;
 use crate::{
@@ -77,10 +77,7 @@ impl ImageStore {
         Ok(Shipment {
             image: image.id,
             layers: layers.collect::<Result<_, _>>()?,
-            media_type: match manifest.media_type.as_str() {
-                "" => MANIFEST.to_owned(),
-                stated => stated.to_owned(),
-            },
+            media_type: manifest.kind(),
             config: manifest.config,
             manifest: bytes,
         })
@@ -131,9 +128,7 @@ impl ImageStore {
             packed.clone_into(layer);
             let length = self.document(id.0)?.len() as u64;
             let manifest = manifest_of(id, length, &record.layers, record.substitution.as_ref());
-            let bytes = serde_json::to_vec(&manifest).attempt(|| "write a manifest".into())?;
-            record.manifest = self.put_document(&bytes)?;
-            record.manifest_type = manifest.media_type;
+            (record.manifest, record.manifest_type) = self.put_manifest(&manifest)?;
             batch.put.push((id, record));
         }
         self.records().apply(&batch)?;

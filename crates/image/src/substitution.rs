@@ -37,6 +37,14 @@ pub struct StatedLayer {
     pub descriptor: Descriptor,
 }
 
+impl StatedLayer {
+    /// The layers of an image, base first, as its configuration and its manifest state them.
+    pub(crate) fn all(config: &ImageConfig, layers: &[Descriptor]) -> Vec<Self> {
+        let pairs = config.rootfs.diff_ids.iter().copied().zip(layers.iter().cloned());
+        pairs.map(|(diff_id, descriptor)| Self { diff_id, descriptor }).collect()
+    }
+}
+
 /// What stands in for the base of an image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Substitution {
@@ -148,7 +156,7 @@ impl Substitutes {
         let diff_ids = &config.rootfs.diff_ids;
         let listed: Vec<&String> =
             diff_ids.iter().map_while(|id| self.layers.get(&id.to_string())).collect();
-        let foreign = layers.iter().take_while(|layer| is_foreign(layer)).count();
+        let foreign = layers.iter().take_while(|layer| layer.is_foreign()).count();
         let stated = steps_of_base(&config.history);
         let count = listed.len().max(foreign).max(stated).min(diff_ids.len());
         if count == 0 {
@@ -198,16 +206,12 @@ impl ImageStore {
             return Ok(None);
         };
         let base = self.local_base(&found.base)?;
-        let stated = config.rootfs.diff_ids.iter().zip(layers).take(found.layers);
+        let mut stated = StatedLayer::all(config, layers);
+        stated.truncate(found.layers);
         let substitution = Substitution {
             base: Reference::parse(&found.base)?.or_latest().familiar(),
             base_layers: base.layers.len(),
-            stated: stated
-                .map(|(diff_id, descriptor)| StatedLayer {
-                    diff_id: *diff_id,
-                    descriptor: descriptor.clone(),
-                })
-                .collect(),
+            stated,
             source: name.map_or_else(|| published(&found.base), Reference::repository),
         };
         Ok(Some((base.layers, substitution)))
@@ -218,12 +222,6 @@ impl ImageStore {
 fn published(base: &str) -> String {
     let nano = base.contains(NANOSERVER);
     format!("{MICROSOFT}/windows/{}", if nano { "nanoserver" } else { "servercore" })
-}
-
-/// Whether a layer is one that registries must not hold (OCI image specification, layer.md).
-fn is_foreign(layer: &Descriptor) -> bool {
-    layer.media_type.starts_with("application/vnd.docker.image.rootfs.foreign.")
-        || layer.media_type.starts_with("application/vnd.oci.image.layer.nondistributable.")
 }
 
 /// Number of leading steps with which Microsoft's own images begin; those of Oriel's begin alike.

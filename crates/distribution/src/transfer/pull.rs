@@ -14,15 +14,12 @@ use bytes::Bytes;
 use oriel_hcs::Class;
 use oriel_image::{
     Arrival, Descriptor, Digest, ImageConfig, ImageError, ImageId, ImageStore, Index, Layer,
-    MAX_DOCUMENT, Manifest, Reference, Substitution, WindowsVersion, select,
+    MAX_DOCUMENT, MAX_LAYERS, Manifest, Reference, Substitution, WindowsVersion, select,
 };
 
 use super::layers::{Layers, blob};
 use super::{Steps, TransferError, Transfers, blocking};
 use crate::{Access, Credentials, DistributionError, Fetched, Repository};
-
-/// Most layers of an image; Docker's own bound (`MaxLayerDepth`).
-const MAX_LAYERS: usize = 127;
 
 /// What a pull brought.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,7 +70,11 @@ impl Transfers {
             Err(error) => {
                 // What another attempt could use is kept, but not of an image that is damaged.
                 if error.class() != Class::Cancelled {
-                    blocking(&self.store, |store| store.collect()).await?;
+                    blocking(&self.store, |store| {
+                        store.clean_up();
+                        Ok(())
+                    })
+                    .await?;
                 }
                 Err(error)
             }
@@ -249,9 +250,8 @@ fn check_config(
     manifest: &Manifest,
     image: String,
 ) -> Result<(), TransferError> {
-    let os = if config.os.is_empty() { "linux" } else { &config.os };
-    if !os.eq_ignore_ascii_case("windows") {
-        return Err(TransferError::ForeignSystem { os: os.chars().take(32).collect() });
+    if let Some(os) = config.foreign_system() {
+        return Err(TransferError::ForeignSystem { os });
     }
     let (stated, there) = (config.rootfs.diff_ids.len(), manifest.layers.len());
     if stated == 0 || stated != there {

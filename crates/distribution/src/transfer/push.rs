@@ -151,7 +151,7 @@ impl Layer {
             self.steps.of(digest, "Layer already exists").await;
             return Ok(self.layer.descriptor);
         }
-        if is_foreign(&self.layer.descriptor.media_type) && !self.layer.descriptor.urls.is_empty() {
+        if self.layer.descriptor.is_foreign() && !self.layer.descriptor.urls.is_empty() {
             self.steps.of(digest, "Skipped foreign layer").await;
             return Ok(self.layer.descriptor);
         }
@@ -199,11 +199,6 @@ impl Layer {
         let media_type = if docker { FOREIGN_DOCKER } else { FOREIGN_OCI };
         Ok(Descriptor { media_type: media_type.to_owned(), urls, ..self.layer.descriptor })
     }
-}
-
-/// Whether layers of this type are fetched from elsewhere.
-fn is_foreign(media_type: &str) -> bool {
-    media_type.contains(".foreign.") || media_type.contains(".nondistributable.")
 }
 
 /// Sends a blob of the store.

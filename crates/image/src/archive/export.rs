@@ -56,10 +56,7 @@ impl ImageStore {
     pub fn export(&self, sandbox: &Sandbox, output: &mut dyn Write) -> Result<(), ImageError> {
         let _lease = self.lease();
         let attempt = || format!("export {}", sandbox.id);
-        let chain = self.sandbox_chain(&sandbox.id)?;
-        let top = chain.first().cloned().unwrap_or_default();
-        let layers: Vec<_> = chain.iter().map(|chain| self.layers().root().join(chain)).collect();
-        let rendered = self.registry().rendered(&top, &sandbox.account, &layers)?;
+        let (layers, rendered) = self.registry_below(sandbox)?;
         let registry = registry::whole(&layers, &rendered, &sandbox.path.join("registry"))?;
         let places: Vec<_> =
             registry.hives.iter().map(|(name, _)| format!("{HIVES}/{name}")).collect();
@@ -105,10 +102,8 @@ impl ImageStore {
             let _lease = self.lease();
             self.import_leased(input, import)
         };
-        if result.is_err()
-            && let Err(error) = self.collect()
-        {
-            tracing::warn!(%error, "cannot remove what a failed import left");
+        if result.is_err() {
+            self.clean_up();
         }
         result
     }

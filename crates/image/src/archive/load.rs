@@ -16,11 +16,8 @@ use crate::ingest::Blob;
 use crate::pipeline::Meter;
 use crate::{
     Arrival, ChainId, DiffId, Digest, ImageConfig, ImageError, ImageStore, Layer, LoadEvent,
-    Loaded, Reference,
+    Loaded, MAX_LAYERS, Reference,
 };
-
-/// Most layers of an image; Docker's own bound (`MaxLayerDepth`).
-const MAX_LAYERS: usize = 127;
 
 /// Most images of an archive.
 const MAX_IMAGES: usize = 1_000;
@@ -71,11 +68,16 @@ struct Loading<'a> {
 }
 
 impl Found<'_> {
-    /// What the archive says of a layer, or what its bytes tell.
+    /// What the archive says of a layer.
+    fn stated<'a>(&'a self, diff: DiffId, source: &'a Source<'_>) -> Option<&'a Descriptor> {
+        source.stated.as_ref().or_else(|| self.foreign.get(&diff.to_string()))
+    }
+
+    /// The same, or what the layer's bytes tell.
     fn describe(&self, diff: DiffId, source: &Source<'_>) -> Descriptor {
-        let stated = source.stated.as_ref().or_else(|| self.foreign.get(&diff.to_string()));
         let length = source.data.map_or(0, |data| data.length);
-        stated.cloned().unwrap_or_else(|| Descriptor::new(LAYER, diff.0, length))
+        let stated = self.stated(diff, source).cloned();
+        stated.unwrap_or_else(|| Descriptor::new(LAYER, diff.0, length))
     }
 }
 
@@ -101,11 +103,7 @@ impl ImageStore {
             self.load_all(input, progress)
         };
         if result.is_err() {
-            // Layers and blobs that no image came to use go again; why the load failed matters more
-            // than why they do not.
-            if let Err(error) = self.collect() {
-                tracing::warn!(%error, "cannot remove what a failed load left");
-            }
+            self.clean_up();
         }
         result
     }
@@ -188,8 +186,7 @@ impl ImageStore {
     ) -> Result<Vec<Layer>, ImageError> {
         let pairs = config.rootfs.diff_ids.iter().zip(&image.layers);
         for (diff, source) in pairs.skip(skipped) {
-            let below = layers.last();
-            let chain = below.map_or(ChainId::base(*diff), |below| below.chain_id.with(*diff));
+            let chain = ChainId::above(&layers, *diff);
             let layer = match (loading.known.get(&chain), source.data) {
                 (Some(layer), Some(spooled)) => {
                     verify(spooled, layer)?;
@@ -285,8 +282,7 @@ fn verify(spooled: &Spooled, layer: &Layer) -> Result<(), ImageError> {
 
 /// A layer that is neither in the archive nor here.
 fn absent(diff: DiffId, source: &Source<'_>, image: &Found<'_>) -> ImageError {
-    let stated = source.stated.as_ref().or_else(|| image.foreign.get(&diff.to_string()));
-    match stated.and_then(|stated| stated.urls.first()) {
+    match image.stated(diff, source).and_then(|stated| stated.urls.first()) {
         Some(url) => ImageError::AbsentLayer { layer: diff, url: url.chars().take(200).collect() },
         None => ImageError::MissingPart { what: source.name.clone() },
     }
@@ -294,9 +290,8 @@ fn absent(diff: DiffId, source: &Source<'_>, image: &Found<'_>) -> ImageError {
 
 /// Refuses images that cannot run here or do not fit together.
 fn check_config(config: &ImageConfig, image: &Found<'_>) -> Result<(), ImageError> {
-    let os = if config.os.is_empty() { "linux" } else { &config.os };
-    if !os.eq_ignore_ascii_case("windows") {
-        return Err(ImageError::ForeignSystem { os: os.chars().take(32).collect() });
+    if let Some(os) = config.foreign_system() {
+        return Err(ImageError::ForeignSystem { os });
     }
     let stated = config.rootfs.diff_ids.len();
     if stated == 0 || stated != image.layers.len() {
