@@ -37,6 +37,12 @@ impl Line {
         Self { stream: Some(text.into()), ..Self::default() }
     }
 
+    /// A state of the whole.
+    #[must_use]
+    pub fn said(status: impl Into<String>) -> Self {
+        Self { status: Some(status.into()), ..Self::default() }
+    }
+
     /// A state of `id`.
     #[must_use]
     pub fn status(id: impl Into<String>, status: impl Into<String>) -> Self {

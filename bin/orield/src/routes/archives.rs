@@ -1,6 +1,5 @@
 //! Archives: `docker save`, `load`, `export` and `import`.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -10,7 +9,7 @@ use oriel_engine::{Engine, ImportRequest};
 use oriel_image::{LoadEvent, Loaded};
 use tokio::sync::mpsc;
 
-use super::images::{reference, resolve};
+use super::images::{emit, reference, resolve};
 use crate::http::{Answer, Call, HttpError, body_reader, body_writer, chain, received, streamed};
 
 /// Lines of progress under way to the client.
@@ -89,8 +88,7 @@ fn announce(engine: &Engine, loaded: Loaded) -> Vec<u8> {
         }
         Loaded::Id(id) => (format!("Loaded image ID: {id}\n"), id.to_string(), id.to_string()),
     };
-    let attributes = BTreeMap::from([("name".to_owned(), name)]);
-    engine.emit_event("image", "load", &id, attributes);
+    emit(engine, "load", &id, &name);
     Line::stream(text).to_bytes()
 }
 
@@ -115,7 +113,7 @@ impl Pace {
             return None;
         }
         self.last = Some((id.clone(), Instant::now()));
-        let detail = ProgressDetail { current: Some(current), total: Some(total) };
+        let detail = ProgressDetail::of(current, total);
         Some(Line { progress_detail: Some(detail), ..Line::status(id, "Loading layer") })
     }
 }
@@ -148,15 +146,14 @@ pub(super) async fn import(call: Call) -> Answer {
     let imported = imported?;
     let id = imported.image.to_string();
     let named = name.map_or_else(|| id.clone(), |name| name.familiar());
-    let attributes = BTreeMap::from([("name".to_owned(), named)]);
-    daemon.engine.emit_event("image", "import", &id, attributes);
+    emit(&daemon.engine, "import", &id, &named);
     let mut body = Vec::new();
     if !imported.bootable {
         let text = "Warning: the archive has no Windows directory, so no container can start from \
                     the image; its files can be copied in a build";
-        body.extend(Line { status: Some(text.into()), ..Line::default() }.to_bytes());
+        body.extend(Line::said(text).to_bytes());
     }
-    body.extend(Line { status: Some(id), ..Line::default() }.to_bytes());
+    body.extend(Line::said(id).to_bytes());
     Ok(crate::http::with_type(hyper::StatusCode::OK, "application/json", body))
 }
 

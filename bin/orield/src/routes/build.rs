@@ -1,7 +1,5 @@
 //! `POST /build`: the classic builder.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use hyper::Method;
@@ -11,6 +9,7 @@ use oriel_engine::Engine;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
+use super::images::emit;
 use super::transfers::{Logins, RegistrySource};
 use super::{unknown, usage};
 use crate::http::{Answer, Call, HttpError, body_reader, received, streamed};
@@ -66,8 +65,7 @@ async fn build(call: Call) -> Answer {
 fn announce(engine: &Engine, built: &oriel_builder::Built) {
     let id = built.image.to_string();
     for tag in &built.tags {
-        let attributes = BTreeMap::from([("name".to_owned(), tag.clone())]);
-        engine.emit_event("image", "tag", &id, attributes);
+        emit(engine, "tag", &id, tag);
     }
 }
 

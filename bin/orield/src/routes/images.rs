@@ -10,7 +10,7 @@ use oriel_api::{
     Filters,
     image::{Deleted, HistoryItem, Summary},
 };
-use oriel_engine::{ContainerView, EngineError, Time};
+use oriel_engine::{ContainerView, Engine, EngineError, Time};
 use oriel_image::{
     Image, ImageError, ImageId, Reference, Removed, RunConfig, layer_sizes, shared_sizes,
 };
@@ -296,13 +296,14 @@ async fn tag(call: &Call, name: String) -> Answer {
             Ok::<_, ImageError>(image.id)
         })
         .await?;
-    emit(call, "tag", &id.to_string(), &tagged);
+    emit(&call.daemon.engine, "tag", &id.to_string(), &tagged);
     Ok(empty(StatusCode::CREATED))
 }
 
-fn emit(call: &Call, action: &str, id: &str, name: &str) {
+/// Tells that something happened to the image `id`, as `name`.
+pub(super) fn emit(engine: &Engine, action: &str, id: &str, name: &str) {
     let attributes = BTreeMap::from([("name".to_owned(), name.to_owned())]);
-    call.daemon.engine.emit_event("image", action, id, attributes);
+    engine.emit_event("image", action, id, attributes);
 }
 
 fn report(call: &Call, removed: Vec<Removed>) -> Vec<Deleted> {
@@ -310,12 +311,12 @@ fn report(call: &Call, removed: Vec<Removed>) -> Vec<Deleted> {
         .into_iter()
         .map(|removed| match removed {
             Removed::Untagged(name) => {
-                emit(call, "untag", &name, &name);
+                emit(&call.daemon.engine, "untag", &name, &name);
                 Deleted::Untagged(name)
             }
             Removed::Deleted(id) => {
                 let id = id.to_string();
-                emit(call, "delete", &id, &id);
+                emit(&call.daemon.engine, "delete", &id, &id);
                 Deleted::Deleted(id)
             }
         })

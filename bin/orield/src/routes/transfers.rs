@@ -10,14 +10,14 @@ use oriel_builder::{BaseSource, HostError};
 use oriel_distribution::{
     Access, Credentials, DistributionError, Pulled, Pushed, Step, Steps, TransferError, Transfers,
 };
-use oriel_engine::{Engine, EngineError};
+use oriel_engine::EngineError;
 use oriel_hcs::Class;
-use oriel_image::{ImageError, ImageId, Obstacles, Reference};
+use oriel_image::{ImageError, Obstacles, Reference};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
-use super::images::reference;
+use super::images::{emit, reference, resolve};
 use crate::http::{Answer, Call, HttpError, chain, ok, received, status_of, streamed};
 
 /// Steps under way to a client.
@@ -72,7 +72,7 @@ pub(super) async fn pull(call: &Call, from: &str) -> Answer {
         let mut lines = Vec::new();
         for name in &names {
             let pulled = transfers.pull(name, &credentials, &steps).await?;
-            announce(&engine, "pull", &pulled.image, &name.familiar());
+            emit(&engine, "pull", &pulled.image.to_string(), &name.familiar());
             lines.extend(summary(name, &pulled));
         }
         Ok(lines)
@@ -104,27 +104,18 @@ async fn all_tags(call: &Call, repository: &Reference) -> Result<Vec<Reference>,
 fn summary(name: &Reference, pulled: &Pulled) -> Vec<Line> {
     let mut lines = Vec::new();
     if let Some(digest) = pulled.digest {
-        lines.push(said(format!("Digest: {digest}")));
+        lines.push(Line::said(format!("Digest: {digest}")));
     }
     if let Some(substitution) = &pulled.substitution {
-        lines.push(said(format!(
+        lines.push(Line::said(format!(
             "Substituted: {} of this host stands in for {} base layer(s) of Windows",
             substitution.base,
             substitution.stated.len()
         )));
     }
     let done = if pulled.newer { "Downloaded newer image for" } else { "Image is up to date for" };
-    lines.push(said(format!("Status: {done} {}", name.familiar())));
+    lines.push(Line::said(format!("Status: {done} {}", name.familiar())));
     lines
-}
-
-fn said(status: String) -> Line {
-    Line { status: Some(status), ..Line::default() }
-}
-
-fn announce(engine: &Engine, action: &str, image: &ImageId, name: &str) {
-    let attributes = BTreeMap::from([("name".to_owned(), name.to_owned())]);
-    engine.emit_event("image", action, &image.to_string(), attributes);
 }
 
 /// `POST /images/NAME/push`
@@ -137,18 +128,10 @@ pub(super) async fn push(call: &Call, name: String) -> Answer {
         vec![reference(&name, tag)?]
     };
     for name in &names {
-        let name = name.familiar();
-        call.daemon.engine.blocking(move |engine| engine.images().resolve(&name)).await.map_err(
-            |error| match error {
-                EngineError::Image(ImageError::NoSuchImage { name }) => {
-                    HttpError::not_found(format!(
-                        "An image does not exist locally with the tag: {}",
-                        name.rsplit_once(':').map_or(name.as_str(), |(name, _)| name)
-                    ))
-                }
-                other => other.into(),
-            },
-        )?;
+        resolve(call, name.familiar()).await.map_err(|error| match error {
+            EngineError::Image(ImageError::NoSuchImage { .. }) => not_here(name),
+            other => other.into(),
+        })?;
     }
     let (engine, transfers) = (call.daemon.engine.clone(), call.daemon.transfers.clone());
     let credentials = credentials(call);
@@ -157,12 +140,9 @@ pub(super) async fn push(call: &Call, name: String) -> Answer {
         steps.say(target).await;
         let mut lines = Vec::new();
         for name in &names {
-            let Pushed { tag, digest, size } = transfers.push(name, &credentials, &steps).await?;
-            let resolved = name.familiar();
-            let image = engine.blocking(move |engine| engine.images().resolve(&resolved)).await;
-            if let Ok(image) = image {
-                announce(&engine, "push", &image.id, &name.familiar());
-            }
+            let pushed = transfers.push(name, &credentials, &steps).await?;
+            emit(&engine, "push", &pushed.image.to_string(), &name.familiar());
+            let Pushed { tag, digest, size, .. } = pushed;
             lines.push(Line {
                 progress_detail: Some(ProgressDetail::default()),
                 ..Line::aux(json!({ "Tag": tag, "Digest": digest.to_string(), "Size": size }))
@@ -179,12 +159,15 @@ async fn tags_here(call: &Call, repository: &Reference) -> Result<Vec<Reference>
     let names = images.into_iter().flat_map(|image| image.references);
     let names: Vec<_> = names.filter(|name| name.repository() == repository.repository()).collect();
     if names.is_empty() {
-        return Err(HttpError::not_found(format!(
-            "An image does not exist locally with the tag: {}",
-            repository.familiar_repository()
-        )));
+        return Err(not_here(repository));
     }
     Ok(names)
+}
+
+/// Docker's words for an image that cannot be pushed because it is not here.
+fn not_here(name: &Reference) -> HttpError {
+    let repository = name.familiar_repository();
+    HttpError::not_found(format!("An image does not exist locally with the tag: {repository}"))
 }
 
 /// Runs a transfer on its own and answers with its steps, then its last lines. What fails before
@@ -234,7 +217,7 @@ fn line(step: Step) -> Line {
         None => ProgressDetail::default(),
     });
     if step.id.is_empty() {
-        return said(step.status);
+        return Line::said(step.status);
     }
     Line { progress_detail, ..Line::status(step.id, step.status) }
 }
@@ -299,18 +282,16 @@ impl Logins {
 
     /// Those for the registry of `name`.
     fn for_registry(&self, name: &Reference) -> Credentials {
-        let keys = match name.domain() {
-            "docker.io" => vec!["https://index.docker.io/v1/", "index.docker.io", "docker.io"],
-            domain => vec![domain],
+        let wanted: &[&str] = match name.domain() {
+            "docker.io" => &["index.docker.io/v1", "index.docker.io", "docker.io"],
+            domain => &[domain],
         };
-        let found = keys.into_iter().find_map(|key| {
-            let same = |known: &&String| {
-                let known = known.trim_start_matches("https://").trim_start_matches("http://");
-                known.trim_end_matches('/') == key || known == key
-            };
-            self.0.get(key).or_else(|| self.0.keys().find(same).and_then(|it| self.0.get(it)))
-        });
-        found.cloned().unwrap_or_default()
+        let host = |key: &str| {
+            let key = key.trim_start_matches("https://").trim_start_matches("http://");
+            key.trim_end_matches('/').to_owned()
+        };
+        let of = |wanted: &&str| self.0.iter().find(|(key, _)| host(key) == **wanted);
+        wanted.iter().find_map(of).map(|(_, found)| found.clone()).unwrap_or_default()
     }
 }
 
@@ -340,6 +321,24 @@ impl BaseSource for RegistrySource {
                 Ok(())
             }
             Err(error) => Err(HostError { class: error.class(), message: chain(&error) }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Logins, Reference};
+
+    #[test]
+    fn a_build_shows_each_registry_its_own_credentials() {
+        let logins: Logins = serde_json::from_str(
+            r#"{ "https://index.docker.io/v1/": { "username": "hub" },
+                 "https://r.example:5000/": { "username": "ann" } }"#,
+        )
+        .unwrap();
+        for (name, user) in [("a/b", "hub"), ("r.example:5000/x", "ann"), ("r.example/x", "")] {
+            let name = Reference::parse(name).unwrap();
+            assert_eq!(logins.for_registry(&name).username, user, "{name}");
         }
     }
 }

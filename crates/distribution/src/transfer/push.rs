@@ -25,6 +25,8 @@ const FOREIGN_DOCKER: &str = "application/vnd.docker.image.rootfs.foreign.diff.t
 /// What a push made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pushed {
+    /// The image.
+    pub image: ImageId,
     /// The tag.
     pub tag: String,
     /// Digest of the manifest in the registry.
@@ -76,7 +78,7 @@ impl Push<'_> {
         let (image, name) = (shipment.image, self.reference.with_digest(digest));
         blocking(self.store, move |store| store.note_digest(&image, name)).await?;
         self.steps.say(format!("{tag}: digest: {digest} size: {size}")).await;
-        Ok(Pushed { tag, digest, size })
+        Ok(Pushed { image, tag, digest, size })
     }
 
     /// Finds the image and has its layers compressed.
