@@ -12,6 +12,8 @@
 //!                                    diff(Key, Key) --> Delta --write_delta--> delta hive
 //! ```
 //!
+//! A hive that was being written when its machine stopped is brought in order by [`recover`] first.
+//!
 //! All input is hostile: whatever the bytes, reading ends within time and memory proportional to
 //! their number, with a tree or with a [`HiveError`] that names the structure and its place.
 //!
@@ -36,6 +38,6 @@ pub use delta::{ClassChange, Delta, DeltaKey, Semantics, ValueChange};
 pub use diff::diff;
 pub use error::{HiveError, Structure, WineProblem};
 pub use key::{Key, KeyFlags, MAX_DEPTH, Security};
-pub use regf::{read, read_delta, read_unclean, write, write_delta};
+pub use regf::{read, read_delta, read_unclean, recover, write, write_delta};
 pub use value::{Value, ValueKind};
 pub use wide::{MAX_KEY_NAME, MAX_VALUE_NAME, WideString};
