@@ -12,6 +12,7 @@
 //!                                    diff(Key, Key) --> Delta --write_delta--> delta hive
 //! ```
 //!
+//! What a container changed in a tree that is not its image's is brought there by [`lift`].
 //! A hive that was being written when its machine stopped is brought in order by [`recover`] first.
 //!
 //! All input is hostile: whatever the bytes, reading ends within time and memory proportional to
@@ -26,6 +27,7 @@ mod delta;
 mod diff;
 mod error;
 mod key;
+mod lift;
 mod order;
 mod regf;
 mod upcase;
@@ -38,6 +40,7 @@ pub use delta::{ClassChange, Delta, DeltaKey, Semantics, ValueChange};
 pub use diff::diff;
 pub use error::{HiveError, Structure, WineProblem};
 pub use key::{Key, KeyFlags, MAX_DEPTH, Security};
+pub use lift::lift;
 pub use regf::{read, read_delta, read_unclean, recover, write, write_delta};
 pub use value::{Value, ValueKind};
 pub use wide::{MAX_KEY_NAME, MAX_VALUE_NAME, WideString};
