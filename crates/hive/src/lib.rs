@@ -12,6 +12,8 @@
 //!                                    diff(Key, Key) --> Delta --write_delta--> delta hive
 //! ```
 //!
+//! People read and write the same tree as text of the Registry Editor: [`reg`].
+//!
 //! All input is hostile: whatever the bytes, reading ends within time and memory proportional to
 //! their number, with a tree or with a [`HiveError`] that names the structure and its place.
 //!
@@ -25,6 +27,7 @@ mod diff;
 mod error;
 mod key;
 mod order;
+pub mod reg;
 mod regf;
 mod upcase;
 mod value;
