@@ -87,6 +87,8 @@ impl Engine {
             let config = changed(config, &changes)?;
             let commit = Commit {
                 sandbox: Some(record.id.clone()),
+                registry: None,
+                registry_change: None,
                 parent,
                 config: merge(&record.spec.run, config),
                 created_by: record.spec.path.clone(),
@@ -122,7 +124,7 @@ impl Engine {
         let id = container.id.clone();
         self.blocking(move |engine| {
             let sandbox = engine.images().sandbox(&id)?;
-            engine.images().export(&sandbox, &mut output)
+            engine.images().export(&sandbox, None, &mut output)
         })
         .await?;
         self.emit(&container.record(), "export", &[]);

@@ -70,14 +70,28 @@ pub enum HiveError {
         /// The sum the bytes have.
         computed: u32,
     },
-    /// The hive was being written when its machine stopped; [`crate::read_unclean`] reads it all
-    /// the same.
+    /// The hive was being written when its machine stopped; [`crate::recover`] applies its logs,
+    /// [`crate::read_unclean`] reads it all the same.
     #[error("cannot read registry hive: it is dirty (sequence numbers {primary} and {secondary})")]
     Dirty {
         /// Number set when a write began.
         primary: u32,
         /// Number set when it ended.
         secondary: u32,
+    },
+    /// The hive is dirty and none of its logs goes on where it stopped; [`crate::read_unclean`] reads
+    /// it all the same.
+    #[error(
+        "cannot recover registry hive: it is dirty (sequence numbers {primary} and {secondary}) \
+         and none of {logs} logs fits it"
+    )]
+    NoLogFits {
+        /// Number set when a write began.
+        primary: u32,
+        /// Number set when it ended.
+        secondary: u32,
+        /// How many logs there were.
+        logs: usize,
     },
     /// The format version or kind of file is none of those this crate reads.
     #[error("cannot read registry hive: format {major}.{minor}, file type {kind} is not supported")]

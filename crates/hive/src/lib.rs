@@ -12,6 +12,7 @@
 //!                                    diff(Key, Key) --> Delta --write_delta--> delta hive
 //! ```
 //!
+//! A hive that was being written when its machine stopped is brought in order by [`recover`] first.
 //! People read and write the same tree as text of the Registry Editor: [`reg`].
 //!
 //! All input is hostile: whatever the bytes, reading ends within time and memory proportional to
@@ -39,6 +40,6 @@ pub use delta::{ClassChange, Delta, DeltaKey, Semantics, ValueChange};
 pub use diff::diff;
 pub use error::{HiveError, Structure, WineProblem};
 pub use key::{Key, KeyFlags, MAX_DEPTH, Security};
-pub use regf::{read, read_delta, read_unclean, write, write_delta};
+pub use regf::{read, read_delta, read_unclean, recover, write, write_delta};
 pub use value::{Value, ValueKind};
 pub use wide::{MAX_KEY_NAME, MAX_VALUE_NAME, WideString};

@@ -5,7 +5,7 @@
 //! directory and refuses to follow it.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -102,6 +102,15 @@ impl Dir {
             }
             other => Ok(other?.into()),
         }
+    }
+
+    /// Puts a file with `data` in the place of `name`, at once: a crash leaves the old or the new.
+    pub(crate) fn replace(&self, name: &str, data: &[u8]) -> io::Result<()> {
+        let new = format!("{name}-creating");
+        let mut file = self.create(&new)?;
+        file.write_all(data)?;
+        file.sync_all()?;
+        self.rename(&new, name)
     }
 
     /// Opens the regular file `name` for reading.

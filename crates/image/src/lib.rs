@@ -67,6 +67,7 @@ pub use lease::Lease;
 pub use platform::{WindowsVersion, select};
 pub use rebase::{NewBase, Obstacles};
 pub use reference::Reference;
+pub use registry::{RegistryChange, RegistryTrees};
 pub use sandbox::{CONTAINER_ROOT_UID, Sandbox, SandboxSettings};
 pub use scratch::{check as check_disks, check_size};
 pub use shipment::{Shipment, ShippedLayer};

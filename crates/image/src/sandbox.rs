@@ -101,7 +101,7 @@ impl ImageStore {
             .get(image)
             .ok_or_else(|| ImageError::NoSuchImage { name: image.to_string() })?;
         let top = record.layers.last().ok_or(ImageError::NoLayers { image: *image })?;
-        let account = if settings.account.is_empty() { DEFAULT_ACCOUNT } else { &settings.account };
+        let account = account_or_default(&settings.account);
         let directories = self.layers().directories(&record.layers);
         let rendered = self.registry().rendered(&top.chain_id.0.hex(), account, &directories)?;
 
@@ -208,6 +208,11 @@ fn furnish(inside: &Path, rendered: &Path, settings: &SandboxSettings) -> Result
         .and_then(|dir| dir.give("upper", CONTAINER_ROOT_UID))
         .attempt(attempt)?;
     registry::personalise(rendered, &inside.join("registry"), settings)
+}
+
+/// The account that a setting names.
+pub(crate) fn account_or_default(name: &str) -> &str {
+    if name.is_empty() { DEFAULT_ACCOUNT } else { name }
 }
 
 /// Refuses ids that are no directory names of their own.

@@ -15,8 +15,8 @@ use crate::records::{Batch, ImageRecord, Records, Snapshot};
 use crate::registry::RegistryCache;
 use crate::scratch::Disks;
 use crate::{
-    Arrival, ChainId, DiffId, Digest, ImageConfig, ImageError, ImageId, Reference, RunConfig,
-    Substitutes, Substitution,
+    Arrival, ChainId, DiffId, Digest, ImageConfig, ImageError, ImageId, Reference, RegistryChange,
+    RunConfig, Substitutes, Substitution,
 };
 
 /// One layer of an image.
@@ -102,8 +102,13 @@ pub struct BaseImport {
 /// What a commit makes an image of.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Commit {
-    /// The sandbox whose changes become a layer; `None` for a step that changes only `config`.
+    /// The sandbox whose changes become a layer; `None` for a step that changes only `config`, or
+    /// only the registry.
     pub sandbox: Option<String>,
+    /// Where the container of `sandbox` wrote its registry to, when it runs.
+    pub registry: Option<PathBuf>,
+    /// Without a sandbox: what the new layer changes in the registry.
+    pub registry_change: Option<RegistryChange>,
     /// The image below.
     pub parent: ImageId,
     /// How containers of the new image run.

@@ -12,7 +12,7 @@ use oriel_wclayer::{Attributes, Entry, FileTime, Kind, LayerPath, Reader, Writer
 
 use crate::{
     BaseImport, Change, ChangeKind, Commit, Digest, FileKind, ImageConfig, ImageError, ImageId,
-    ImageStore, InUse, Loaded, Reference, Removed, Sandbox, SandboxSettings,
+    ImageStore, InUse, Loaded, Reference, RegistryChange, Removed, Sandbox, SandboxSettings,
 };
 
 mod archive;
@@ -65,15 +65,7 @@ impl Fixture {
     }
 
     fn commit(&self, sandbox: Option<&str>, parent: ImageId) -> ImageId {
-        let commit = Commit {
-            sandbox: sandbox.map(str::to_owned),
-            parent,
-            config: crate::RunConfig { user: "ContainerUser".into(), ..Default::default() },
-            created_by: "cmd /S /C x".into(),
-            comment: String::new(),
-            author: "me".into(),
-            created: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
-        };
+        let commit = commit_of(sandbox, parent);
         self.store.commit(&commit).unwrap()
     }
 
@@ -87,6 +79,21 @@ impl Fixture {
         }
         found.sort();
         found
+    }
+}
+
+/// A commit of a sandbox, or of a configuration.
+fn commit_of(sandbox: Option<&str>, parent: ImageId) -> Commit {
+    Commit {
+        sandbox: sandbox.map(str::to_owned),
+        registry: None,
+        registry_change: None,
+        parent,
+        config: crate::RunConfig { user: "ContainerUser".into(), ..Default::default() },
+        created_by: "cmd /S /C x".into(),
+        comment: String::new(),
+        author: "me".into(),
+        created: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
     }
 }
 

@@ -1,9 +1,6 @@
 //! Images.
 
-use std::{
-    collections::BTreeMap,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::collections::BTreeMap;
 
 use hyper::{Method, StatusCode};
 use oriel_api::{
@@ -199,7 +196,8 @@ async fn inspect(call: &Call, name: String) -> Answer {
     let config = &image.config;
     let layers: Vec<String> = config.rootfs.diff_ids.iter().map(ToString::to_string).collect();
     let comment = config.history.last().map_or("", |step| step.comment.as_str());
-    let tagged = image.last_tagged.map_or_else(|| oriel_engine::NEVER.to_owned(), rfc3339);
+    let tagged =
+        image.last_tagged.map_or_else(|| oriel_engine::NEVER.to_owned(), oriel_image::rfc3339);
     let mut value = json!({
         "Id": image.id.to_string(),
         "RepoTags": tags(&image),
@@ -232,11 +230,6 @@ async fn inspect(call: &Call, name: String) -> Answer {
         });
     }
     ok(&value)
-}
-
-fn rfc3339(time: SystemTime) -> String {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Time(i64::try_from(since.as_nanos()).unwrap_or(0)).to_string()
 }
 
 async fn history(call: &Call, name: String) -> Answer {

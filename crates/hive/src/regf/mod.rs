@@ -14,9 +14,12 @@
 mod base_block;
 mod bins;
 mod cells;
+mod log;
+mod marvin;
 mod node;
 mod read;
 mod record;
+mod recover;
 mod security;
 mod values;
 mod write;
@@ -27,6 +30,7 @@ mod tests;
 use crate::delta::{Delta, DeltaKey};
 use crate::{HiveError, Key, apply};
 use base_block::{BaseBlock, LAYERED_MINOR};
+pub use recover::recover;
 
 /// `NIL`: the reference that leads nowhere.
 const NIL: u32 = u32::MAX;
@@ -93,7 +97,7 @@ const INLINE: u32 = 0x8000_0000;
 /// # Errors
 ///
 /// A [`HiveError`] naming the first structure that is damaged; [`HiveError::Dirty`] when the hive
-/// was not written to its end.
+/// was not written to its end, which [`recover`] makes up for when there are logs.
 pub fn read(bytes: &[u8]) -> Result<Key, HiveError> {
     BaseBlock::parse(bytes)?.clean()?;
     read_unclean(bytes)

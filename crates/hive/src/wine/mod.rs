@@ -23,6 +23,8 @@ mod render;
 #[cfg(test)]
 mod tests;
 
+use std::io;
+
 use crate::{HiveError, Key};
 
 /// Which part of the registry a file of Wine holds.
@@ -61,5 +63,18 @@ pub fn parse(text: &[u8]) -> Result<Key, HiveError> {
 /// Writes a registry file of Wine, byte for byte as wineserver does.
 #[must_use]
 pub fn render(root: &Key, branch: &Branch) -> Vec<u8> {
-    render::file(root, branch)
+    let mut text = Vec::new();
+    let written = render_to(&mut text, root, branch);
+    debug_assert!(written.is_ok(), "memory takes all that is written to it");
+    text
+}
+
+/// Like [`render`], but writes the text while it is made: it needs little more memory than the
+/// longest section.
+///
+/// # Errors
+///
+/// What `out` fails with.
+pub fn render_to(out: &mut impl io::Write, root: &Key, branch: &Branch) -> io::Result<()> {
+    render::file(out, root, branch)
 }

@@ -1,5 +1,7 @@
 //! From a tree to Wine's text, byte for byte as wineserver writes it.
 
+use std::io::{self, Write};
+
 use super::escape;
 use super::{Branch, EPOCH_SECONDS, SIGNATURE, TICKS};
 use crate::upcase::wine_downcase;
@@ -8,33 +10,57 @@ use crate::{Key, Value, ValueKind, WideString};
 /// A line of hex data goes on below once it is longer than this.
 const LINE: usize = 76;
 
+/// Text is handed on once there is this much of it.
+const ENOUGH: usize = 64 * 1024;
+
 /// Writes a whole file.
-pub(super) fn file(root: &Key, branch: &Branch) -> Vec<u8> {
+pub(super) fn file(out: &mut impl Write, root: &Key, branch: &Branch) -> io::Result<()> {
     let place = match branch {
         Branch::Machine => "Machine".to_owned(),
         Branch::Default => r"User\\.Default".to_owned(),
         Branch::User(sid) => format!(r"User\\{sid}"),
     };
     let head = format!("{SIGNATURE}\n;; All keys relative to REGISTRY\\\\{place}\n\n#arch=win64\n");
-    let mut out = head.into_bytes();
-    key(&mut out, root, &mut Vec::new());
-    out
+    let mut renderer = Renderer { out, text: head.into_bytes(), path: Vec::new() };
+    renderer.key(root)?;
+    renderer.hand_on()
 }
 
-/// Writes `key`, whose path as written is `path`, and all below it.
-fn key(out: &mut Vec<u8>, key: &Key, path: &mut Vec<u8>) {
-    let implied = !key.subkeys().is_empty();
-    if !implied || !key.values().is_empty() || key.class.is_some() || key.is_symlink() {
-        section(out, key, path);
-    }
-    for subkey in in_order(key.subkeys(), Key::name) {
-        let length = path.len();
-        if length > 0 {
-            path.extend_from_slice(br"\\");
+/// What is written, and where.
+struct Renderer<'a, W> {
+    out: &'a mut W,
+    /// Text that is to be handed on.
+    text: Vec<u8>,
+    /// Path of the key as it is written.
+    path: Vec<u8>,
+}
+
+impl<W: Write> Renderer<'_, W> {
+    /// Writes `key`, which is at the path, and all below it.
+    fn key(&mut self, key: &Key) -> io::Result<()> {
+        let implied = !key.subkeys().is_empty();
+        if !implied || !key.values().is_empty() || key.class.is_some() || key.is_symlink() {
+            section(&mut self.text, key, &self.path);
         }
-        escape::write(path, subkey.name().units(), *b"[]");
-        self::key(out, subkey, path);
-        path.truncate(length);
+        if self.text.len() >= ENOUGH {
+            self.hand_on()?;
+        }
+        for subkey in in_order(key.subkeys(), Key::name) {
+            let length = self.path.len();
+            if length > 0 {
+                self.path.extend_from_slice(br"\\");
+            }
+            escape::write(&mut self.path, subkey.name().units(), *b"[]");
+            self.key(subkey)?;
+            self.path.truncate(length);
+        }
+        Ok(())
+    }
+
+    fn hand_on(&mut self) -> io::Result<()> {
+        self.out.write_all(&self.text)?;
+        self.text.clear();
+        Ok(())
     }
 }
 

@@ -236,7 +236,7 @@ fn an_exported_container_imports_as_a_base_with_its_files_and_registry() {
         key.set_value(Value::sz("Greeting", "hi"));
     });
     let mut archive = Vec::new();
-    fixture.store.export(&sandbox, &mut archive).unwrap();
+    fixture.store.export(&sandbox, None, &mut archive).unwrap();
 
     let other = Fixture::new();
     let imported = import(&other, &gzip(&archive), "flat");

@@ -1,5 +1,7 @@
 //! Hives that are well and hives that are not.
 
+mod recover;
+
 use super::base_block::{PAGE, checksum};
 use super::write::name_hash;
 use super::*;
@@ -53,10 +55,16 @@ fn find(hive: &[u8], start: usize, bytes: &[u8]) -> usize {
     start + hive[start..].windows(bytes.len()).position(|window| window == bytes).unwrap()
 }
 
-/// The hive with a field overwritten and its sum right again.
-fn damaged<const N: usize>(hive: &[u8], at: usize, field: [u8; N]) -> Vec<u8> {
+/// The hive with a field overwritten.
+fn overwritten<const N: usize>(hive: &[u8], at: usize, field: [u8; N]) -> Vec<u8> {
     let mut hive = hive.to_vec();
     hive[at..at + N].copy_from_slice(&field);
+    hive
+}
+
+/// The hive with a field overwritten and its sum right again.
+fn damaged<const N: usize>(hive: &[u8], at: usize, field: [u8; N]) -> Vec<u8> {
+    let mut hive = overwritten(hive, at, field);
     let sum = checksum(&hive);
     hive[508..512].copy_from_slice(&sum.to_le_bytes());
     hive

@@ -1,0 +1,50 @@
+//! What a container has in its registry, and what of it is new.
+//!
+//! A container may put anything in the place of its registry files. They are opened without
+//! following links, only as regular files, and only so much of them is read.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use oriel_hive::wine;
+
+use super::noise::drop_noise;
+use super::{FILES, RegistryChange, RegistryTrees};
+use crate::ImageError;
+use crate::disk::Dir;
+use crate::error::Attempt;
+
+/// Longest registry file that is read. That of a whole Windows Server has some 150 MB.
+const MAX_TEXT: u64 = 256 << 20;
+
+/// Reads the three registry files of a directory.
+pub(super) fn read(directory: &Path) -> Result<RegistryTrees, ImageError> {
+    let dir = Dir::open(directory).attempt(|| format!("open {}", directory.display()))?;
+    let parse = |file: &str| {
+        let attempt = || format!("read {}", directory.join(file).display());
+        wine::parse(&text(&dir, file).attempt(attempt)?).attempt(attempt)
+    };
+    let [machine, default, user] = FILES;
+    Ok(RegistryTrees { machine: parse(machine)?, default: parse(default)?, user: parse(user)? })
+}
+
+/// Reads one file.
+fn text(dir: &Dir, file: &str) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    dir.read(file)?.take(MAX_TEXT + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > MAX_TEXT {
+        return Err(std::io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(text)
+}
+
+/// What makes `new` of `old`, without what a mere boot changes.
+pub(super) fn compare(mut old: RegistryTrees, mut new: RegistryTrees) -> RegistryChange {
+    drop_noise(&mut old);
+    drop_noise(&mut new);
+    RegistryChange {
+        machine: oriel_hive::diff(&old.machine, &new.machine),
+        default: oriel_hive::diff(&old.default, &new.default),
+        user: oriel_hive::diff(&old.user, &new.user),
+    }
+}
