@@ -114,6 +114,13 @@ impl Key {
             .try_fold(self, |key, name| key.position(name).ok().and_then(|at| key.subkeys.get(at)))
     }
 
+    /// The key called `name` directly below; for names that need not be text.
+    #[must_use]
+    pub fn subkey(&self, name: &WideString) -> Option<&Self> {
+        let at = self.subkeys.binary_search_by(|key| key.name.name_order(name)).ok()?;
+        self.subkeys.get(at)
+    }
+
     /// Like [`Key::get`], to change the key.
     pub fn get_mut(&mut self, path: &str) -> Option<&mut Self> {
         components(path).try_fold(self, |key, name| {
