@@ -43,6 +43,6 @@ pub use diff::diff;
 pub use error::{HiveError, Structure, WineProblem};
 pub use key::{Key, KeyFlags, MAX_DEPTH, Security};
 pub use lift::lift;
-pub use regf::{read, read_delta, read_unclean, recover, write, write_delta};
+pub use regf::{is_own_delta, read, read_delta, read_unclean, recover, write, write_delta};
 pub use value::{Value, ValueKind};
 pub use wide::{MAX_KEY_NAME, MAX_VALUE_NAME, WideString};
