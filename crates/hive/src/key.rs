@@ -100,7 +100,7 @@ impl Key {
         self.flags.contains(KeyFlags::SYMLINK)
     }
 
-    /// The key directly below that is called `name`.
+    /// The key directly below that is called `name`, which need not be text.
     #[must_use]
     pub fn subkey(&self, name: &WideString) -> Option<&Self> {
         let at = self.subkeys.binary_search_by(|key| key.name.name_order(name)).ok()?;
@@ -112,13 +112,6 @@ impl Key {
     pub fn get(&self, path: &str) -> Option<&Self> {
         components(path)
             .try_fold(self, |key, name| key.position(name).ok().and_then(|at| key.subkeys.get(at)))
-    }
-
-    /// The key called `name` directly below; for names that need not be text.
-    #[must_use]
-    pub fn subkey(&self, name: &WideString) -> Option<&Self> {
-        let at = self.subkeys.binary_search_by(|key| key.name.name_order(name)).ok()?;
-        self.subkeys.get(at)
     }
 
     /// Like [`Key::get`], to change the key.
