@@ -33,6 +33,7 @@ mod names;
 mod output;
 mod reconcile;
 mod records;
+mod registry;
 mod remove;
 mod restart;
 mod signal;
@@ -61,6 +62,9 @@ pub use exec::{ExecSpec, ExecState, ExecView};
 pub use images::ImportRequest;
 pub use logs::LogRecord;
 pub use output::{Chunk, Stream};
+pub use registry::{
+    Difference, FoundKey, KeyName, RegistryImport, RegistryView, Step, link_target, walk,
+};
 pub use restart::RestartPolicy;
 pub use signal::{Action, action};
 pub use spec::{
