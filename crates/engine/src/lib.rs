@@ -27,6 +27,7 @@ mod events;
 mod exec;
 #[cfg(feature = "fake")]
 pub mod fake;
+mod health;
 mod images;
 mod logs;
 mod names;
@@ -59,6 +60,7 @@ pub use engine::{Engine, NETWORK_NAT, NETWORK_NONE, Parts};
 pub use error::EngineError;
 pub use events::Event;
 pub use exec::{ExecSpec, ExecState, ExecView};
+pub use health::{Health, HealthStatus, ProbeResult};
 pub use images::ImportRequest;
 pub use logs::LogRecord;
 pub use output::{Chunk, Stream};

@@ -100,18 +100,18 @@ impl Key {
         self.flags.contains(KeyFlags::SYMLINK)
     }
 
+    /// The key directly below that is called `name`, which need not be text.
+    #[must_use]
+    pub fn subkey(&self, name: &WideString) -> Option<&Self> {
+        let at = self.subkeys.binary_search_by(|key| key.name.name_order(name)).ok()?;
+        self.subkeys.get(at)
+    }
+
     /// The key at `path`, names separated by `\`; the empty path is the key itself.
     #[must_use]
     pub fn get(&self, path: &str) -> Option<&Self> {
         components(path)
             .try_fold(self, |key, name| key.position(name).ok().and_then(|at| key.subkeys.get(at)))
-    }
-
-    /// The key called `name` directly below; for names that need not be text.
-    #[must_use]
-    pub fn subkey(&self, name: &WideString) -> Option<&Self> {
-        let at = self.subkeys.binary_search_by(|key| key.name.name_order(name)).ok()?;
-        self.subkeys.get(at)
     }
 
     /// Like [`Key::get`], to change the key.
