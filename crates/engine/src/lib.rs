@@ -34,6 +34,7 @@ mod names;
 mod output;
 mod reconcile;
 mod records;
+mod registry;
 mod remove;
 mod restart;
 mod signal;
@@ -63,6 +64,9 @@ pub use health::{Health, HealthStatus, ProbeResult};
 pub use images::ImportRequest;
 pub use logs::LogRecord;
 pub use output::{Chunk, Stream};
+pub use registry::{
+    Difference, FoundKey, KeyName, RegistryImport, RegistryView, Step, link_target, walk,
+};
 pub use restart::RestartPolicy;
 pub use signal::{Action, action};
 pub use spec::{
