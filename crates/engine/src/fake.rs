@@ -198,6 +198,10 @@ impl ComputeSystem for FakeSystem {
         4711
     }
 
+    fn drive(&self) -> std::path::PathBuf {
+        self.document.sandbox.join("upper")
+    }
+
     async fn create_process(
         &self,
         id: ProcessId,

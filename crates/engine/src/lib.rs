@@ -14,6 +14,7 @@
 //! anything run as the engine's own tasks. A daemon that dies leaves containers running; the next
 //! one takes them up again in [`Engine::open`].
 
+mod archive;
 mod attach;
 mod build;
 mod clock;
@@ -29,6 +30,8 @@ mod exec;
 pub mod fake;
 mod images;
 mod logs;
+mod mount_text;
+mod mounts;
 mod names;
 mod output;
 mod reconcile;
@@ -44,6 +47,7 @@ mod storage;
 mod supervise;
 mod tasks;
 mod time;
+mod volumes;
 
 #[cfg(doc)]
 use oriel_hcs::{ComputeHost, NetworkDriver};
@@ -60,7 +64,9 @@ pub use events::Event;
 pub use exec::{ExecSpec, ExecState, ExecView};
 pub use images::ImportRequest;
 pub use logs::LogRecord;
+pub use mounts::{MountKind, MountPoint, MountWish, MountWishes, driver as mount_driver};
 pub use output::{Chunk, Stream};
+pub use remove::Removal;
 pub use restart::RestartPolicy;
 pub use signal::{Action, action};
 pub use spec::{
@@ -70,3 +76,4 @@ pub use state::{Run, State};
 pub use stop::WaitFor;
 pub use storage::{Usage, storage_options};
 pub use time::{NEVER, Time};
+pub use volumes::{ANONYMOUS_LABEL, Anonymous, DRIVER_LOCAL, VolumeRequest, VolumeView};

@@ -1,6 +1,6 @@
 //! The traits the engine drives compute systems with.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
@@ -57,6 +57,10 @@ pub enum Registry {
 pub trait ComputeSystem: Send + Sync {
     /// Host process id of the system's pid 1.
     fn host_pid(&self) -> u32;
+
+    /// Where the host reaches the root of C: as the system sees it. There is nothing at that path
+    /// once the system has ended, and what lies below it is the guest's.
+    fn drive(&self) -> PathBuf;
 
     /// Creates a process. `id` must not be in use in this system.
     async fn create_process(

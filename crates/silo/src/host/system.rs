@@ -1,6 +1,6 @@
 //! A running silo, as the engine drives it.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use oriel_hcs::{
@@ -82,6 +82,10 @@ impl SiloSystem {
 impl ComputeSystem for SiloSystem {
     fn host_pid(&self) -> u32 {
         self.pid
+    }
+
+    fn drive(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root/drive_c", self.pid))
     }
 
     async fn create_process(
