@@ -9,6 +9,7 @@ mod archives;
 mod build;
 mod faults;
 mod fidelity;
+mod health;
 mod images;
 mod isolation;
 mod network;
@@ -56,6 +57,7 @@ fn suite(filter: &str) -> Result<bool> {
         images::CASES,
         archives::CASES,
         fidelity::CASES,
+        health::CASES,
         storage::CASES,
         programs::CASES,
         registries::CASES,

@@ -1,6 +1,7 @@
 //! Why the engine refuses or fails. Texts that Docker clients match are Docker's.
 
 use oriel_hcs::{Class, ComputeError, NetworkError};
+use oriel_hive::reg::RegError;
 use oriel_image::ImageError;
 
 /// Why an operation of the engine failed.
@@ -29,6 +30,35 @@ pub enum EngineError {
     NoSuchNetwork {
         /// What was asked for.
         name: String,
+    },
+    /// Neither a container nor an image has that name.
+    #[error("No such container or image: {reference}")]
+    NoSuchTarget {
+        /// What was asked for.
+        reference: String,
+    },
+    /// The registry has no such key.
+    #[error("No such registry key: {key}")]
+    NoSuchKey {
+        /// Its full name.
+        key: String,
+    },
+    /// The name is not that of a registry key.
+    #[error("`{key}` is no name of a registry key: {reason}")]
+    BadKey {
+        /// What was asked for.
+        key: String,
+        /// Why it is none.
+        reason: &'static str,
+    },
+    /// A registry file cannot be read or written.
+    #[error(transparent)]
+    RegistryFile(#[from] RegError),
+    /// It began to run while its files were to be looked at.
+    #[error("container {id} has just been started: try again")]
+    JustStarted {
+        /// The container.
+        id: String,
     },
     /// The name belongs to another container.
     #[error(
@@ -177,11 +207,15 @@ impl EngineError {
     #[must_use]
     pub fn class(&self) -> Class {
         match self {
-            Self::NoSuchContainer { .. } | Self::NoSuchExec { .. } | Self::NoSuchNetwork { .. } => {
-                Class::NotFound
-            }
+            Self::NoSuchContainer { .. }
+            | Self::NoSuchExec { .. }
+            | Self::NoSuchNetwork { .. }
+            | Self::NoSuchTarget { .. }
+            | Self::NoSuchKey { .. } => Class::NotFound,
             Self::AmbiguousPrefix { .. }
             | Self::InvalidName { .. }
+            | Self::BadKey { .. }
+            | Self::RegistryFile(_)
             | Self::Invalid { .. }
             | Self::NoCommand
             | Self::NoExecCommand
@@ -191,6 +225,7 @@ impl EngineError {
             | Self::ExecStarted { .. }
             | Self::ExecNotRunning { .. }
             | Self::StillRunning { .. }
+            | Self::JustStarted { .. }
             | Self::RemovalInProgress { .. } => Class::Conflict,
             Self::AlreadyStarted { .. } | Self::AlreadyStopped { .. } => Class::NotModified,
             Self::LogsUnreadable | Self::Unsupported { .. } => Class::Unsupported,

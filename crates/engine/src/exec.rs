@@ -147,7 +147,7 @@ impl Engine {
         registry.execs.insert(exec.id.clone(), exec);
     }
 
-    fn find_exec(&self, id: &str) -> Result<Arc<Exec>, EngineError> {
+    pub(crate) fn find_exec(&self, id: &str) -> Result<Arc<Exec>, EngineError> {
         let missing = || EngineError::NoSuchExec { id: id.to_owned() };
         self.registry().execs.get(id).cloned().ok_or_else(missing)
     }

@@ -176,6 +176,6 @@ fn changed(config: RunConfig, changes: &[String]) -> Result<RunConfig, EngineErr
         .map_err(|error| EngineError::Invalid { reason: error.to_string() })
 }
 
-fn system_time(time: Time) -> std::time::SystemTime {
+pub(crate) fn system_time(time: Time) -> std::time::SystemTime {
     UNIX_EPOCH + Duration::from_nanos(u64::try_from(time.0).unwrap_or(0))
 }

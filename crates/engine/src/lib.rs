@@ -27,12 +27,14 @@ mod events;
 mod exec;
 #[cfg(feature = "fake")]
 pub mod fake;
+mod health;
 mod images;
 mod logs;
 mod names;
 mod output;
 mod reconcile;
 mod records;
+mod registry;
 mod remove;
 mod restart;
 mod signal;
@@ -58,9 +60,13 @@ pub use engine::{Engine, NETWORK_NAT, NETWORK_NONE, Parts};
 pub use error::EngineError;
 pub use events::Event;
 pub use exec::{ExecSpec, ExecState, ExecView};
+pub use health::{Health, HealthStatus, ProbeResult};
 pub use images::ImportRequest;
 pub use logs::LogRecord;
 pub use output::{Chunk, Stream};
+pub use registry::{
+    Difference, FoundKey, KeyName, RegistryImport, RegistryView, Step, link_target, walk,
+};
 pub use restart::RestartPolicy;
 pub use signal::{Action, action};
 pub use spec::{

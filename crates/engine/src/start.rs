@@ -66,6 +66,7 @@ impl Engine {
 
     /// Has a run supervised. No `async fn`: supervising may lead to the next run.
     pub(crate) fn follow(&self, container: &Arc<Container>, process: Process) {
+        self.watch_health(container);
         let (engine, container) = (self.clone(), container.clone());
         self.inner.tasks.spawn(async move { engine.supervise(container, process).await });
     }

@@ -51,7 +51,7 @@ impl Agent {
             table: Table::default(),
             booted: boot::complete(),
         };
-        let hello = Hello { version: VERSION, processes: Vec::new() };
+        let hello = Hello { version: VERSION, processes: Vec::new(), execution_agent: 0 };
         agent.outbox.send(ProcessId(0), Message::Hello(hello))?;
         Ok((agent, input))
     }

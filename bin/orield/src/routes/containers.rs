@@ -156,7 +156,7 @@ fn wanted(view: &ContainerView, filters: &Filters) -> bool {
         })
         && filters.any("network", |network| spec.host.network == network)
         && filters.any("isolation", |isolation| matches!(isolation, "process" | "default"))
-        && filters.any("health", |health| health == "none")
+        && filters.any("health", |health| health == inspect::health_word(view))
         && filters.any("is-task", |task| !matches!(task, "true" | "1"))
         && filters.any("volume", |_| false)
         && filters.any("expose", |text| {

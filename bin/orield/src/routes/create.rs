@@ -114,15 +114,13 @@ fn overrides(config: Config) -> Result<Overrides, EngineError> {
     })
 }
 
-const NO_HEALTH_CHECKS: &str = "Health checks are not supported yet. Healthcheck discarded.";
 const NO_VOLUMES: &str =
     "Volumes are not supported yet. Data below these paths is kept in the container only.";
 
 /// What client or image ask for in vain.
 fn vain_wishes(config: &RunConfig) -> Vec<String> {
-    let health = config.healthcheck.is_some().then_some(NO_HEALTH_CHECKS);
     let volumes = (!config.volumes.is_empty()).then_some(NO_VOLUMES);
-    health.into_iter().chain(volumes).map(str::to_owned).collect()
+    volumes.into_iter().map(str::to_owned).collect()
 }
 
 fn warn_about_config(config: &Config, warnings: &mut Vec<String>) {

@@ -14,6 +14,7 @@ mod images;
 mod inspect;
 mod networks;
 mod oriel;
+mod registry;
 mod system;
 mod transfers;
 mod usage;

@@ -48,6 +48,14 @@ impl ImageStore {
         }
     }
 
+    /// The registry that the container of `sandbox` was made with, but for what is its own.
+    ///
+    /// # Errors
+    /// [`ImageError::Hive`], [`ImageError::Io`].
+    pub fn registry_before(&self, sandbox: &Sandbox) -> Result<RegistryTrees, ImageError> {
+        capture::read(&self.registry_below(sandbox)?.1)
+    }
+
     /// What the container of `sandbox` changed in its registry, without what a mere boot changes.
     /// `saved` is as for [`ImageStore::sandbox_registry`].
     ///

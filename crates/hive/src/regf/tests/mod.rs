@@ -324,7 +324,7 @@ fn a_delta_read_as_a_hive_is_what_it_makes_of_nothing() {
 
 #[test]
 fn deltas_written_here_are_told_from_others() {
-    assert!(crate::is_own_delta(&write_delta(&Delta::default()).unwrap()));
-    assert!(!crate::is_own_delta(&write(&Key::new("ROOT")).unwrap()));
-    assert!(!crate::is_own_delta(b"regf"));
+    assert!(is_own_delta(&write_delta(&Delta::default()).unwrap()));
+    assert!(!is_own_delta(&write(&Key::new("ROOT")).unwrap()));
+    assert!(!is_own_delta(b"regf"));
 }
