@@ -20,6 +20,7 @@ mod walk;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use oriel_hcs::Class;
 use oriel_hive::reg;
 use oriel_image::{Change, Commit, ImageError, ImageId, RegistryChange, RegistryTrees, Sandbox};
 
@@ -267,14 +268,14 @@ impl Engine {
     async fn target(&self, reference: &str) -> Result<Target, EngineError> {
         match self.find(reference) {
             Ok(container) => Ok(Target::Container(container)),
-            Err(EngineError::NoSuchContainer { .. }) => {
-                self.image_target(reference).await.map(Target::Image).map_err(|error| match error {
-                    EngineError::Image(
-                        ImageError::NoSuchImage { .. } | ImageError::InvalidReference,
-                    ) => EngineError::NoSuchTarget { reference: reference.to_owned() },
-                    error => error,
-                })
-            }
+            Err(EngineError::NoSuchContainer { .. }) => match self.image_target(reference).await {
+                Ok(id) => Ok(Target::Image(id)),
+                // What cannot be a name of an image is none of a container either.
+                Err(error) if matches!(error.class(), Class::NotFound | Class::Invalid) => {
+                    Err(EngineError::NoSuchTarget { reference: reference.to_owned() })
+                }
+                Err(error) => Err(error),
+            },
             Err(error) => Err(error),
         }
     }
