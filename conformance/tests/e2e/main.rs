@@ -17,6 +17,7 @@ mod programs;
 mod registries;
 mod storage;
 mod surface;
+mod volumes;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -57,6 +58,7 @@ fn suite(filter: &str) -> Result<bool> {
         archives::CASES,
         fidelity::CASES,
         storage::CASES,
+        volumes::CASES,
         programs::CASES,
         registries::CASES,
         faults::CASES,
