@@ -18,6 +18,7 @@ mod programs;
 mod registries;
 mod storage;
 mod surface;
+mod volumes;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -59,6 +60,7 @@ fn suite(filter: &str) -> Result<bool> {
         fidelity::CASES,
         health::CASES,
         storage::CASES,
+        volumes::CASES,
         programs::CASES,
         registries::CASES,
         faults::CASES,
