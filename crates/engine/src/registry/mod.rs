@@ -17,7 +17,6 @@ mod tests;
 mod view;
 mod walk;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use oriel_hcs::Class;
@@ -26,6 +25,7 @@ use oriel_image::{Change, Commit, ImageError, ImageId, RegistryChange, RegistryT
 
 use crate::container::{Container, Live};
 use crate::images::system_time;
+use crate::saved::SavedRegistry;
 use crate::{Engine, EngineError};
 use plan::Plan;
 
@@ -60,17 +60,6 @@ enum Target {
     Image(ImageId),
 }
 
-/// The registry that a running container saved; goes with this.
-struct Saved(PathBuf);
-
-impl Drop for Saved {
-    fn drop(&mut self) {
-        if let Err(error) = fs_err::remove_dir_all(&self.0) {
-            tracing::warn!(error = %error, "cannot remove a saved registry");
-        }
-    }
-}
-
 impl Engine {
     /// The registry of a container or, if there is none of that name, an image.
     ///
@@ -83,7 +72,7 @@ impl Engine {
             }
             Target::Container(container) => {
                 self.look(&container, |engine, sandbox, saved| {
-                    let saved = saved.map(|saved| saved.0.as_path());
+                    let saved = saved.map(SavedRegistry::path);
                     engine.images().sandbox_registry(sandbox, saved)
                 })
                 .await?
@@ -188,11 +177,11 @@ impl Engine {
         sections: Vec<reg::Section>,
     ) -> Result<RegistryImport, EngineError> {
         let id = container.id.clone();
-        let saved = Saved(live.system.save_registry().await?);
+        let saved = SavedRegistry::of(live).await?;
         let plan = self
             .blocking(move |engine| {
                 let sandbox = engine.images().sandbox(&id)?;
-                let trees = engine.images().sandbox_registry(&sandbox, Some(&saved.0))?;
+                let trees = engine.images().sandbox_registry(&sandbox, Some(saved.path()))?;
                 Plan::new(&RegistryView { trees }, sections)
             })
             .await?;
@@ -226,7 +215,7 @@ impl Engine {
     ) -> Result<Difference, EngineError> {
         self.look(container, |engine, sandbox, saved| {
             let images = engine.images();
-            let saved = saved.map(|saved| saved.0.as_path());
+            let saved = saved.map(SavedRegistry::path);
             Ok(Difference {
                 files: images.changes(sandbox)?,
                 before: images.registry_before(sandbox)?,
@@ -241,12 +230,14 @@ impl Engine {
     async fn look<T: Send + 'static>(
         &self,
         container: &Arc<Container>,
-        look: impl FnOnce(&Self, &Sandbox, Option<&Saved>) -> Result<T, ImageError> + Send + 'static,
+        look: impl FnOnce(&Self, &Sandbox, Option<&SavedRegistry>) -> Result<T, ImageError>
+        + Send
+        + 'static,
     ) -> Result<T, EngineError> {
         let (engine, container) = (self.clone(), container.clone());
         let task = async move {
             let (_operation, saved) = match container.live() {
-                Some(live) => (None, Some(Saved(live.system.save_registry().await?))),
+                Some(live) => (None, Some(SavedRegistry::of(&live).await?)),
                 None => {
                     let operation = container.operation.lock().await;
                     still_stopped(&container)?;
