@@ -31,9 +31,14 @@ pub(super) fn read(directory: &Path) -> Result<RegistryTrees, ImageError> {
 
 /// Reads one file.
 fn text(dir: &Dir, file: &str) -> std::io::Result<Vec<u8>> {
+    let file = dir.read(file)?;
+    let size = file.metadata()?.len();
     let mut text = Vec::new();
-    dir.read(file)?.take(MAX_TEXT + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > MAX_TEXT {
+    // It may grow while it is read.
+    if size <= MAX_TEXT {
+        file.take(MAX_TEXT + 1).read_to_end(&mut text)?;
+    }
+    if size.max(text.len() as u64) > MAX_TEXT {
         return Err(std::io::ErrorKind::FileTooLarge.into());
     }
     Ok(text)
