@@ -16,6 +16,7 @@ mod network;
 mod processes;
 mod programs;
 mod registries;
+mod settings;
 mod storage;
 mod surface;
 mod volumes;
@@ -63,6 +64,7 @@ fn suite(filter: &str) -> Result<bool> {
         volumes::CASES,
         programs::CASES,
         registries::CASES,
+        settings::CASES,
         faults::CASES,
     ]
     .into_iter()

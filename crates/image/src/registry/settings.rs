@@ -57,14 +57,30 @@ impl From<&SandboxSettings> for Settings {
 type Values = Vec<(&'static str, Value)>;
 
 impl Settings {
-    /// Lays them over the registry of an image.
-    pub(super) fn apply(&self, trees: &mut RegistryTrees) -> Result<(), ImageError> {
-        let zone = self
-            .time_zone
-            .as_deref()
-            .and_then(|name| trees.machine.get(&format!(r"{TIME_ZONES}\{name}")).cloned());
-        set(&mut trees.machine, self.machine(zone.as_ref()))?;
-        set(&mut trees.user, self.user())
+    /// The key of their time zone, from a registry file of the image.
+    pub(super) fn zone(&self, file: &Path) -> Result<Option<Key>, ImageError> {
+        self.time_zone.as_deref().map_or(Ok(None), |name| time_zone_key(file, name))
+    }
+
+    /// Lays them over the registry of an image, `old`. When that is only what differs from the
+    /// container's, `new` is what differs there: in keys that both lack, they are what the image
+    /// has.
+    pub(super) fn apply(
+        &self,
+        zone: Option<&Key>,
+        old: &mut RegistryTrees,
+        new: Option<&RegistryTrees>,
+    ) -> Result<(), ImageError> {
+        for (old, new, mut values) in [
+            (&mut old.machine, new.map(|new| &new.machine), self.machine(zone)),
+            (&mut old.user, new.map(|new| &new.user), self.user()),
+        ] {
+            if let Some(new) = new {
+                values.retain(|(path, _)| old.get(path).is_some() || new.get(path).is_some());
+            }
+            set(old, values)?;
+        }
+        Ok(())
     }
 
     /// Values of `HKEY_LOCAL_MACHINE`. `zone` is the key of the time zone.
@@ -106,10 +122,7 @@ pub(crate) fn personalise(
         fs_err::copy(rendered.join(file), target.join(file)).attempt(attempt)?;
     }
     let [machine, _, user] = FILES;
-    let zone = match &settings.time_zone {
-        Some(name) => time_zone_key(&rendered.join(machine), name)?,
-        None => None,
-    };
+    let zone = settings.zone(&rendered.join(machine))?;
     let local = wine::Branch::User(wine::LOCAL_USER.to_owned());
     for (file, values, branch) in [
         (machine, settings.machine(zone.as_ref()), wine::Branch::Machine),

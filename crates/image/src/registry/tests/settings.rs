@@ -41,10 +41,7 @@ fn settings() -> Settings {
 
 /// What the container reads, from the files it gets.
 fn personalised(layers: &Layers, settings: &Settings) -> RegistryTrees {
-    let [rendered, own] = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    for (file, (tree, branch)) in super::super::FILES.iter().zip(layers.seen().branches()) {
-        fs_err::write(rendered.path().join(file), wine::render(tree, &branch)).unwrap();
-    }
+    let (rendered, own) = (layers.rendered(&[]), tempfile::tempdir().unwrap());
     personalise(rendered.path(), own.path(), settings).unwrap();
     capture::read(own.path()).unwrap()
 }
@@ -81,19 +78,41 @@ fn programs_read_the_containers_truth() {
 
 #[test]
 fn a_commit_keeps_of_them_only_what_the_container_changed() {
-    let layers = base();
-    let (settings, mut old) = (settings(), layers.seen());
-    settings.apply(&mut old).unwrap();
-    let mut new = personalised(&layers, &settings);
-    assert!(capture::compare(old.clone(), new.clone()).is_empty());
+    let (layers, settings) = (base(), settings());
+    let rendered = layers.rendered(&[]);
+    let changes =
+        |own: &std::path::Path| capture::changes(rendered.path(), &settings, own).unwrap();
+    let own = tempfile::tempdir().unwrap();
+    personalise(rendered.path(), own.path(), &settings).unwrap();
+    assert!(changes(own.path()).is_empty(), "before the container ran");
+    let mut new = capture::read(own.path()).unwrap();
+    let before = capture::before(rendered.path(), &settings).unwrap();
+    assert!(oriel_hive::diff(&before.machine, &new.machine).is_empty());
+    assert!(oriel_hive::diff(&before.user, &new.user).is_empty());
+    assert!(changes(written(&new).path()).is_empty(), "after wineserver wrote it");
     let environment = r"System\ControlSet001\Control\Session Manager\Environment";
     set(&mut new.machine, environment, Value::sz("Path", r"C:\app;C:\more"));
-    let change = capture::compare(old, new);
+    let change = changes(written(&new).path());
     let mut image = Key::new("");
     oriel_hive::apply(&mut image, &change.machine);
     let values = image.get(environment).unwrap().values();
     assert_eq!(values, [Value::sz("Path", r"C:\app;C:\more")]);
     assert!(change.user.is_empty());
+}
+
+#[test]
+fn a_setting_that_the_image_has_already_is_no_change() {
+    let mut layers = base();
+    let settings = settings();
+    let zone = r"System\ControlSet001\Control\TimeZoneInformation";
+    let own = personalised(&layers, &settings);
+    layers.commit(&[], |trees| {
+        let own = own.machine.get(zone).unwrap();
+        own.values().iter().for_each(|value| set(&mut trees.machine, zone, value.clone()));
+    });
+    let rendered = layers.rendered(&[]);
+    let own = written(&personalised(&layers, &settings));
+    assert!(capture::changes(rendered.path(), &settings, own.path()).unwrap().is_empty());
 }
 
 #[test]
@@ -119,12 +138,11 @@ fn an_image_without_a_time_zone_is_in_utc_and_one_with_it_keeps_it() {
 #[test]
 fn a_container_without_settings_gets_copies() {
     let layers = oriel();
-    assert_eq!(personalised(&layers, &Settings::default()), {
-        let seen = layers.seen();
-        let read = seen
-            .branches()
-            .map(|(tree, branch)| wine::parse(&wine::render(tree, &branch)).unwrap());
-        let [machine, default, user] = read;
-        RegistryTrees { machine, default, user }
-    });
+    let (rendered, own) = (layers.rendered(&[]), tempfile::tempdir().unwrap());
+    personalise(rendered.path(), own.path(), &Settings::default()).unwrap();
+    for file in FILES {
+        let [given, made] =
+            [own.path(), rendered.path()].map(|path| fs_err::read(path.join(file)).unwrap());
+        assert_eq!(given, made, "{file}");
+    }
 }
