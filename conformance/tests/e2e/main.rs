@@ -16,6 +16,7 @@ mod network;
 mod processes;
 mod programs;
 mod registries;
+mod registry;
 mod storage;
 mod surface;
 
@@ -61,6 +62,7 @@ fn suite(filter: &str) -> Result<bool> {
         storage::CASES,
         programs::CASES,
         registries::CASES,
+        registry::CASES,
         faults::CASES,
     ]
     .into_iter()
