@@ -60,6 +60,38 @@ pub enum EngineError {
         /// The container.
         id: String,
     },
+    /// A path is not in a container.
+    #[error("Could not find the file {path} in container {container}")]
+    NoSuchFile {
+        /// The path.
+        path: String,
+        /// The container, as the client named it.
+        container: String,
+    },
+    /// No volume has that name.
+    #[error("get {name}: no such volume")]
+    NoSuchVolume {
+        /// What was asked for.
+        name: String,
+    },
+    /// No volume driver has that name.
+    #[error(
+        "create {name}: error looking up volume plugin {driver}: plugin \"{driver}\" not found"
+    )]
+    NoSuchVolumeDriver {
+        /// The volume to be.
+        name: String,
+        /// The driver asked for.
+        driver: String,
+    },
+    /// Containers have the volume.
+    #[error("remove {name}: volume is in use - [{}]", users.join(", "))]
+    VolumeInUse {
+        /// The volume.
+        name: String,
+        /// Ids of the containers.
+        users: Vec<String>,
+    },
     /// The name belongs to another container.
     #[error(
         "Conflict. The container name \"/{name}\" is already in use by container \"{owner}\". You \
@@ -180,9 +212,9 @@ pub enum EngineError {
         source: redb::Error,
     },
     /// A record cannot be read.
-    #[error("the record of container {id} is damaged")]
+    #[error("the record of {id} is damaged")]
     Record {
-        /// The container.
+        /// The container or volume.
         id: String,
         /// Why.
         #[source]
@@ -211,7 +243,10 @@ impl EngineError {
             | Self::NoSuchExec { .. }
             | Self::NoSuchNetwork { .. }
             | Self::NoSuchTarget { .. }
-            | Self::NoSuchKey { .. } => Class::NotFound,
+            | Self::NoSuchKey { .. }
+            | Self::NoSuchFile { .. }
+            | Self::NoSuchVolume { .. }
+            | Self::NoSuchVolumeDriver { .. } => Class::NotFound,
             Self::AmbiguousPrefix { .. }
             | Self::InvalidName { .. }
             | Self::BadKey { .. }
@@ -221,6 +256,7 @@ impl EngineError {
             | Self::NoExecCommand
             | Self::InvalidSignal { .. } => Class::Invalid,
             Self::NameTaken { .. }
+            | Self::VolumeInUse { .. }
             | Self::NotRunning { .. }
             | Self::ExecStarted { .. }
             | Self::ExecNotRunning { .. }

@@ -14,6 +14,7 @@
 //! anything run as the engine's own tasks. A daemon that dies leaves containers running; the next
 //! one takes them up again in [`Engine::open`].
 
+mod archive;
 mod attach;
 mod build;
 mod clock;
@@ -30,6 +31,8 @@ pub mod fake;
 mod health;
 mod images;
 mod logs;
+mod mount_text;
+mod mounts;
 mod names;
 mod output;
 mod reconcile;
@@ -46,6 +49,7 @@ mod storage;
 mod supervise;
 mod tasks;
 mod time;
+mod volumes;
 
 #[cfg(doc)]
 use oriel_hcs::{ComputeHost, NetworkDriver};
@@ -63,10 +67,12 @@ pub use exec::{ExecSpec, ExecState, ExecView};
 pub use health::{Health, HealthStatus, ProbeResult};
 pub use images::ImportRequest;
 pub use logs::LogRecord;
+pub use mounts::{MountKind, MountPoint, MountWish, MountWishes, driver as mount_driver};
 pub use output::{Chunk, Stream};
 pub use registry::{
     Difference, FoundKey, KeyName, RegistryImport, RegistryView, Step, link_target, walk,
 };
+pub use remove::Removal;
 pub use restart::RestartPolicy;
 pub use signal::{Action, action};
 pub use spec::{
@@ -76,3 +82,4 @@ pub use state::{Run, State};
 pub use stop::WaitFor;
 pub use storage::{Usage, storage_options};
 pub use time::{NEVER, Time};
+pub use volumes::{ANONYMOUS_LABEL, Anonymous, DRIVER_LOCAL, VolumeRequest, VolumeView};
