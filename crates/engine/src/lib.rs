@@ -35,6 +35,7 @@ mod mount_text;
 mod mounts;
 mod names;
 mod output;
+mod pause;
 mod reconcile;
 mod records;
 mod registry;
@@ -65,10 +66,11 @@ pub use error::EngineError;
 pub use events::Event;
 pub use exec::{ExecSpec, ExecState, ExecView};
 pub use health::{Health, HealthStatus, ProbeResult};
-pub use images::ImportRequest;
+pub use images::{CommitRequest, ImportRequest};
 pub use logs::LogRecord;
 pub use mounts::{MountKind, MountPoint, MountWish, MountWishes, driver as mount_driver};
 pub use output::{Chunk, Stream};
+pub use pause::Stillness;
 pub use registry::{
     Difference, FoundKey, KeyName, RegistryImport, RegistryView, Step, link_target, walk,
 };

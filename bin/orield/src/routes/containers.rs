@@ -94,7 +94,9 @@ async fn act(mut call: Call, id: &str, verb: &str) -> Answer {
             engine.resize(id, console_size(&call)?).await?;
             return Ok(empty(StatusCode::OK));
         }
-        "pause" | "unpause" | "update" => {
+        "pause" => engine.pause(id).await?,
+        "unpause" => engine.unpause(id).await?,
+        "update" => {
             engine.container(id)?;
             return Err(HttpError::unsupported(format!(
                 "cannot {verb} container {id}: not supported by this daemon yet"

@@ -37,6 +37,9 @@ pub(crate) fn summary(call: &Call, view: &ContainerView, usage: Option<&Usage>) 
 /// State in words for a person, with the verdict of the health check while the container runs.
 fn sentence(view: &ContainerView, now: Time) -> String {
     let sentence = view.state.sentence(now);
+    if view.state.is_paused() {
+        return sentence;
+    }
     match view.health.as_ref().map(|health| health.status) {
         Some(HealthStatus::Starting) if view.state.is_running() => {
             format!("{sentence} (health: starting)")
@@ -168,18 +171,14 @@ pub(crate) async fn container(call: &Call, view: &ContainerView) -> Result<Value
 fn state(view: &ContainerView) -> Value {
     let state = &view.state;
     let time = |time: Option<Time>| time.map_or_else(|| NEVER.to_owned(), |time| time.to_string());
-    let pid = match state {
-        oriel_engine::State::Running { pid, .. } => *pid,
-        _ => 0,
-    };
     let mut value = json!({
         "Status": if view.removing { "removing" } else { state.word() },
         "Running": state.is_active(),
-        "Paused": false,
+        "Paused": state.is_paused(),
         "Restarting": state.word() == "restarting",
         "OOMKilled": false,
         "Dead": false,
-        "Pid": pid,
+        "Pid": state.pid().unwrap_or_default(),
         "ExitCode": state.exit_code(),
         "Error": state.error(),
         "StartedAt": time(state.started()),

@@ -48,12 +48,14 @@ impl ImageStore {
         }
     }
 
-    /// The registry that the container of `sandbox` was made with, but for what is its own.
+    /// The registry that the container of `sandbox` was made with.
     ///
     /// # Errors
     /// [`ImageError::Hive`], [`ImageError::Io`].
     pub fn registry_before(&self, sandbox: &Sandbox) -> Result<RegistryTrees, ImageError> {
-        capture::read(&self.registry_below(sandbox)?.1)
+        let mut trees = capture::read(&self.registry_below(sandbox)?.path)?;
+        self.sandbox_settings(&sandbox.id)?.apply(&mut trees)?;
+        Ok(trees)
     }
 
     /// What the container of `sandbox` changed in its registry, without what a mere boot changes.
@@ -66,8 +68,7 @@ impl ImageStore {
         sandbox: &Sandbox,
         saved: Option<&Path>,
     ) -> Result<RegistryChange, ImageError> {
-        let mut old = capture::read(&self.registry_below(sandbox)?.path)?;
-        self.sandbox_settings(&sandbox.id)?.apply(&mut old)?;
+        let old = self.registry_before(sandbox)?;
         Ok(capture::compare(old, self.sandbox_registry(sandbox, saved)?))
     }
 
