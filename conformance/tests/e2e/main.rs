@@ -16,6 +16,7 @@ mod network;
 mod processes;
 mod programs;
 mod registries;
+mod registry;
 mod settings;
 mod storage;
 mod surface;
@@ -64,6 +65,7 @@ fn suite(filter: &str) -> Result<bool> {
         volumes::CASES,
         programs::CASES,
         registries::CASES,
+        registry::CASES,
         settings::CASES,
         faults::CASES,
     ]
