@@ -4,7 +4,7 @@ use std::{
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::SystemTime,
 };
 
 use anyhow::{Context as _, bail};
@@ -178,8 +178,7 @@ struct HostClock;
 
 impl Clock for HostClock {
     fn now(&self) -> Time {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Time(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+        SystemTime::now().into()
     }
 }
 

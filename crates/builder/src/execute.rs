@@ -292,6 +292,8 @@ impl Execution<'_> {
     fn commit(&self, state: &State, record: Record, sandbox: Option<String>) -> Commit {
         Commit {
             sandbox,
+            registry: None,
+            registry_change: None,
             parent: state.image,
             config: state.config.clone(),
             created_by: record.created_by,

@@ -100,7 +100,7 @@ impl Key {
         self.flags.contains(KeyFlags::SYMLINK)
     }
 
-    /// The key directly below that is called `name`.
+    /// The key directly below that is called `name`, which need not be text.
     #[must_use]
     pub fn subkey(&self, name: &WideString) -> Option<&Self> {
         let at = self.subkeys.binary_search_by(|key| key.name.name_order(name)).ok()?;

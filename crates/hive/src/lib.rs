@@ -14,6 +14,7 @@
 //!
 //! What a container changed in a tree that is not its image's is brought there by [`lift`].
 //! A hive that was being written when its machine stopped is brought in order by [`recover`] first.
+//! People read and write the same tree as text of the Registry Editor: [`reg`].
 //!
 //! All input is hostile: whatever the bytes, reading ends within time and memory proportional to
 //! their number, with a tree or with a [`HiveError`] that names the structure and its place.
@@ -29,6 +30,7 @@ mod error;
 mod key;
 mod lift;
 mod order;
+pub mod reg;
 mod regf;
 mod upcase;
 mod value;
@@ -41,6 +43,6 @@ pub use diff::diff;
 pub use error::{HiveError, Structure, WineProblem};
 pub use key::{Key, KeyFlags, MAX_DEPTH, Security};
 pub use lift::lift;
-pub use regf::{read, read_delta, read_unclean, recover, write, write_delta};
+pub use regf::{is_own_delta, read, read_delta, read_unclean, recover, write, write_delta};
 pub use value::{Value, ValueKind};
 pub use wide::{MAX_KEY_NAME, MAX_VALUE_NAME, WideString};

@@ -7,22 +7,22 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
 
 use oriel_wclayer::{
     Attributes, Entry, FileTime, Kind, LayerError, LayerPath, Root, Writer, security,
 };
+use ring::rand::{SecureRandom as _, SystemRandom};
 use rustix::fs::FileType;
 
 use crate::attributes::Known;
 use crate::disk::Dir;
 use crate::error::Attempt;
-use crate::registry::{self, RegistryChanges};
+use crate::registry::LayerHives;
 use crate::upper::{Changed, all_in, below_root, changed_in, check_depth};
 use crate::view::View;
 use crate::{
-    Arrival, Commit, History, ImageConfig, ImageError, ImageId, ImageStore, Layer, Sandbox,
-    SandboxFiles, attributes, disk, links, rfc3339,
+    Arrival, Commit, Digest, History, ImageConfig, ImageError, ImageId, ImageStore, Layer,
+    RegistryChange, Sandbox, SandboxFiles, SandboxSettings, attributes, disk, links, rfc3339,
 };
 
 /// Length of the buffer before the blob of a layer.
@@ -40,9 +40,12 @@ impl ImageStore {
         let parent = self.image_by_id(&commit.parent)?;
         let mut layers = parent.layers.clone();
         let mut config = parent.config.clone();
-        if let Some(id) = &commit.sandbox {
-            let sandbox = self.sandbox(id)?;
-            let layer = self.commit_layer(&sandbox, &layers, commit)?;
+        let layer = match (&commit.sandbox, &commit.registry_change) {
+            (Some(id), _) => Some(self.commit_layer(&self.sandbox(id)?, &layers, commit)?),
+            (None, Some(change)) => Some(self.commit_change(change, &layers, commit)?),
+            (None, None) => None,
+        };
+        if let Some(layer) = layer {
             config.rootfs.diff_ids.push(layer.diff_id);
             layers.push(layer);
         }
@@ -56,16 +59,23 @@ impl ImageStore {
         })
     }
 
-    /// The directories of the layers below a sandbox, nearest first, and their merged registry.
-    pub(crate) fn registry_below(
+    /// Makes a layer with nothing but a change of the registry, in a sandbox for just that.
+    fn commit_change(
         &self,
-        sandbox: &Sandbox,
-    ) -> Result<(Vec<PathBuf>, PathBuf), ImageError> {
-        let chain = self.sandbox_chain(&sandbox.id)?;
-        let top = chain.first().cloned().unwrap_or_default();
-        let layers: Vec<_> = chain.iter().map(|chain| self.layers().root().join(chain)).collect();
-        let rendered = self.registry().rendered(&top, &sandbox.account, &layers)?;
-        Ok((layers, rendered))
+        change: &RegistryChange,
+        parents: &[Layer],
+        commit: &Commit,
+    ) -> Result<Layer, ImageError> {
+        let id = temporary_id()?;
+        let account = self.image_by_id(&commit.parent)?.config.config.user;
+        let settings = SandboxSettings { account, ..SandboxSettings::default() };
+        let sandbox = self.create_sandbox(&id, &commit.parent, &settings)?;
+        let layer = self
+            .change_registry(&sandbox, change)
+            .and_then(|()| self.commit_layer(&sandbox, parents, commit));
+        let removed = self.remove_sandbox(&id);
+        let layer = layer?;
+        removed.map(|()| layer)
     }
 
     /// Writes the changes of `sandbox` as a layer on top of `parents` and takes it in.
@@ -75,9 +85,7 @@ impl ImageStore {
         parents: &[Layer],
         commit: &Commit,
     ) -> Result<Layer, ImageError> {
-        let (_, rendered) = self.registry_below(sandbox)?;
-        let registry = registry::changes(&rendered, &sandbox.path.join("registry"))?;
-
+        let registry = self.changed_hives(sandbox, commit.registry.as_deref())?;
         let attempt = || format!("export the changes of {}", sandbox.id);
         let files = self.sandbox_files(sandbox);
         let root = files.root().attempt(attempt)?;
@@ -98,6 +106,16 @@ impl ImageStore {
     }
 }
 
+/// A name for a sandbox that no container has.
+fn temporary_id() -> Result<String, ImageError> {
+    let mut bytes = [0; 32];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| io::Error::other("the host gives no random numbers"))
+        .attempt(|| "name a sandbox".into())?;
+    Ok(Digest::of(&bytes).hex())
+}
+
 /// Puts the commit's own part into the configuration of its parent.
 fn describe(config: &mut ImageConfig, commit: &Commit) {
     let created = Some(rfc3339(commit.created));
@@ -112,7 +130,7 @@ fn describe(config: &mut ImageConfig, commit: &Commit) {
         created_by: commit.created_by.clone(),
         author: commit.author.clone(),
         comment: commit.comment.clone(),
-        empty_layer: commit.sandbox.is_none(),
+        empty_layer: commit.sandbox.is_none() && commit.registry_change.is_none(),
         extra: serde_json::Map::new(),
     });
 }
@@ -139,14 +157,14 @@ pub(crate) struct Export<'a, W: Write> {
 }
 
 impl<W: Write> Export<'_, W> {
-    fn layer(&mut self, root: &View, registry: &RegistryChanges) -> Result<(), ImageError> {
+    fn layer(&mut self, root: &View, registry: &LayerHives) -> Result<(), ImageError> {
         let attempt = || "write a layer".to_owned();
         let below = below_root(root).attempt(attempt)?;
         let files = LayerPath::root_of(Root::Files);
         self.bare(files.clone(), Kind::Directory, b"")?;
         self.directory(root, &below, &files)?;
         self.bare(LayerPath::root_of(Root::Hives), Kind::Directory, b"")?;
-        for (name, bytes) in &registry.deltas {
+        for (name, bytes) in &registry.hives {
             let path = LayerPath::below(Root::Hives, name).attempt(attempt)?;
             self.bare(path, Kind::File { size: bytes.len() as u64 }, bytes)?;
         }

@@ -5,7 +5,7 @@
 //! directory and refuses to follow it.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -104,6 +104,15 @@ impl Dir {
         }
     }
 
+    /// Puts a file with `data` in the place of `name`, at once: a crash leaves the old or the new.
+    pub(crate) fn replace(&self, name: &str, data: &[u8]) -> io::Result<()> {
+        let new = format!("{name}-creating");
+        let mut file = self.create(&new)?;
+        file.write_all(data)?;
+        file.sync_all()?;
+        self.rename(&new, name)
+    }
+
     /// Opens the regular file `name` for reading.
     pub(crate) fn read(&self, name: &str) -> io::Result<File> {
         // A FIFO would block the open; NONBLOCK has no meaning for regular files.
@@ -180,6 +189,12 @@ impl AsFd for Dir {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// Bytes that the file system of `file` has room for.
+pub(crate) fn room(file: impl AsFd) -> io::Result<u64> {
+    let status = fs::fstatvfs(file)?;
+    Ok(status.f_bavail.saturating_mul(status.f_frsize))
 }
 
 /// The type of what `stat` describes.

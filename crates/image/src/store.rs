@@ -15,8 +15,8 @@ use crate::records::{Batch, ImageRecord, Records, Snapshot};
 use crate::registry::RegistryCache;
 use crate::scratch::Disks;
 use crate::{
-    Arrival, ChainId, DiffId, Digest, ImageConfig, ImageError, ImageId, Reference, RunConfig,
-    Substitutes, Substitution,
+    Arrival, ChainId, DiffId, Digest, ImageConfig, ImageError, ImageId, Reference, RegistryChange,
+    RunConfig, Substitutes, Substitution,
 };
 
 /// One layer of an image.
@@ -102,8 +102,13 @@ pub struct BaseImport {
 /// What a commit makes an image of.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Commit {
-    /// The sandbox whose changes become a layer; `None` for a step that changes only `config`.
+    /// The sandbox whose changes become a layer; `None` for a step that changes only `config`, or
+    /// only the registry.
     pub sandbox: Option<String>,
+    /// Where the container of `sandbox` wrote its registry to, when it runs.
+    pub registry: Option<PathBuf>,
+    /// Without a sandbox: what the new layer changes in the registry.
+    pub registry_change: Option<RegistryChange>,
     /// The image below.
     pub parent: ImageId,
     /// How containers of the new image run.
@@ -351,6 +356,7 @@ impl ImageStore {
         let snapshot = self.records().snapshot()?;
         let mut blobs: std::collections::BTreeSet<Digest> = Default::default();
         let mut chains: std::collections::BTreeSet<String> = Default::default();
+        let mut registries: std::collections::BTreeSet<String> = Default::default();
         for (id, record) in &snapshot.images {
             blobs.extend([id.0, record.manifest]);
             blobs.extend(record.layers.iter().map(|layer| layer.blob));
@@ -358,7 +364,8 @@ impl ImageStore {
         }
         for sandbox in self.sandboxes()? {
             // A container keeps its layers when its image is removed by force.
-            chains.extend(self.sandbox_chain(&sandbox)?);
+            chains.extend(self.sandbox_chain(&sandbox)?.iter().map(|chain| chain.0.hex()));
+            registries.insert(self.sandbox_entry(&sandbox)?);
         }
         for digest in self.content().digests()? {
             if !blobs.contains(&digest) {
@@ -366,7 +373,7 @@ impl ImageStore {
             }
         }
         self.layers().retain(&chains)?;
-        self.registry().retain(&chains)
+        self.registry().retain(&chains, &registries)
     }
 
     /// Brings `index.json` up to date.

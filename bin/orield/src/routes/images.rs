@@ -1,16 +1,13 @@
 //! Images.
 
-use std::{
-    collections::BTreeMap,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::collections::BTreeMap;
 
 use hyper::{Method, StatusCode};
 use oriel_api::{
     Filters,
     image::{Deleted, HistoryItem, Summary},
 };
-use oriel_engine::{ContainerView, Engine, EngineError, Time};
+use oriel_engine::{CommitRequest, ContainerView, Engine, EngineError, Stillness, Time};
 use oriel_image::{
     Image, ImageError, ImageId, Reference, Removed, RunConfig, layer_sizes, shared_sizes,
 };
@@ -199,7 +196,8 @@ async fn inspect(call: &Call, name: String) -> Answer {
     let config = &image.config;
     let layers: Vec<String> = config.rootfs.diff_ids.iter().map(ToString::to_string).collect();
     let comment = config.history.last().map_or("", |step| step.comment.as_str());
-    let tagged = image.last_tagged.map_or_else(|| oriel_engine::NEVER.to_owned(), rfc3339);
+    let tagged =
+        image.last_tagged.map_or_else(|| oriel_engine::NEVER.to_owned(), oriel_image::rfc3339);
     let mut value = json!({
         "Id": image.id.to_string(),
         "RepoTags": tags(&image),
@@ -232,11 +230,6 @@ async fn inspect(call: &Call, name: String) -> Answer {
         });
     }
     ok(&value)
-}
-
-fn rfc3339(time: SystemTime) -> String {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Time(i64::try_from(since.as_nanos()).unwrap_or(0)).to_string()
 }
 
 async fn history(call: &Call, name: String) -> Answer {
@@ -353,14 +346,22 @@ pub(crate) async fn commit(mut call: Call) -> Answer {
         false => serde_json::from_slice(&bytes).map_err(HttpError::invalid)?,
     };
     let query = &call.query;
-    let changes = query.all("changes").map(str::to_owned).collect();
     let repo = query.value("repo").unwrap_or_default();
     let name = (!repo.is_empty())
         .then(|| reference(repo, query.value("tag").unwrap_or_default()))
         .transpose()?;
     let text = |name: &str| query.value(name).unwrap_or_default().to_owned();
-    let words = (text("author"), text("comment"));
-    let id = call.daemon.engine.commit(&text("container"), config, changes, words).await?;
+    let request = CommitRequest {
+        config,
+        changes: query.all("changes").map(str::to_owned).collect(),
+        author: text("author"),
+        comment: text("comment"),
+    };
+    let stillness = match query.non_empty("pause") {
+        Some(_) if !query.flag("pause") => Stillness::GoOn,
+        _ => Stillness::Pause,
+    };
+    let id = call.daemon.engine.commit(&text("container"), request, stillness).await?;
     if let Some(name) = name {
         call.daemon.engine.blocking(move |engine| engine.images().tag(&id, &name)).await?;
     }

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::Path;
 use std::time::SystemTime;
 
 use oriel_wclayer::archive::{Archive, Member, MemberKind};
@@ -18,7 +19,7 @@ use crate::disk::fold;
 use crate::error::Attempt;
 use crate::{
     Arrival, History, ImageConfig, ImageError, ImageId, ImageStore, Reference, RootFs, RunConfig,
-    Sandbox, registry, rfc3339,
+    Sandbox, rfc3339,
 };
 
 /// Where hives are in a base layer.
@@ -49,15 +50,20 @@ pub struct Imported {
 }
 
 impl ImageStore {
-    /// Writes all files of `sandbox`, whose container must not run, as the tar of a base layer.
+    /// Writes all files of `sandbox` as the tar of a base layer. `saved` is where its container
+    /// wrote its registry to, when it runs.
     ///
     /// # Errors
     /// [`ImageError::Hive`], [`ImageError::Io`].
-    pub fn export(&self, sandbox: &Sandbox, output: &mut dyn Write) -> Result<(), ImageError> {
+    pub fn export(
+        &self,
+        sandbox: &Sandbox,
+        saved: Option<&Path>,
+        output: &mut dyn Write,
+    ) -> Result<(), ImageError> {
         let _lease = self.lease();
         let attempt = || format!("export {}", sandbox.id);
-        let (layers, rendered) = self.registry_below(sandbox)?;
-        let registry = registry::whole(&layers, &rendered, &sandbox.path.join("registry"))?;
+        let registry = self.whole_hives(sandbox, saved)?;
         let places: Vec<_> =
             registry.hives.iter().map(|(name, _)| format!("{HIVES}/{name}")).collect();
         let hives = registry.hives.into_iter().map(|(_, hive)| hive);

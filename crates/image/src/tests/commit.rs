@@ -194,3 +194,60 @@ fn changes_are_listed_as_docker_does() {
         ]
     );
 }
+
+#[test]
+fn a_change_of_the_registry_alone_makes_a_layer() {
+    let (fixture, base) = Fixture::with_base();
+    let mut wanted = fixture.store.image_registry(&base).unwrap();
+    let old = wanted.clone();
+    let key = wanted.machine.get_or_create(r"Software\Oriel").unwrap();
+    key.set_value(Value::sz("Greeting", "hi"));
+    wanted.user.get_or_create("Console").unwrap().set_value(Value::dword("QuickEdit", 1));
+    let change = RegistryChange {
+        machine: oriel_hive::diff(&old.machine, &wanted.machine),
+        user: oriel_hive::diff(&old.user, &wanted.user),
+        ..RegistryChange::default()
+    };
+    let commit = Commit { registry_change: Some(change), ..commit_of(None, base) };
+    let image = fixture.store.commit(&commit).unwrap();
+    assert_eq!(
+        names(&top_layer(&fixture, image)),
+        [
+            "Files",
+            "Files/Users",
+            "Files/Users/ContainerAdministrator",
+            "Files/Users/ContainerAdministrator/NTUSER.DAT",
+            "Hives",
+            "Hives/Software_Delta",
+        ]
+    );
+    let history = fixture.store.image_by_id(&image).unwrap().config.history;
+    assert!(!history.last().unwrap().empty_layer);
+    assert_eq!(fixture.store.sandboxes().unwrap(), Vec::<String>::new());
+    let made = fixture.store.image_registry(&image).unwrap();
+    assert_eq!(made.machine.get(r"Software\Oriel").unwrap().values().len(), 1);
+}
+
+#[test]
+fn a_registry_is_read_and_changed_where_the_container_is_not_running() {
+    let (fixture, base) = Fixture::with_base();
+    let sandbox = fixture.sandbox("c1", &base);
+    assert!(fixture.store.registry_changes(&sandbox, None).unwrap().is_empty());
+    let old = fixture.store.sandbox_registry(&sandbox, None).unwrap();
+    let mut new = old.clone();
+    let key = new.machine.get_or_create(r"Software\Oriel").unwrap();
+    key.set_value(Value::sz("Greeting", "hi"));
+    let change = RegistryChange {
+        machine: oriel_hive::diff(&old.machine, &new.machine),
+        ..RegistryChange::default()
+    };
+    fixture.store.change_registry(&sandbox, &change).unwrap();
+    assert_eq!(fixture.store.registry_changes(&sandbox, None).unwrap(), change);
+    // A running container's registry is where it was saved to.
+    let saved = tempfile::tempdir().unwrap();
+    for file in ["system.reg", "userdef.reg", "user.reg"] {
+        fs_err::copy(sandbox.path.join("registry").join(file), saved.path().join(file)).unwrap();
+    }
+    fixture.store.change_registry(&sandbox, &RegistryChange::default()).unwrap();
+    assert_eq!(fixture.store.registry_changes(&sandbox, Some(saved.path())).unwrap(), change);
+}

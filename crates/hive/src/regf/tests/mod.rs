@@ -281,3 +281,10 @@ fn a_delta_read_as_a_hive_is_what_it_makes_of_nothing() {
     assert_eq!(names, ["lead", "local", "renamed"]);
     assert_eq!(tree.get("lead").unwrap().values().len(), 2);
 }
+
+#[test]
+fn deltas_written_here_are_told_from_others() {
+    assert!(is_own_delta(&write_delta(&Delta::default()).unwrap()));
+    assert!(!is_own_delta(&write(&Key::new("ROOT")).unwrap()));
+    assert!(!is_own_delta(b"regf"));
+}

@@ -1,0 +1,80 @@
+//! What a mere boot changes, which is no change of the container's.
+
+use oriel_hive::{Key, WideString};
+
+use super::RegistryTrees;
+
+/// Keys of a control set that a mere boot changes, or that name this one container.
+const CONTROL_NOISE: [&str; 6] = [
+    r"Control\Class",
+    r"Control\DeviceClasses",
+    r"Control\ComputerName",
+    r"Control\Session Manager\Environment\Volatile",
+    r"Enum",
+    r"Hardware Profiles",
+];
+
+/// Values of a control set, likewise.
+const CONTROL_VALUES: [(&str, &str); 7] = [
+    (r"Services\Tcpip\Parameters", "Hostname"),
+    (r"Services\Tcpip\Parameters", "NV Hostname"),
+    (r"Services\Tcpip\Parameters", "Domain"),
+    (r"Control\Session Manager\Environment", "NUMBER_OF_PROCESSORS"),
+    (r"Control\Session Manager\Environment", "PROCESSOR_IDENTIFIER"),
+    (r"Control\Session Manager\Environment", "PROCESSOR_LEVEL"),
+    (r"Control\Session Manager\Environment", "PROCESSOR_REVISION"),
+];
+
+/// Keys of `HKEY_LOCAL_MACHINE`, likewise.
+const MACHINE_NOISE: [&str; 5] = [
+    "Hardware",
+    r"System\CurrentControlSet",
+    r"System\MountedDevices",
+    r"Software\Microsoft\Windows NT\CurrentVersion\NetworkCards",
+    r"Software\Microsoft\Windows NT\CurrentVersion\Perflib\009",
+];
+
+/// Keys of an account, likewise.
+const USER_NOISE: [&str; 2] = ["Volatile Environment", r"Software\Wine\Fonts"];
+
+/// Removes it from the registry of a container or of its image.
+pub(super) fn drop_noise(trees: &mut RegistryTrees) {
+    for path in MACHINE_NOISE {
+        trees.machine.remove(path);
+    }
+    if let Some(set) = trees.machine.get_mut(r"System\ControlSet001") {
+        for path in CONTROL_NOISE {
+            set.remove(path);
+        }
+        for (path, value) in CONTROL_VALUES {
+            if let Some(key) = set.get_mut(path) {
+                key.remove_value(value);
+            }
+        }
+    }
+    for user in [&mut trees.user, &mut trees.default] {
+        for path in USER_NOISE {
+            user.remove(path);
+        }
+    }
+    for root in [&mut trees.machine, &mut trees.user, &mut trees.default] {
+        trim_classes(root);
+    }
+}
+
+/// Wine adds a NUL to every class name each time it saves (`server/registry.c`, `dump_class`).
+fn trim_classes(key: &mut Key) {
+    if let Some(class) = &key.class {
+        let units = class.units();
+        let end = units.iter().rposition(|unit| *unit != 0).map_or(0, |at| at + 1);
+        if end < units.len() {
+            key.class = Some(WideString::from(units[..end].to_vec())).filter(|c| !c.is_empty());
+        }
+    }
+    let names: Vec<String> = key.subkeys().iter().map(|child| child.name().to_string()).collect();
+    for name in names {
+        if let Some(child) = key.get_mut(&name) {
+            trim_classes(child);
+        }
+    }
+}
