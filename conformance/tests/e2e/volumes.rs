@@ -304,7 +304,8 @@ fn tree(daemon: &Daemon, name: &str) -> Result<PathBuf> {
     let directory = host(daemon, name)?;
     fs_err::create_dir_all(directory.join("sub/Empty Directory"))?;
     fs_err::write(directory.join("empty"), "")?;
-    let bytes: Vec<u8> = (0..3_000_000_u32).map(|n| n.wrapping_mul(2_654_435_761) as u8).collect();
+    let bytes: Vec<u8> =
+        (0..3_000_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect();
     fs_err::write(directory.join("sub/large ü.bin"), bytes)?;
     fs_err::write(directory.join(".hidden"), "h\n")?;
     Ok(directory)

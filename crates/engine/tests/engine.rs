@@ -1,6 +1,8 @@
 //! The engine on fakes: no root, no network, no Windows.
 
 mod bench;
+mod copies;
+mod volumes;
 
 use bench::{Bench, request};
 use oriel_engine::{

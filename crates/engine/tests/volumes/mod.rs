@@ -1,16 +1,17 @@
 //! Volumes and mounts on fakes.
 
-mod bench;
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 use std::{collections::BTreeMap, path::Path};
 
-use bench::{Bench, request};
 use fs_err as fs;
 use oriel_engine::{
     Anonymous, CreateRequest, EngineError, MountWish, Removal, VolumeRequest, WaitFor,
 };
 use oriel_hcs::{Class, MountSource};
 use oriel_image::Empty;
+
+use crate::bench::{Bench, request};
 
 fn volume(bench: &Bench, name: &str) -> Result<String, EngineError> {
     let request = VolumeRequest { name: name.to_owned(), ..VolumeRequest::default() };
@@ -158,7 +159,7 @@ fn what_another_container_shows_can_be_taken_over() {
     let mounts = bench.engine.container(&second).unwrap().spec.host.mounts;
     assert!(!mounts[0].read_only && mounts[1].read_only && mounts[2].read_only);
     // What was overridden is not held.
-    assert_eq!(bench.engine.volume("data").unwrap().users, [first.clone()]);
+    assert_eq!(bench.engine.volume("data").unwrap().users, std::slice::from_ref(&first));
     // The unnamed one stays for the container that took it over.
     remove(&bench, &first, Anonymous::Remove);
     assert_eq!(names(&bench).len(), 3);
