@@ -16,6 +16,7 @@ mod network;
 mod processes;
 mod programs;
 mod registries;
+mod running;
 mod storage;
 mod surface;
 
@@ -61,6 +62,7 @@ fn suite(filter: &str) -> Result<bool> {
         storage::CASES,
         programs::CASES,
         registries::CASES,
+        running::CASES,
         faults::CASES,
     ]
     .into_iter()

@@ -118,7 +118,7 @@ impl Engine {
         let container = self.find(reference)?;
         let operation = container.operation.lock().await;
         let id = container.id.clone();
-        let work = move |engine: &Self, registry: Option<&Path>| {
+        let mut work = move |engine: &Self, registry: Option<&Path>| {
             let sandbox = engine.images().sandbox(&id)?;
             engine.images().export(&sandbox, registry, &mut output)
         };

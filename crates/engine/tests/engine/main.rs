@@ -2,6 +2,7 @@
 
 mod bench;
 mod health;
+mod pause;
 
 use bench::{Bench, request};
 use oriel_engine::{
