@@ -19,6 +19,7 @@ mod registries;
 mod running;
 mod storage;
 mod surface;
+mod volumes;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -60,6 +61,7 @@ fn suite(filter: &str) -> Result<bool> {
         fidelity::CASES,
         health::CASES,
         storage::CASES,
+        volumes::CASES,
         programs::CASES,
         registries::CASES,
         running::CASES,

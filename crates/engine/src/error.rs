@@ -1,6 +1,7 @@
 //! Why the engine refuses or fails. Texts that Docker clients match are Docker's.
 
 use oriel_hcs::{Class, ComputeError, NetworkError};
+use oriel_hive::reg::RegError;
 use oriel_image::ImageError;
 
 /// Why an operation of the engine failed.
@@ -29,6 +30,67 @@ pub enum EngineError {
     NoSuchNetwork {
         /// What was asked for.
         name: String,
+    },
+    /// Neither a container nor an image has that name.
+    #[error("No such container or image: {reference}")]
+    NoSuchTarget {
+        /// What was asked for.
+        reference: String,
+    },
+    /// The registry has no such key.
+    #[error("No such registry key: {key}")]
+    NoSuchKey {
+        /// Its full name.
+        key: String,
+    },
+    /// The name is not that of a registry key.
+    #[error("`{key}` is no name of a registry key: {reason}")]
+    BadKey {
+        /// What was asked for.
+        key: String,
+        /// Why it is none.
+        reason: &'static str,
+    },
+    /// A registry file cannot be read or written.
+    #[error(transparent)]
+    RegistryFile(#[from] RegError),
+    /// It began to run while its files were to be looked at.
+    #[error("container {id} has just been started: try again")]
+    JustStarted {
+        /// The container.
+        id: String,
+    },
+    /// A path is not in a container.
+    #[error("Could not find the file {path} in container {container}")]
+    NoSuchFile {
+        /// The path.
+        path: String,
+        /// The container, as the client named it.
+        container: String,
+    },
+    /// No volume has that name.
+    #[error("get {name}: no such volume")]
+    NoSuchVolume {
+        /// What was asked for.
+        name: String,
+    },
+    /// No volume driver has that name.
+    #[error(
+        "create {name}: error looking up volume plugin {driver}: plugin \"{driver}\" not found"
+    )]
+    NoSuchVolumeDriver {
+        /// The volume to be.
+        name: String,
+        /// The driver asked for.
+        driver: String,
+    },
+    /// Containers have the volume.
+    #[error("remove {name}: volume is in use - [{}]", users.join(", "))]
+    VolumeInUse {
+        /// The volume.
+        name: String,
+        /// Ids of the containers.
+        users: Vec<String>,
     },
     /// The name belongs to another container.
     #[error(
@@ -189,9 +251,9 @@ pub enum EngineError {
         source: redb::Error,
     },
     /// A record cannot be read.
-    #[error("the record of container {id} is damaged")]
+    #[error("the record of {id} is damaged")]
     Record {
-        /// The container.
+        /// The container or volume.
         id: String,
         /// Why.
         #[source]
@@ -216,16 +278,24 @@ impl EngineError {
     #[must_use]
     pub fn class(&self) -> Class {
         match self {
-            Self::NoSuchContainer { .. } | Self::NoSuchExec { .. } | Self::NoSuchNetwork { .. } => {
-                Class::NotFound
-            }
+            Self::NoSuchContainer { .. }
+            | Self::NoSuchExec { .. }
+            | Self::NoSuchNetwork { .. }
+            | Self::NoSuchTarget { .. }
+            | Self::NoSuchKey { .. }
+            | Self::NoSuchFile { .. }
+            | Self::NoSuchVolume { .. }
+            | Self::NoSuchVolumeDriver { .. } => Class::NotFound,
             Self::AmbiguousPrefix { .. }
             | Self::InvalidName { .. }
+            | Self::BadKey { .. }
+            | Self::RegistryFile(_)
             | Self::Invalid { .. }
             | Self::NoCommand
             | Self::NoExecCommand
             | Self::InvalidSignal { .. } => Class::Invalid,
             Self::NameTaken { .. }
+            | Self::VolumeInUse { .. }
             | Self::NotRunning { .. }
             | Self::ExecStarted { .. }
             | Self::ExecNotRunning { .. }
@@ -236,6 +306,7 @@ impl EngineError {
             | Self::AttachPaused { .. }
             | Self::StartPaused
             | Self::StillRunning { .. }
+            | Self::JustStarted { .. }
             | Self::StillPaused { .. }
             | Self::RemovalInProgress { .. } => Class::Conflict,
             Self::AlreadyStarted { .. } | Self::AlreadyStopped { .. } => Class::NotModified,

@@ -36,6 +36,7 @@ impl Engine {
         self.inner.parts.network.reconcile(&living).await?;
         let mut containers = Vec::with_capacity(records.len());
         for record in records {
+            self.claim_volumes(&record);
             let container = Arc::new(Container::new(record));
             let mut registry = self.registry();
             registry.names.insert(container.record().name, container.id.clone());
@@ -46,6 +47,15 @@ impl Engine {
             self.take_up(&container).await?;
         }
         Ok(())
+    }
+
+    /// Notes which volumes a container has.
+    fn claim_volumes(&self, record: &Record) {
+        for mount in record.spec.host.mounts.iter().filter(|mount| mount.is_volume()) {
+            if let Err(error) = self.inner.volumes.claim(&mount.name, &record.id) {
+                tracing::warn!(container.id = record.id, error = %error, "a volume is gone");
+            }
+        }
     }
 
     /// Removes sandboxes and logs that no record owns, with the systems that may run on them.
@@ -191,6 +201,7 @@ impl Engine {
             record.spec.host.restart.starts_with_daemon(false) && !record.spec.host.auto_remove;
         self.record_end(container, run, false).await;
         self.emit(record, "die", &[("exitCode", code.unwrap_or(KILLED).to_string())]);
+        self.emit_mounts(&record.id, &record.spec.host.mounts, "unmount");
         if record.spec.host.auto_remove {
             self.remove_ended(container).await;
         } else if again {

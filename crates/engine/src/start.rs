@@ -55,6 +55,7 @@ impl Engine {
         match self.begin(container, &record, pause).await {
             Ok(process) => {
                 self.emit_network(&record, "connect");
+                self.emit_mounts(&record.id, &record.spec.host.mounts, "mount");
                 self.emit(&record, "start", &[]);
                 self.follow(container, process);
                 Ok(())
@@ -81,6 +82,8 @@ impl Engine {
         pause: Duration,
     ) -> Result<Process, EngineError> {
         let personality = (self.inner.parts.personality)().ok_or(EngineError::NoPersonality)?;
+        let mounts = record.spec.host.mounts.clone();
+        self.blocking(move |engine| engine.check_mounts(&mounts)).await?;
         if record.spec.host.log == LogDriver::JsonFile {
             let directory = document::directory(self.root(), &container.id);
             container.output.open_log(&logs::path(&directory, &container.id)).map_err(

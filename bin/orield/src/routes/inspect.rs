@@ -30,7 +30,7 @@ pub(crate) fn summary(call: &Call, view: &ContainerView, usage: Option<&Usage>) 
         status: sentence(view, call.daemon.engine.now()),
         host_config: BTreeMap::from([("NetworkMode".to_owned(), spec.host.network.clone())]),
         network_settings: json!({ "Networks": networks(call, view) }),
-        mounts: mounts(view),
+        mounts: super::mounts::shown(view),
     }
 }
 
@@ -130,22 +130,6 @@ fn endpoint_settings(view: &ContainerView, network: &NetworkView) -> Value {
     })
 }
 
-fn mounts(view: &ContainerView) -> Vec<Value> {
-    let mounts = view.spec.host.mounts.iter();
-    mounts
-        .map(|mount| {
-            json!({
-                "Type": "bind",
-                "Source": mount.source,
-                "Destination": mount.target,
-                "Mode": if mount.read_only { "ro" } else { "" },
-                "RW": !mount.read_only,
-                "Propagation": "",
-            })
-        })
-        .collect()
-}
-
 /// Body of `GET /containers/{id}/json`.
 pub(crate) async fn container(call: &Call, view: &ContainerView) -> Result<Value, HttpError> {
     let spec = &view.spec;
@@ -170,7 +154,7 @@ pub(crate) async fn container(call: &Call, view: &ContainerView) -> Result<Value
         "ExecIDs": if view.execs.is_empty() { Value::Null } else { json!(view.execs) },
         "HostConfig": spec.host.document,
         "GraphDriver": { "Name": "windowsfilter", "Data": { "dir": sandbox(call, view) } },
-        "Mounts": mounts(view),
+        "Mounts": super::mounts::shown(view),
         "Config": config(view),
         "NetworkSettings": network_settings(call, view),
     });
