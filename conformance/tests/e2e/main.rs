@@ -18,6 +18,7 @@ mod programs;
 mod registries;
 mod registry;
 mod settings;
+mod running;
 mod storage;
 mod surface;
 mod volumes;
@@ -67,6 +68,7 @@ fn suite(filter: &str) -> Result<bool> {
         registries::CASES,
         registry::CASES,
         settings::CASES,
+        running::CASES,
         faults::CASES,
     ]
     .into_iter()
