@@ -9,7 +9,7 @@ use oriel_image::{
     Change, Commit, ImageId, Import, Imported, InUse, Reference, Removed, RunConfig,
 };
 
-use crate::{Engine, EngineError, Stillness, Time, merge};
+use crate::{Engine, EngineError, Stillness, Time, merge, saved::SavedRegistry};
 
 impl Engine {
     /// Removes an image or one of its names, unless a container needs it.
@@ -124,10 +124,10 @@ impl Engine {
         };
         match container.live() {
             Some(live) => {
-                let saved = live.system.save_registry().await?;
+                let saved = SavedRegistry::of(&live).await?;
                 // It may end and be removed meanwhile; the archive breaks off then.
                 drop(operation);
-                self.read_and_remove(saved, work).await?;
+                self.blocking(move |engine| work(engine, Some(saved.path()))).await?;
             }
             None => self.blocking(move |engine| work(engine, None)).await?,
         }

@@ -41,6 +41,7 @@ mod records;
 mod registry;
 mod remove;
 mod restart;
+mod saved;
 mod signal;
 mod spec;
 mod start;

@@ -1,15 +1,13 @@
 //! Stopping containers where they are: for a client, and for as long as their files are read.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use oriel_image::ImageError;
 
 use crate::{
     Engine, EngineError, State,
     container::{Container, Live},
+    saved::SavedRegistry,
 };
 
 /// Whether programs are stopped while a running container is read.
@@ -137,31 +135,13 @@ impl Engine {
         if pause {
             live.system.pause().await?;
         }
-        let done = match live.system.save_registry().await {
-            Ok(saved) => self.read_and_remove(saved, work).await,
-            Err(error) => Err(error.into()),
+        let done = match SavedRegistry::of(&live).await {
+            Ok(saved) => self.blocking(move |engine| work(engine, Some(saved.path()))).await,
+            Err(error) => Err(error),
         };
         if pause {
             live.system.resume().await?;
         }
         done
-    }
-
-    /// Reads a container's sandbox, with its saved registry, which is removed afterwards.
-    pub(crate) async fn read_and_remove<T: Send + 'static>(
-        &self,
-        saved: PathBuf,
-        work: impl FnOnce(&Self, Option<&Path>) -> Result<T, ImageError> + Send + 'static,
-    ) -> Result<T, EngineError> {
-        self.blocking(move |engine| {
-            let done = work(engine, Some(&saved));
-            if let Err(error) = fs_err::remove_dir_all(&saved)
-                && error.kind() != std::io::ErrorKind::NotFound
-            {
-                tracing::warn!(error = %error, "cannot remove a saved registry");
-            }
-            done
-        })
-        .await
     }
 }

@@ -317,7 +317,7 @@ impl SandboxFiles {
             match mount {
                 Some(mount) if mount.is_file() => {
                     let parents = names;
-                    return mount.place(parents).map(|place| Some(place).filter(|_| is_last));
+                    return mount.place(parents).map(|place| is_last.then_some(place));
                 }
                 Some(mount) => {
                     views.push(mount.view()?);

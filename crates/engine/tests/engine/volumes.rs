@@ -1,16 +1,17 @@
 //! Volumes and mounts on fakes.
 
-mod bench;
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{collections::BTreeMap, path::Path};
 
-use bench::{Bench, request};
 use fs_err as fs;
 use oriel_engine::{
     Anonymous, CreateRequest, EngineError, MountWish, Removal, VolumeRequest, WaitFor,
 };
 use oriel_hcs::{Class, MountSource};
 use oriel_image::Empty;
+
+use crate::bench::{Bench, request};
 
 fn volume(bench: &Bench, name: &str) -> Result<String, EngineError> {
     let request = VolumeRequest { name: name.to_owned(), ..VolumeRequest::default() };

@@ -1,6 +1,6 @@
 //! Files in and out of containers, on fakes: what is running is a directory like any other here.
 
-mod bench;
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
     fs::File,
@@ -8,12 +8,13 @@ use std::{
     path::Path,
 };
 
-use bench::{Bench, request};
 use fs_err as fs;
 use oriel_engine::EngineError;
 use oriel_hcs::Class;
 use oriel_image::{Clash, PathMode};
 use tar::{Builder, EntryType, Header};
+
+use crate::bench::{Bench, request};
 
 /// An entry of a tar: name, type, link and data.
 type Entry<'a> = (&'a str, EntryType, &'a str, &'a [u8]);
