@@ -9,12 +9,15 @@ mod archives;
 mod build;
 mod faults;
 mod fidelity;
+mod health;
 mod images;
 mod isolation;
 mod network;
 mod processes;
 mod programs;
 mod registries;
+mod registry;
+mod settings;
 mod storage;
 mod surface;
 mod volumes;
@@ -57,10 +60,13 @@ fn suite(filter: &str) -> Result<bool> {
         images::CASES,
         archives::CASES,
         fidelity::CASES,
+        health::CASES,
         storage::CASES,
         volumes::CASES,
         programs::CASES,
         registries::CASES,
+        registry::CASES,
+        settings::CASES,
         faults::CASES,
     ]
     .into_iter()

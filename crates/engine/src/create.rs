@@ -91,8 +91,10 @@ impl Engine {
         image: &ImageId,
     ) -> Result<Record, EngineError> {
         let settings = SandboxSettings {
-            computer_name: spec.computer_name(),
+            computer_name: spec.hostname.clone(),
+            domain_name: spec.domain_name.clone(),
             account: spec.account().to_owned(),
+            time_zone: command::variable(&spec.run.env, "TZ"),
             variables: command::pairs(&spec.run.env),
             size: spec.host.sandbox_size.or(self.inner.parts.sandbox_size),
         };

@@ -28,16 +28,20 @@ mod events;
 mod exec;
 #[cfg(feature = "fake")]
 pub mod fake;
+mod health;
 mod images;
 mod logs;
 mod mount_text;
 mod mounts;
 mod names;
 mod output;
+mod pause;
 mod reconcile;
 mod records;
+mod registry;
 mod remove;
 mod restart;
+mod saved;
 mod signal;
 mod spec;
 mod start;
@@ -62,10 +66,15 @@ pub use engine::{Engine, NETWORK_NAT, NETWORK_NONE, Parts};
 pub use error::EngineError;
 pub use events::Event;
 pub use exec::{ExecSpec, ExecState, ExecView};
-pub use images::ImportRequest;
+pub use health::{Health, HealthStatus, ProbeResult};
+pub use images::{CommitRequest, ImportRequest};
 pub use logs::LogRecord;
 pub use mounts::{MountKind, MountPoint, MountWish, MountWishes, driver as mount_driver};
 pub use output::{Chunk, Stream};
+pub use pause::Stillness;
+pub use registry::{
+    Difference, FoundKey, KeyName, RegistryImport, RegistryView, Step, link_target, walk,
+};
 pub use remove::Removal;
 pub use restart::RestartPolicy;
 pub use signal::{Action, action};

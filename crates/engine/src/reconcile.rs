@@ -3,6 +3,7 @@
 //! | found | becomes |
 //! |---|---|
 //! | record says running, system alive | taken up: output, exit code and waits go on |
+//! | record says paused, system alive | the same, and stays paused |
 //! | record says running, system ended meanwhile | ended, with the exit code from the journal |
 //! | record says running, nothing known of it | ended, as if killed |
 //! | record says anything else | whatever a half-made start left is removed |
@@ -90,7 +91,9 @@ impl Engine {
     async fn take_up(&self, container: &Arc<Container>) -> Result<(), EngineError> {
         let record = container.record();
         match &record.state {
-            State::Running { .. } => self.take_up_running(container, &record).await,
+            State::Running { .. } | State::Paused { .. } => {
+                self.take_up_running(container, &record).await
+            }
             State::Created { .. } => {
                 self.clean(&container.id).await;
                 if record.spec.host.auto_remove {
@@ -159,8 +162,9 @@ impl Engine {
             (Some(system), Some(process)) => {
                 let started = record.state.started().unwrap_or(record.created);
                 let last = last.unwrap_or(ProcessId::INIT);
-                let live = Live::new(system, started, Duration::ZERO, last);
-                container.set_live(Some(Arc::new(live)));
+                let live = Arc::new(Live::new(system, started, Duration::ZERO, last));
+                self.settle(container, &live).await;
+                container.set_live(Some(live));
                 self.follow(container, process);
                 Ok(())
             }

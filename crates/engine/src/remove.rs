@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Anonymous, Engine, EngineError, container::Container};
+use crate::{Anonymous, Engine, EngineError, container::Container, records::Record};
 
 /// How a container is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let record = container.record();
         if record.state.is_active() && !how.force {
-            return Err(EngineError::StillRunning { name: format!("/{}", record.name) });
+            return Err(still_active(&record));
         }
         if !container.claim_removal() {
             return Err(EngineError::RemovalInProgress { id: container.id.clone() });
@@ -64,9 +64,9 @@ impl Engine {
         };
         if let Some(live) = live {
             if !how.force {
-                let name = format!("/{}", container.record().name);
-                return Err(EngineError::StillRunning { name });
+                return Err(still_active(&container.record()));
             }
+            self.wake(container, &live).await?;
             live.stopped.store(true, std::sync::atomic::Ordering::Release);
             self.kill_and_wait(container, &live, ended).await?;
         }
@@ -115,5 +115,14 @@ impl Engine {
             status.removed = true;
         });
         Ok(())
+    }
+}
+
+/// Why a container that has not ended is not removed.
+fn still_active(record: &Record) -> EngineError {
+    let name = format!("/{}", record.name);
+    match record.state.is_paused() {
+        true => EngineError::StillPaused { name },
+        false => EngineError::StillRunning { name },
     }
 }

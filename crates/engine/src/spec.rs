@@ -9,7 +9,7 @@ use oriel_hcs::{CommandLine, ConsoleSize, Limits, PortMapping, Protocol};
 use oriel_image::{Empty, RunConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::{EngineError, MountPoint, MountWishes, RestartPolicy, command};
+use crate::{EngineError, MountPoint, MountWishes, RestartPolicy, command, health};
 
 /// A request to create a container.
 #[derive(Clone, Debug, Default)]
@@ -153,6 +153,7 @@ impl Spec {
         }
         let run = merge(image, overrides.run);
         crate::signal::action(stop_signal(&run))?;
+        run.healthcheck.as_ref().map_or(Ok(()), health::validate)?;
         let (line, path, args) = match command {
             Some(CommandLine::Verbatim(line)) => {
                 (CommandLine::Verbatim(line.clone()), line, Vec::new())
@@ -276,7 +277,7 @@ pub fn merge(image: &RunConfig, mut client: RunConfig) -> RunConfig {
     fill(&mut client.working_dir, &image.working_dir);
     fill(&mut client.stop_signal, &image.stop_signal);
     client.shell = client.shell.or_else(|| image.shell.clone());
-    client.healthcheck = client.healthcheck.or_else(|| image.healthcheck.clone());
+    client.healthcheck = health::inherit(client.healthcheck, image.healthcheck.as_ref());
     let ports = image.exposed_ports.keys().map(|port| (port.clone(), Empty {}));
     client.exposed_ports.extend(ports);
     let volumes = image.volumes.keys().map(|path| (path.clone(), Empty {}));

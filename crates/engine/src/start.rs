@@ -29,6 +29,9 @@ impl Engine {
             let reference = container.id.clone();
             return Err(EngineError::NoSuchContainer { reference });
         }
+        if container.record().state.is_paused() {
+            return Err(EngineError::StartPaused);
+        }
         if container.record().state.is_active() {
             return Err(EngineError::AlreadyStarted { id: container.id.clone() });
         }
@@ -67,6 +70,7 @@ impl Engine {
 
     /// Has a run supervised. No `async fn`: supervising may lead to the next run.
     pub(crate) fn follow(&self, container: &Arc<Container>, process: Process) {
+        self.watch_health(container);
         let (engine, container) = (self.clone(), container.clone());
         self.inner.tasks.spawn(async move { engine.supervise(container, process).await });
     }
@@ -212,7 +216,7 @@ impl Engine {
 fn failed(before: &State, code: u32, error: String, now: Time) -> State {
     match before {
         State::Created { .. } => State::Created { failure: Some((code, error)) },
-        State::Running { started, .. } => {
+        State::Running { started, .. } | State::Paused { started, .. } => {
             State::Exited(Run { started: *started, finished: now, code, error, by_client: false })
         }
         State::Restarting(run) | State::Exited(run) => {

@@ -94,7 +94,9 @@ async fn act(mut call: Call, id: &str, verb: &str) -> Answer {
             engine.resize(id, console_size(&call)?).await?;
             return Ok(empty(StatusCode::OK));
         }
-        "pause" | "unpause" | "update" => {
+        "pause" => engine.pause(id).await?,
+        "unpause" => engine.unpause(id).await?,
+        "update" => {
             engine.container(id)?;
             return Err(HttpError::unsupported(format!(
                 "cannot {verb} container {id}: not supported by this daemon yet"
@@ -161,7 +163,7 @@ fn wanted(view: &ContainerView, filters: &Filters) -> bool {
         })
         && filters.any("network", |network| spec.host.network == network)
         && filters.any("isolation", |isolation| matches!(isolation, "process" | "default"))
-        && filters.any("health", |health| health == "none")
+        && filters.any("health", |health| health == inspect::health_word(view))
         && filters.any("is-task", |task| !matches!(task, "true" | "1"))
         && filters.any("volume", |wanted| super::mounts::shows(view, wanted))
         && filters.any("expose", |text| {

@@ -36,11 +36,7 @@ pub(crate) async fn create(mut call: Call) -> Answer {
     let mut warnings = Vec::new();
     let mut request = convert(wire, sent, &mut warnings)?;
     request.name = call.query.non_empty("name").map(str::to_owned);
-    let engine = &call.daemon.engine;
-    let id = engine.create(request).await?;
-    // It may be gone again.
-    let created = engine.container(&id);
-    warnings.extend(created.iter().flat_map(|created| vain_wishes(&created.spec.run)));
+    let id = call.daemon.engine.create(request).await?;
     Ok(answer(StatusCode::CREATED, &CreateResponse { id, warnings }))
 }
 
@@ -111,14 +107,6 @@ fn overrides(config: Config) -> Result<Overrides, EngineError> {
         run,
         stop_timeout: config.stop_timeout,
     })
-}
-
-const NO_HEALTH_CHECKS: &str = "Health checks are not supported yet. Healthcheck discarded.";
-
-/// What client or image ask for in vain.
-fn vain_wishes(config: &RunConfig) -> Vec<String> {
-    let health = config.healthcheck.is_some().then_some(NO_HEALTH_CHECKS);
-    health.into_iter().map(str::to_owned).collect()
 }
 
 fn warn_about_config(config: &Config, warnings: &mut Vec<String>) {

@@ -16,6 +16,7 @@ mod inspect;
 mod mounts;
 mod networks;
 mod oriel;
+mod registry;
 mod system;
 mod transfers;
 mod usage;

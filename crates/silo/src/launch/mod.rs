@@ -38,6 +38,7 @@ use oriel_sys::{
     process::ProcessName,
 };
 
+pub(crate) use self::sandbox::REGISTRY_FILES;
 use crate::{
     confine,
     error::{Attempt, SiloError},

@@ -1,6 +1,6 @@
 //! Volumes and mounts on fakes.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{collections::BTreeMap, path::Path};
 

@@ -1,6 +1,6 @@
 //! Files in and out of containers, on fakes: what is running is a directory like any other here.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
     fs::File,
