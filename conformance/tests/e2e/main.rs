@@ -16,8 +16,11 @@ mod network;
 mod processes;
 mod programs;
 mod registries;
+mod registry;
+mod settings;
 mod storage;
 mod surface;
+mod volumes;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -59,8 +62,11 @@ fn suite(filter: &str) -> Result<bool> {
         fidelity::CASES,
         health::CASES,
         storage::CASES,
+        volumes::CASES,
         programs::CASES,
         registries::CASES,
+        registry::CASES,
+        settings::CASES,
         faults::CASES,
     ]
     .into_iter()

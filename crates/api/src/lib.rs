@@ -14,6 +14,7 @@ pub mod frame;
 pub mod image;
 mod progress;
 mod query;
+pub mod registry;
 pub mod system;
 mod version;
 

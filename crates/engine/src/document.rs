@@ -11,7 +11,7 @@ use oriel_hcs::{
 };
 use oriel_image::Sandbox;
 
-use crate::{Spec, command};
+use crate::{MountPoint, Spec, command};
 
 /// Size of a console nobody gave a size: that of Windows.
 const DEFAULT_CONSOLE: ConsoleSize = ConsoleSize { height: 25, width: 80 };
@@ -32,7 +32,7 @@ pub(crate) fn system(
         network_namespace: endpoint.map(|endpoint| endpoint.namespace.clone()),
         hosts: hosts(spec, endpoint),
         resolv_conf: resolv_conf(spec, endpoint),
-        mounts: spec.host.mounts.clone(),
+        mounts: spec.host.mounts.iter().map(MountPoint::document).collect(),
         user: spec.account().to_owned(),
         time_zone: time_zone(spec),
         limits: spec.host.limits,

@@ -17,6 +17,7 @@ use crate::{
     exec::Exec,
     records::{Record, Records},
     tasks::Tasks,
+    volumes::Volumes,
 };
 
 /// The network containers join unless they say otherwise.
@@ -60,6 +61,7 @@ pub(crate) struct Inner {
     pub(crate) records: Records,
     pub(crate) events: Events,
     pub(crate) tasks: Tasks,
+    pub(crate) volumes: Volumes,
     registry: Mutex<Registry>,
     pub(crate) networks: Vec<NetworkView>,
     pub(crate) daemon_id: String,
@@ -100,9 +102,11 @@ impl Engine {
                 created,
             },
         ];
+        let volumes = Volumes::open(parts.root.join("volumes"), records.clone(), created)?;
         let engine = Self {
             inner: Arc::new(Inner {
                 parts,
+                volumes,
                 records,
                 events: Events::new(),
                 tasks: Tasks::new(),

@@ -242,6 +242,10 @@ impl ComputeSystem for FakeSystem {
         4711
     }
 
+    fn drive(&self) -> PathBuf {
+        self.document.sandbox.join("upper")
+    }
+
     async fn create_process(
         &self,
         id: ProcessId,

@@ -296,6 +296,10 @@ impl Engine {
                 NO_EXIT
             }
         };
+        // A check that stood still with its container says nothing of it.
+        if container.record().state.is_paused() {
+            return None;
+        }
         let output = String::from_utf8_lossy(&output).into_owned();
         Some(ProbeResult { start, end: self.now(), exit_code, output })
     }

@@ -6,10 +6,12 @@ use oriel_hcs::{Endpoint, EndpointSpec};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use serde::{Deserialize, Serialize};
 
-use crate::{EngineError, Spec, State, Time};
+use crate::{EngineError, Spec, State, Time, volumes::VolumeRecord};
 
 /// Container id to [`Record`].
 const CONTAINERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("engine_containers");
+/// Name to [`VolumeRecord`].
+const VOLUMES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("engine_volumes");
 /// Facts about the engine itself, such as the ids of networks.
 const FACTS: TableDefinition<'_, &str, &str> = TableDefinition::new("engine_facts");
 
@@ -55,6 +57,7 @@ impl Records {
         let records = Self { database };
         records.write("open the engine's tables", |transaction| {
             transaction.open_table(CONTAINERS)?;
+            transaction.open_table(VOLUMES)?;
             transaction.open_table(FACTS)?;
             Ok(())
         })?;
@@ -63,9 +66,41 @@ impl Records {
 
     /// All containers.
     pub(crate) fn all(&self) -> Result<Vec<Record>, EngineError> {
-        let attempt = "read the containers";
+        let rows = self.rows("read the containers", CONTAINERS)?;
+        rows.into_iter().map(|(id, bytes)| decode(&id, &bytes)).collect()
+    }
+
+    /// All volumes.
+    pub(crate) fn volumes(&self) -> Result<Vec<VolumeRecord>, EngineError> {
+        let rows = self.rows("read the volumes", VOLUMES)?;
+        rows.into_iter().map(|(name, bytes)| decode(&name, &bytes)).collect()
+    }
+
+    /// Writes a volume.
+    pub(crate) fn save_volume(&self, record: &VolumeRecord) -> Result<(), EngineError> {
+        let bytes = serde_json::to_vec(record)
+            .map_err(|source| EngineError::Record { id: record.name.clone(), source })?;
+        self.write("write a volume", |transaction| {
+            transaction.open_table(VOLUMES)?.insert(record.name.as_str(), bytes.as_slice())?;
+            Ok(())
+        })
+    }
+
+    /// Forgets a volume.
+    pub(crate) fn forget_volume(&self, name: &str) -> Result<(), EngineError> {
+        self.write("forget a volume", |transaction| {
+            transaction.open_table(VOLUMES)?.remove(name)?;
+            Ok(())
+        })
+    }
+
+    fn rows(
+        &self,
+        attempt: &'static str,
+        table: TableDefinition<'_, &str, &[u8]>,
+    ) -> Result<Vec<(String, Vec<u8>)>, EngineError> {
         let read = || -> Result<Vec<(String, Vec<u8>)>, redb::Error> {
-            let table = self.database.begin_read()?.open_table(CONTAINERS)?;
+            let table = self.database.begin_read()?.open_table(table)?;
             let mut rows = Vec::new();
             for row in table.iter()? {
                 let (id, bytes) = row?;
@@ -73,8 +108,7 @@ impl Records {
             }
             Ok(rows)
         };
-        let rows = read().map_err(|source| EngineError::Database { attempt, source })?;
-        rows.into_iter().map(|(id, bytes)| decode(id, &bytes)).collect()
+        read().map_err(|source| EngineError::Database { attempt, source })
     }
 
     /// Writes a container.
@@ -127,12 +161,12 @@ impl Records {
     }
 }
 
-fn decode(id: String, bytes: &[u8]) -> Result<Record, EngineError> {
+fn decode<T: serde::de::DeserializeOwned>(id: &str, bytes: &[u8]) -> Result<T, EngineError> {
     #[derive(Deserialize)]
     struct Head {
         version: u32,
     }
-    let damaged = |source| EngineError::Record { id: id.clone(), source };
+    let damaged = |source| EngineError::Record { id: id.to_owned(), source };
     let head: Head = serde_json::from_slice(bytes).map_err(damaged)?;
     if head.version > VERSION {
         let detail = format!("record version {} is newer than {VERSION}", head.version);

@@ -5,11 +5,11 @@
 
 use std::net::Ipv4Addr;
 
-use oriel_hcs::{CommandLine, ConsoleSize, Limits, Mount, PortMapping, Protocol};
+use oriel_hcs::{CommandLine, ConsoleSize, Limits, PortMapping, Protocol};
 use oriel_image::{Empty, RunConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::{EngineError, RestartPolicy, command, health};
+use crate::{EngineError, MountPoint, MountWishes, RestartPolicy, command, health};
 
 /// A request to create a container.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +24,8 @@ pub struct CreateRequest {
     pub streams: StreamOptions,
     /// What it runs on.
     pub host: HostOptions,
+    /// What is to be shown inside; becomes [`HostOptions::mounts`].
+    pub mounts: MountWishes,
     /// Runs this in place of entry point and command; for `RUN` instructions.
     pub command: Option<CommandLine>,
 }
@@ -88,8 +90,8 @@ pub struct HostOptions {
     pub log: LogDriver,
     /// Bytes on its drive C:; `None` is the daemon's default.
     pub sandbox_size: Option<u64>,
-    /// Host directories shown inside.
-    pub mounts: Vec<Mount>,
+    /// What is shown inside besides the image, outer places before inner ones.
+    pub mounts: Vec<MountPoint>,
     /// The client's `HostConfig` with defaults resolved, as it is shown again.
     pub document: serde_json::Map<String, serde_json::Value>,
 }

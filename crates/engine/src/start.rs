@@ -29,6 +29,9 @@ impl Engine {
             let reference = container.id.clone();
             return Err(EngineError::NoSuchContainer { reference });
         }
+        if container.record().state.is_paused() {
+            return Err(EngineError::StartPaused);
+        }
         if container.record().state.is_active() {
             return Err(EngineError::AlreadyStarted { id: container.id.clone() });
         }
@@ -52,6 +55,7 @@ impl Engine {
         match self.begin(container, &record, pause).await {
             Ok(process) => {
                 self.emit_network(&record, "connect");
+                self.emit_mounts(&record.id, &record.spec.host.mounts, "mount");
                 self.emit(&record, "start", &[]);
                 self.follow(container, process);
                 Ok(())
@@ -78,6 +82,8 @@ impl Engine {
         pause: Duration,
     ) -> Result<Process, EngineError> {
         let personality = (self.inner.parts.personality)().ok_or(EngineError::NoPersonality)?;
+        let mounts = record.spec.host.mounts.clone();
+        self.blocking(move |engine| engine.check_mounts(&mounts)).await?;
         if record.spec.host.log == LogDriver::JsonFile {
             let directory = document::directory(self.root(), &container.id);
             container.output.open_log(&logs::path(&directory, &container.id)).map_err(
@@ -210,7 +216,7 @@ impl Engine {
 fn failed(before: &State, code: u32, error: String, now: Time) -> State {
     match before {
         State::Created { .. } => State::Created { failure: Some((code, error)) },
-        State::Running { started, .. } => {
+        State::Running { started, .. } | State::Paused { started, .. } => {
             State::Exited(Run { started: *started, finished: now, code, error, by_client: false })
         }
         State::Restarting(run) | State::Exited(run) => {

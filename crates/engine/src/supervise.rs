@@ -88,6 +88,7 @@ impl Engine {
         let ran = finished.since(live.started).as_secs().to_string();
         self.emit(&before, "die", &[("exitCode", code.to_string()), ("execDuration", ran)]);
         self.emit_network(&before, "disconnect");
+        self.emit_mounts(&before.id, &before.spec.host.mounts, "unmount");
         pause
     }
 

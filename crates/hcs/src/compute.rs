@@ -58,6 +58,10 @@ pub trait ComputeSystem: Send + Sync {
     /// Host process id of the system's pid 1.
     fn host_pid(&self) -> u32;
 
+    /// Where the host reaches the root of C: as the system sees it. There is nothing at that path
+    /// once the system has ended, and what lies below it is the guest's.
+    fn drive(&self) -> PathBuf;
+
     /// Creates a process. `id` must not be in use in this system.
     async fn create_process(
         &self,

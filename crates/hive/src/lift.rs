@@ -53,10 +53,11 @@ fn onto(change: &mut DeltaKey, seen: &Key, below: &Key) {
     let index = NameIndex::new(below.values(), |value| &value.name);
     change.values.retain(|it| is_set(it) || index.find(it.name()).is_some());
     if change.values.is_empty() && change.class == ClassChange::Inherit {
-        change.last_write = below.last_write;
+        (change.last_write, change.flags) = (below.last_write, below.flags);
+    } else {
+        let link = change.flags.0 & KeyFlags::SYMLINK.0;
+        change.flags = KeyFlags(below.flags.0 & !KeyFlags::SYMLINK.0 | link);
     }
-    let link = change.flags.0 & KeyFlags::SYMLINK.0;
-    change.flags = KeyFlags(below.flags.0 & !KeyFlags::SYMLINK.0 | link);
     if change.security.is_none() {
         change.security.clone_from(&below.security);
     }

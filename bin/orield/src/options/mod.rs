@@ -417,8 +417,8 @@ mod tests {
 
     #[test]
     fn an_unknown_directive_is_refused_by_name() {
-        let error = settle(&[], r#"{"storage-driver":"x"}"#).unwrap_err().to_string();
-        assert!(error.contains("storage-driver"), "{error}");
+        let error = settle(&[], r#"{"no-such-thing":"x"}"#).unwrap_err().to_string();
+        assert!(error.contains("no-such-thing"), "{error}");
     }
 
     #[test]
@@ -454,11 +454,110 @@ mod tests {
     }
 
     #[test]
-    fn tcp_is_for_loopback_unless_allowed() {
-        assert!(settle(&["-H", "tcp://127.0.0.1:2375"], "").is_ok());
-        assert!(settle(&["-H", "tcp://0.0.0.0:2375"], "").is_err());
-        assert!(settle(&["-H", "tcp://0.0.0.0:2375", "--allow-insecure-tcp"], "").is_ok());
-        assert!(settle(&["-H", "npipe:////./pipe/x"], "").is_err());
+    fn tcp_is_for_clients_with_certificates_unless_allowed() {
+        let tcp = "tcp://127.0.0.1:2376";
+        assert!(settle(&["-H", tcp], "").is_err());
+        assert!(settle(&["-H", tcp, "--tls"], "").is_err());
+        assert!(settle(&["-H", tcp, "--tlsverify=false"], "").is_err());
+        let files =
+            Files { certificate: "/etc/oriel/cert.pem".into(), key: "/etc/oriel/key.pem".into() };
+        for (arguments, file, rule) in [
+            (vec!["--tlsverify"], "", TcpRule::Verify(files.clone(), "/etc/oriel/ca.pem".into())),
+            (
+                vec!["--tlscacert", "/c"],
+                r#"{"tlsverify":true}"#,
+                TcpRule::Verify(files.clone(), "/c".into()),
+            ),
+            (vec!["--tls", "--allow-insecure-tcp"], "", TcpRule::Encrypt(files.clone())),
+            (vec![], r#"{"allow-insecure-tcp":true}"#, TcpRule::Plain),
+        ] {
+            let arguments = [&["-H", tcp], arguments.as_slice()].concat();
+            assert_eq!(settle(&arguments, file).unwrap().tcp, rule, "{arguments:?} {file}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_paths_ports_or_what_systemd_has() {
+        assert_eq!(settle(&["-H", "fd://"], "").unwrap().hosts, [Address::Passed]);
+        for host in ["npipe:////./pipe/x", "unix://x", "tcp://x", "fd://3", "x", ""] {
+            let error = settle(&["--allow-insecure-tcp", "-H", host], "").unwrap_err().to_string();
+            assert!(error.starts_with("hosts: "), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_problem_is_named() {
+        let file = r#"{ "debug": 1, "hosts": ["x"], "labels": ["x"], "log-driver": "syslog",
+            "log-opts": {"max-size": "1m"}, "icc": false, "dns": ["x"], "nobody": 1,
+            "default-address-pools": [{"base": "10.0.0.1/8", "size": 24}], "log-level": "loud",
+            "max-concurrent-downloads": -1, "proxies": {"http": "x"}, "bip": "x" }"#;
+        let error = settle(&[], file).unwrap_err().to_string();
+        for name in [
+            "debug must be true or false",
+            "hosts: cannot listen on \"x\"",
+            "labels: \"x\" is not of the form KEY=VALUE",
+            "log-driver: no log driver named 'syslog'",
+            "log-opts max-size",
+            "icc false is not supported",
+            "dns: \"x\"",
+            "options: nobody",
+            "default-address-pools: \"10.0.0.1/8\" does not begin",
+            "log-level: invalid logging level: loud",
+            "max-concurrent-downloads must be a number from 0 to 1024",
+            "proxies must be",
+            "bip: \"x\"",
+        ] {
+            assert!(error.contains(name), "{name} in {error}");
+        }
+        assert_eq!(error.lines().count(), 13, "{error}");
+    }
+
+    #[test]
+    fn a_file_for_dockerd_is_taken_as_far_as_it_means_something() {
+        let file = r#"{ "builder": {"gc": {"enabled": true}}, "features": {"buildkit": true},
+            "experimental": false, "live-restore": true, "iptables": true, "userns-remap": "",
+            "authorization-plugins": [], "exec-opts": ["isolation=process"],
+            "storage-driver": "windowsfilter", "shutdown-timeout": 15 }"#;
+        let warnings = settle(&[], file).unwrap().warnings;
+        let named: Vec<_> = warnings.iter().filter_map(|text| text.split(' ').next()).collect();
+        assert_eq!(named, ["builder", "experimental", "features", "shutdown-timeout"]);
+        for file in [
+            r#"{"live-restore":false}"#,
+            r#"{"userns-remap":"default"}"#,
+            r#"{"storage-driver":"overlay2"}"#,
+            r#"{"exec-opts":["native.cgroupdriver=systemd"]}"#,
+        ] {
+            let error = settle(&[], file).unwrap_err().to_string();
+            assert!(error.contains("is not supported: "), "{error}");
+        }
+    }
+
+    #[test]
+    fn pools_and_name_servers_come_from_flags_or_the_file() {
+        let flags = ["--default-address-pool", "base=10.10.0.0/16,size=24", "--dns", "1.2.3.4"];
+        let file = r#"{ "dns": ["1.2.3.4"],
+            "default-address-pools": [{"base": "10.10.0.0/16", "size": 24}] }"#;
+        for options in [settle(&flags, "").unwrap(), settle(&[], file).unwrap()] {
+            let base = Ipv4Addr::new(10, 10, 0, 0);
+            assert_eq!(options.address_pools, [AddressPool { base, prefix: 16, size: 24 }]);
+            assert_eq!(options.dns, [Ipv4Addr::new(1, 2, 3, 4)]);
+        }
+        for pool in ["base=10.10.0.0/16", "base=10.10.0.0/16,size=15", "base=10.0.0.0/7,size=24"] {
+            assert!(settle(&["--default-address-pool", pool], "").is_err(), "{pool}");
+        }
+    }
+
+    #[test]
+    fn what_is_reloaded_is_told_from_what_is_not() {
+        let of = |file| settle(&[], file).unwrap();
+        let before = of("{}");
+        let after = of(r#"{ "debug": true, "labels": ["a=b", "a=b"], "data-root": "/d",
+            "insecure-registries": ["r:1"], "max-concurrent-uploads": 0, "hosts": ["fd://"] }"#);
+        assert_eq!(before.fixed_changes(&after), ["hosts", "data-root"]);
+        assert_eq!(before.fixed_changes(&before), Vec::<&str>::new());
+        assert_eq!(after.live.labels, ["a=b"]);
+        assert_eq!(after.live.registries.uploads, 1024);
+        assert!(settle(&[], r#"{"labels":["a=b","a=c"]}"#).is_err());
     }
 
     #[test]

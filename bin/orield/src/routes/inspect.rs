@@ -30,13 +30,16 @@ pub(crate) fn summary(call: &Call, view: &ContainerView, usage: Option<&Usage>) 
         status: sentence(view, call.daemon.engine.now()),
         host_config: BTreeMap::from([("NetworkMode".to_owned(), spec.host.network.clone())]),
         network_settings: json!({ "Networks": networks(call, view) }),
-        mounts: mounts(view),
+        mounts: super::mounts::shown(view),
     }
 }
 
 /// State in words for a person, with the verdict of the health check while the container runs.
 fn sentence(view: &ContainerView, now: Time) -> String {
     let sentence = view.state.sentence(now);
+    if view.state.is_paused() {
+        return sentence;
+    }
     match view.health.as_ref().map(|health| health.status) {
         Some(HealthStatus::Starting) if view.state.is_running() => {
             format!("{sentence} (health: starting)")
@@ -127,22 +130,6 @@ fn endpoint_settings(view: &ContainerView, network: &NetworkView) -> Value {
     })
 }
 
-fn mounts(view: &ContainerView) -> Vec<Value> {
-    let mounts = view.spec.host.mounts.iter();
-    mounts
-        .map(|mount| {
-            json!({
-                "Type": "bind",
-                "Source": mount.source,
-                "Destination": mount.target,
-                "Mode": if mount.read_only { "ro" } else { "" },
-                "RW": !mount.read_only,
-                "Propagation": "",
-            })
-        })
-        .collect()
-}
-
 /// Body of `GET /containers/{id}/json`.
 pub(crate) async fn container(call: &Call, view: &ContainerView) -> Result<Value, HttpError> {
     let spec = &view.spec;
@@ -167,7 +154,7 @@ pub(crate) async fn container(call: &Call, view: &ContainerView) -> Result<Value
         "ExecIDs": if view.execs.is_empty() { Value::Null } else { json!(view.execs) },
         "HostConfig": spec.host.document,
         "GraphDriver": { "Name": "windowsfilter", "Data": { "dir": sandbox(call, view) } },
-        "Mounts": mounts(view),
+        "Mounts": super::mounts::shown(view),
         "Config": config(view),
         "NetworkSettings": network_settings(call, view),
     });
@@ -184,18 +171,14 @@ pub(crate) async fn container(call: &Call, view: &ContainerView) -> Result<Value
 fn state(view: &ContainerView) -> Value {
     let state = &view.state;
     let time = |time: Option<Time>| time.map_or_else(|| NEVER.to_owned(), |time| time.to_string());
-    let pid = match state {
-        oriel_engine::State::Running { pid, .. } => *pid,
-        _ => 0,
-    };
     let mut value = json!({
         "Status": if view.removing { "removing" } else { state.word() },
         "Running": state.is_active(),
-        "Paused": false,
+        "Paused": state.is_paused(),
         "Restarting": state.word() == "restarting",
         "OOMKilled": false,
         "Dead": false,
-        "Pid": pid,
+        "Pid": state.pid().unwrap_or_default(),
         "ExitCode": state.exit_code(),
         "Error": state.error(),
         "StartedAt": time(state.started()),

@@ -1,4 +1,4 @@
-//! Networks and volumes, as far as they exist: two networks, no volumes.
+//! Networks, as far as they exist: there are two.
 
 use hyper::{Method, StatusCode};
 use oriel_api::Filters;
@@ -6,7 +6,7 @@ use oriel_engine::NetworkView;
 use serde_json::{Value, json};
 
 use super::{unknown, usage};
-use crate::http::{Answer, Call, HttpError, json as answer, ok};
+use crate::http::{Answer, Call, HttpError, ok};
 
 const FILTERS: [&str; 7] = ["driver", "id", "label", "name", "scope", "type", "dangling"];
 
@@ -91,19 +91,4 @@ fn view(call: &Call, network: &NetworkView, with_containers: bool) -> Value {
         "Options": {},
         "Labels": {},
     })
-}
-
-pub(crate) fn volumes(call: &Call, method: &Method, segments: &[&str]) -> Answer {
-    match (method.as_str(), segments) {
-        ("GET", []) => ok(&json!({ "Volumes": [], "Warnings": null })),
-        ("POST", ["prune"]) => usage::nothing_to_prune(&call.daemon.engine, "volume"),
-        ("POST", ["create"]) => Err(HttpError::unsupported(
-            "named volumes are not supported by this daemon yet: bind a host directory instead",
-        )),
-        ("GET" | "DELETE", [name]) => {
-            let text = format!("get {name}: no such volume");
-            Ok(answer(StatusCode::NOT_FOUND, &json!({ "message": text })))
-        }
-        _ => unknown(),
-    }
 }

@@ -100,7 +100,8 @@ async fn info(call: &Call) -> Result<Value, HttpError> {
     let (engine, current) = (&call.daemon.engine, call.daemon.current());
     let live = &current.live;
     let containers = engine.containers();
-    let running = containers.iter().filter(|c| c.state.is_running()).count();
+    let paused = containers.iter().filter(|c| c.state.is_paused()).count();
+    let running = containers.iter().filter(|c| c.state.is_running()).count() - paused;
     let restarting = |state: &State| matches!(state, State::Restarting(_));
     let stopped = containers.iter().filter(|c| !c.state.is_running() && !restarting(&c.state));
     let images = engine.blocking(|engine| engine.images().list()).await?.len();
@@ -113,7 +114,7 @@ async fn info(call: &Call) -> Result<Value, HttpError> {
         "ID": engine.id(),
         "Containers": containers.len(),
         "ContainersRunning": running,
-        "ContainersPaused": 0,
+        "ContainersPaused": paused,
         "ContainersStopped": stopped.count(),
         "Images": images,
         "Driver": "windowsfilter",

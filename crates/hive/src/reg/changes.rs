@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::{MAX_CHANGES, RegError, RegProblem, Section};
-use crate::order::{NameIndex, remove_places};
+use crate::order::keep_last;
 use crate::upcase::upcase;
 use crate::{ClassChange, DeltaKey, Key, Semantics, ValueChange, WideString};
 
@@ -91,8 +91,7 @@ impl Node {
                 ..DeltaKey::default()
             };
         }
-        let replaced = NameIndex::new(&self.values, ValueChange::name).replaced();
-        remove_places(&mut self.values, &replaced);
+        keep_last(&mut self.values, ValueChange::name);
         let (semantics, kept) = match self.fate {
             Fate::Anew => (Semantics::SupersedeTree, None),
             Fate::Stays | Fate::Gone => (Semantics::Merge, base),

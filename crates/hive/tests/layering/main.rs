@@ -5,6 +5,7 @@
 mod lift;
 mod model;
 mod stack;
+mod text;
 
 use std::collections::BTreeMap;
 

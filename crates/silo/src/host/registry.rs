@@ -29,8 +29,8 @@ use crate::{
 /// What the names of directories with a saved registry begin with.
 const SAVED: &str = "saved-";
 
-/// Longest registry file that is taken over: four times that of a full Windows Server.
-const MAX_FILE: u64 = 512 << 20;
+/// Longest registry file that is taken over: more than that of a full Windows Server.
+const MAX_FILE: u64 = 256 << 20;
 
 /// Most entries of a prefix that are looked at: a guest can make them faster than they are read.
 const MAX_ENTRIES: usize = 10_000;

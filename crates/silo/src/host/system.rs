@@ -174,6 +174,10 @@ impl ComputeSystem for SiloSystem {
         self.pid
     }
 
+    fn drive(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root/drive_c", self.pid))
+    }
+
     async fn create_process(
         &self,
         id: ProcessId,
