@@ -17,6 +17,7 @@ mod processes;
 mod programs;
 mod registries;
 mod registry;
+mod running;
 mod settings;
 mod storage;
 mod surface;
@@ -67,6 +68,7 @@ fn suite(filter: &str) -> Result<bool> {
         registries::CASES,
         registry::CASES,
         settings::CASES,
+        running::CASES,
         faults::CASES,
     ]
     .into_iter()

@@ -71,6 +71,11 @@ impl FakeHost {
         self.lock().systems.get(id).map(|system| system.document.clone())
     }
 
+    /// Pauses a system behind the engine's back.
+    pub fn pause(&self, id: &str) {
+        self.lock().systems.get(id).expect("the system exists").paused.send_replace(true);
+    }
+
     /// Whether a system's programs are stopped where they are.
     #[must_use]
     pub fn is_paused(&self, id: &str) -> bool {

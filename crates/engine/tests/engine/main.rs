@@ -3,6 +3,7 @@
 mod bench;
 mod copies;
 mod health;
+mod pause;
 mod registry;
 mod volumes;
 

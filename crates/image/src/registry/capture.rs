@@ -8,7 +8,7 @@ use std::path::Path;
 
 use oriel_hive::wine;
 
-use super::noise::drop_noise;
+use super::noise::{drop_made, drop_noise};
 use super::settings::Settings;
 use super::{FILES, RegistryChange, RegistryTrees};
 use crate::ImageError;
@@ -80,6 +80,7 @@ pub(super) fn changes(
 fn compare(mut old: RegistryTrees, mut new: RegistryTrees) -> RegistryChange {
     drop_noise(&mut old);
     drop_noise(&mut new);
+    drop_made(&old.machine, &mut new.machine);
     RegistryChange {
         machine: oriel_hive::diff(&old.machine, &new.machine),
         default: oriel_hive::diff(&old.default, &new.default),

@@ -26,10 +26,8 @@ const TIME_ZONE: &str = r"System\ControlSet001\Control\TimeZoneInformation";
 const TIME_ZONES: &str = r"Software\Microsoft\Windows NT\CurrentVersion\Time Zones";
 const VOLATILE_ENVIRONMENT: &str = "Volatile Environment";
 
-/// The time zone of images that say nothing of one.
+/// The time zone of containers that ask for none that there is, as Wine does.
 const UTC: &str = "UTC";
-/// The first zone that Wine finds for UTC; it notes the name when a base is made.
-const WINES_UTC: &str = "Greenwich Standard Time";
 
 /// What one container has of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +46,10 @@ impl From<&SandboxSettings> for Settings {
             computer_name: settings.computer_name.clone(),
             domain_name: settings.domain_name.clone(),
             variables: variables.cloned().collect(),
-            time_zone: settings.time_zone.as_deref().and_then(zones::windows_name),
+            time_zone: settings
+                .time_zone
+                .as_deref()
+                .map(|name| zones::windows_name(name).unwrap_or(UTC).to_owned()),
         }
     }
 }
@@ -184,26 +185,6 @@ fn variable(name: &str, text: &str) -> Value {
     if names_others { Value::expand_sz(name, text) } else { Value::sz(name, text) }
 }
 
-/// Fills in the time zone of an image that has only the name of one, or none.
-pub(super) fn complete_time_zone(machine: &mut Key) -> Result<(), ImageError> {
-    let known = machine.get(TIME_ZONE);
-    if known.is_some_and(|zone| zone.value("Bias").is_some()) {
-        return Ok(());
-    }
-    let name = known.and_then(|zone| zone.value("TimeZoneKeyName")?.text());
-    let name = name.filter(|name| name != WINES_UTC).unwrap_or_else(|| UTC.to_owned());
-    let zone = match machine.get(&format!(r"{TIME_ZONES}\{name}")) {
-        Some(zone) => zone.clone(),
-        None if name != UTC => return Ok(()),
-        None => {
-            let mut zone = Key::new(UTC);
-            zone.set_value(Value::new("TZI", ValueKind::BINARY, [0; TZI_LENGTH]));
-            zone
-        }
-    };
-    set(machine, time_zone(&zone).into_iter().map(|value| (TIME_ZONE, value)).collect())
-}
-
 /// Length of `TZI`: three numbers and two dates (`REG_TZI_FORMAT` of timezoneapi.h).
 const TZI_LENGTH: usize = 44;
 
@@ -214,9 +195,9 @@ fn time_zone(key: &Key) -> Vec<Value> {
     let number = |name, at: usize| Value::new(name, ValueKind::DWORD, &tzi[at..at + 4]);
     let date = |name, at: usize| Value::new(name, ValueKind::BINARY, &tzi[at..at + 16]);
     let zone = key.name().to_string();
-    let text = |name: &str| key.value(name).and_then(Value::text);
-    let named = |value, names: [&str; 2]| {
-        Value::sz(value, &names.into_iter().find_map(text).unwrap_or_else(|| zone.clone()))
+    let named = |value, name| {
+        let text = key.value(name).and_then(Value::text);
+        Value::sz(value, &text.unwrap_or_else(|| zone.clone()))
     };
     vec![
         number("Bias", 0),
@@ -225,8 +206,8 @@ fn time_zone(key: &Key) -> Vec<Value> {
         date("StandardStart", 12),
         date("DaylightStart", 28),
         Value::dword("DynamicDaylightTimeDisabled", 0),
-        named("StandardName", ["MUI_Std", "Std"]),
-        named("DaylightName", ["MUI_Dlt", "Dlt"]),
+        named("StandardName", "Std"),
+        named("DaylightName", "Dlt"),
         Value::sz("TimeZoneKeyName", &zone),
     ]
 }
