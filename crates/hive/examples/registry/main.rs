@@ -7,7 +7,7 @@
 //! registry delta OLD NEW OUT       finds what changed between two files of Wine and writes it
 //! ```
 //!
-//! Prints the time taken, of `read` without that of getting the file, and the most memory ever used.
+//! Prints the time taken, of `read` without that of getting the file, and the most memory used.
 
 #![expect(clippy::print_stdout, reason = "a program that prints what it measured")]
 
