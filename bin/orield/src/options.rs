@@ -4,8 +4,8 @@ use std::{net::Ipv4Addr, path::PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
-use oriel_engine::NETWORK_NAT;
-use oriel_hcs::NetworkSpec;
+use oriel_engine::{AddressPool, NETWORK_NAT};
+use oriel_hcs::{Block, NetworkSpec};
 use oriel_image::Substitutes;
 use serde_json::{Map, Value};
 
@@ -52,6 +52,10 @@ pub(crate) struct Arguments {
     /// Address and prefix length of the bridge [default: 172.30.0.1/16]
     #[arg(long, value_name = "ADDRESS/LENGTH")]
     bip: Option<String>,
+    /// Where subnets of networks come from, such as base=10.0.0.0/8,size=24; may be given more
+    /// than once [default: 172.17.0.0 to 172.31.0.0 by 16 bits, then 192.168.0.0 by 20]
+    #[arg(long = "default-address-pool", value_name = "base=CIDR,size=LENGTH")]
+    address_pools: Vec<String>,
     /// Directory of oriel-agent and cexecsvc.exe [default: that of this program]
     #[arg(long, global = true, value_name = "DIRECTORY")]
     libexec_dir: Option<String>,
@@ -98,6 +102,7 @@ pub(crate) struct Options {
     pub(crate) pidfile: Option<PathBuf>,
     pub(crate) log_level: &'static str,
     pub(crate) nat: NetworkSpec,
+    pub(crate) address_pools: Vec<AddressPool>,
     pub(crate) libexec_dir: Option<PathBuf>,
     pub(crate) registries: RegistrySettings,
     pub(crate) substitutes: Substitutes,
@@ -154,6 +159,7 @@ impl Arguments {
         };
         let substitutes = substitutes(&mut file)?;
         let sandbox_size = sandbox_size(&list(&mut file, "storage-opts", &self.storage_opts)?)?;
+        let address_pools = address_pools(&mut file, &self.address_pools)?;
         let debug = self.debug || flag(&mut file, "debug")?;
         let insecure = self.allow_insecure_tcp || flag(&mut file, "allow-insecure-tcp")?;
         if !file.is_empty() {
@@ -171,6 +177,7 @@ impl Arguments {
                 bridge.as_deref().unwrap_or(DEFAULT_BRIDGE),
                 bip.as_deref().unwrap_or(DEFAULT_BIP),
             )?,
+            address_pools,
             libexec_dir: libexec_dir.map(PathBuf::from),
             registries,
             substitutes,
@@ -291,18 +298,52 @@ fn nat(bridge: &str, bip: &str) -> anyhow::Result<NetworkSpec> {
     let Some((gateway, prefix @ 8..=29)) = parsed else {
         bail!("{bip:?} is no IPv4 address with a prefix length from 8 to 29");
     };
-    let mask = u32::MAX << (32 - u32::from(prefix));
-    let subnet = Ipv4Addr::from_bits(gateway.to_bits() & mask);
-    if subnet == gateway || gateway.to_bits() | mask == u32::MAX {
+    let subnet = Block::around(gateway, prefix).context("no prefix length is above 32")?;
+    if subnet.first() == gateway || subnet.last() == gateway {
         bail!("{bip:?} is no address of a host in its own network");
     }
     Ok(NetworkSpec {
         name: NETWORK_NAT.to_owned(),
         bridge: bridge.to_owned(),
         subnet,
-        prefix,
         gateway,
+        range: None,
+        reserved: Vec::new(),
+        internal: false,
     })
+}
+
+/// Where subnets come from that nobody asks for; Docker's pools unless told otherwise.
+fn address_pools(
+    file: &mut Map<String, Value>,
+    flags: &[String],
+) -> anyhow::Result<Vec<AddressPool>> {
+    const NAME: &str = "default-address-pools";
+    let listed: Option<Vec<AddressPool>> =
+        file.remove(NAME).map(serde_json::from_value).transpose().with_context(|| {
+            format!("{NAME} must be a list such as [{{\"base\":\"10.0.0.0/8\",\"size\":24}}]")
+        })?;
+    if listed.is_some() && !flags.is_empty() {
+        twice(NAME, &flags.join(" "), "a list")?;
+    }
+    let pools = match listed {
+        Some(pools) => pools,
+        None => flags.iter().map(|flag| address_pool(flag)).collect::<Result<_, _>>()?,
+    };
+    if let Some(pool) = pools.iter().find(|pool| !pool.is_valid()) {
+        bail!("no subnets of prefix length {} can be cut from {}", pool.size, pool.base);
+    }
+    Ok(if pools.is_empty() { AddressPool::defaults() } else { pools })
+}
+
+fn address_pool(text: &str) -> anyhow::Result<AddressPool> {
+    let mut fields: std::collections::BTreeMap<_, _> =
+        text.split(',').filter_map(|field| field.split_once('=')).collect();
+    let pool = fields.remove("base").zip(fields.remove("size")).and_then(|(base, size)| {
+        Some(AddressPool { base: base.parse().ok()?, size: size.parse().ok()? })
+    });
+    pool.filter(|_| fields.is_empty())
+        .with_context(|| format!("{text:?} is no pool: write base=10.0.0.0/8,size=24"))
 }
 
 #[cfg(test)]
@@ -318,7 +359,8 @@ mod tests {
     fn without_options_the_defaults_hold() {
         let options = settle(&[], "").unwrap();
         assert_eq!(options.hosts, [Address::Unix("/run/oriel.sock".into())]);
-        assert_eq!(options.nat.subnet, Ipv4Addr::new(172, 30, 0, 0));
+        assert_eq!(options.nat.subnet.to_string(), "172.30.0.0/16");
+        assert_eq!(options.address_pools, AddressPool::defaults());
         assert_eq!(options.log_level, "info");
     }
 
@@ -336,7 +378,7 @@ mod tests {
         let options = settle(&[], file).unwrap();
         assert_eq!(options.hosts, [Address::Unix("/x".into())]);
         assert_eq!(options.data_root, PathBuf::from("/d"));
-        assert_eq!(options.nat.subnet, Ipv4Addr::new(10, 1, 2, 0));
+        assert_eq!(options.nat.subnet.to_string(), "10.1.2.0/24");
         assert_eq!(options.log_level, "debug");
     }
 
@@ -387,6 +429,26 @@ mod tests {
         assert_eq!(options.sandbox_size, Some(1 << 30));
         for option in ["size", "size=", "size=x", "size=1k", "size=-1g", "dm.basesize=1g"] {
             assert!(settle(&["--storage-opt", option], "").is_err(), "{option}");
+        }
+    }
+
+    #[test]
+    fn subnets_come_from_the_pools_of_flags_or_file() {
+        let file = r#"{"default-address-pools":[{"base":"10.5.0.0/16","size":24}]}"#;
+        let expected = [AddressPool { base: "10.5.0.0/16".parse().unwrap(), size: 24 }];
+        assert_eq!(settle(&[], file).unwrap().address_pools, expected);
+        let flags = ["--default-address-pool", "base=10.5.0.0/16,size=24"];
+        assert_eq!(settle(&flags, "").unwrap().address_pools, expected);
+        assert!(settle(&flags, file).is_err());
+        for pool in [
+            "10.5.0.0/16",
+            "base=10.5.0.0/16",
+            "base=10.5.0.1/16,size=24",
+            "base=10.5.0.0/16,size=15",
+            "base=10.5.0.0/16,size=31",
+            "base=10.5.0.0/16,size=24,x=1",
+        ] {
+            assert!(settle(&["--default-address-pool", pool], "").is_err(), "{pool}");
         }
     }
 

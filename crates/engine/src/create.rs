@@ -70,7 +70,8 @@ impl Engine {
         let images = self.images();
         let image = images.resolve(&request.image)?;
         let image_id = image.id.to_string();
-        let spec = Spec::settle(&id, &image_id, &image.config.config, request)?;
+        let mut spec = Spec::settle(&id, &image_id, &image.config.config, request)?;
+        self.settle_networks(&mut spec)?;
         let settings = SandboxSettings {
             computer_name: spec.computer_name(),
             account: spec.account().to_owned(),
@@ -138,6 +139,7 @@ impl Engine {
             return Err(error);
         }
         self.registry().names.remove(&old);
+        self.rename_endpoints(container).await;
         self.emit(&container.record(), "rename", &[("oldName", format!("/{old}"))]);
         Ok(())
     }

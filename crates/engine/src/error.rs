@@ -47,6 +47,14 @@ pub enum EngineError {
         /// The name.
         name: String,
     },
+    /// The request is refused for the reason that its text says.
+    #[error("{reason}")]
+    Refused {
+        /// Whose fault it is.
+        class: Class,
+        /// Why.
+        reason: String,
+    },
     /// The request is wrong in a way its text says.
     #[error("{reason}")]
     Invalid {
@@ -158,6 +166,15 @@ pub enum EngineError {
         #[source]
         source: serde_json::Error,
     },
+    /// A network's record cannot be read.
+    #[error("the record of network {id} is damaged")]
+    NetworkRecord {
+        /// The network.
+        id: String,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
     /// A file failed.
     #[error("cannot {attempt}")]
     File {
@@ -199,7 +216,8 @@ impl EngineError {
             Self::Network(error) => error.class(),
             Self::Image(error) => error.class(),
             Self::Database { .. } | Self::File { .. } | Self::DoesNotEnd { .. } => Class::Host,
-            Self::Record { .. } => Class::Corrupt,
+            Self::Record { .. } | Self::NetworkRecord { .. } => Class::Corrupt,
+            Self::Refused { class, .. } => *class,
             Self::Task => Class::Bug,
         }
     }

@@ -30,6 +30,7 @@ pub mod fake;
 mod images;
 mod logs;
 mod names;
+mod networks;
 mod output;
 mod reconcile;
 mod records;
@@ -53,13 +54,16 @@ use oriel_image::ImageStore;
 pub use attach::{Attachment, DetachKeys, LogOptions, Stdin};
 pub use clock::{Clock, IdSource};
 pub use command::{DEFAULT_ACCOUNT, directory, escape, pairs};
-pub use container::{ContainerView, NetworkView};
-pub use engine::{Engine, NETWORK_NAT, NETWORK_NONE, Parts};
+pub use container::ContainerView;
+pub use engine::{Engine, Parts};
 pub use error::EngineError;
 pub use events::Event;
 pub use exec::{ExecSpec, ExecState, ExecView};
 pub use images::ImportRequest;
 pub use logs::LogRecord;
+pub use networks::{
+    AddressPool, Membership, NETWORK_NAT, NETWORK_NONE, NetworkRequest, NetworkView, SubnetRequest,
+};
 pub use output::{Chunk, Stream};
 pub use restart::RestartPolicy;
 pub use signal::{Action, action};

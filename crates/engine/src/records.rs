@@ -2,19 +2,21 @@
 
 use std::sync::Arc;
 
-use oriel_hcs::{Endpoint, EndpointSpec};
+use oriel_hcs::Compartment;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use serde::{Deserialize, Serialize};
 
-use crate::{EngineError, Spec, State, Time};
+use crate::{EngineError, Membership, NetworkView, Spec, State, Time, networks::donor};
 
 /// Container id to [`Record`].
 const CONTAINERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("engine_containers");
-/// Facts about the engine itself, such as the ids of networks.
+/// Network id to [`NetworkRecord`].
+const NETWORKS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("engine_networks");
+/// Facts about the engine itself, such as the ids of the networks that every engine has.
 const FACTS: TableDefinition<'_, &str, &str> = TableDefinition::new("engine_facts");
 
 /// Version of [`Record`]; a newer one is refused at start rather than misread.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What is kept of a container.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,14 +34,25 @@ pub(crate) struct Record {
     pub(crate) state: State,
     /// Restarts by its policy since a client last started it.
     pub(crate) restarts: u32,
-    /// Its place on its network, while it runs.
-    pub(crate) endpoint: Option<(EndpointSpec, Endpoint)>,
+    /// Its network compartment, while it runs.
+    #[serde(default)]
+    pub(crate) compartment: Option<Compartment>,
+}
+
+/// Version of [`NetworkRecord`].
+const NETWORK_VERSION: u32 = 1;
+
+/// What is kept of a network.
+#[derive(Serialize, Deserialize)]
+struct NetworkRecord<N> {
+    version: u32,
+    network: N,
 }
 
 impl Record {
     pub(crate) fn new(id: String, name: String, created: Time, spec: Spec) -> Self {
         let state = State::Created { failure: None };
-        Self { version: VERSION, id, name, created, spec, state, restarts: 0, endpoint: None }
+        Self { version: VERSION, id, name, created, spec, state, restarts: 0, compartment: None }
     }
 }
 
@@ -55,6 +68,7 @@ impl Records {
         let records = Self { database };
         records.write("open the engine's tables", |transaction| {
             transaction.open_table(CONTAINERS)?;
+            transaction.open_table(NETWORKS)?;
             transaction.open_table(FACTS)?;
             Ok(())
         })?;
@@ -64,17 +78,58 @@ impl Records {
     /// All containers.
     pub(crate) fn all(&self) -> Result<Vec<Record>, EngineError> {
         let attempt = "read the containers";
-        let read = || -> Result<Vec<(String, Vec<u8>)>, redb::Error> {
-            let table = self.database.begin_read()?.open_table(CONTAINERS)?;
-            let mut rows = Vec::new();
-            for row in table.iter()? {
-                let (id, bytes) = row?;
-                rows.push((id.value().to_owned(), bytes.value().to_vec()));
-            }
-            Ok(rows)
-        };
-        let rows = read().map_err(|source| EngineError::Database { attempt, source })?;
+        let rows = self.rows(CONTAINERS);
+        let rows = rows.map_err(|source| EngineError::Database { attempt, source })?;
         rows.into_iter().map(|(id, bytes)| decode(id, &bytes)).collect()
+    }
+
+    fn rows(
+        &self,
+        table: TableDefinition<'_, &'static str, &'static [u8]>,
+    ) -> Result<Vec<(String, Vec<u8>)>, redb::Error> {
+        let table = self.database.begin_read()?.open_table(table)?;
+        let mut rows = Vec::new();
+        for row in table.iter()? {
+            let (id, bytes) = row?;
+            rows.push((id.value().to_owned(), bytes.value().to_vec()));
+        }
+        Ok(rows)
+    }
+
+    /// All networks that clients made.
+    pub(crate) fn networks(&self) -> Result<Vec<NetworkView>, EngineError> {
+        let attempt = "read the networks";
+        let rows = self.rows(NETWORKS);
+        let rows = rows.map_err(|source| EngineError::Database { attempt, source })?;
+        let decode = |(id, bytes): (String, Vec<u8>)| {
+            let damaged = |source| EngineError::NetworkRecord { id, source };
+            let record: Result<NetworkRecord<NetworkView>, _> = serde_json::from_slice(&bytes);
+            match record {
+                Ok(record) if record.version > NETWORK_VERSION => {
+                    Err(damaged(newer(record.version, NETWORK_VERSION)))
+                }
+                other => other.map(|record| record.network).map_err(damaged),
+            }
+        };
+        rows.into_iter().map(decode).collect()
+    }
+
+    /// Writes a network.
+    pub(crate) fn save_network(&self, network: &NetworkView) -> Result<(), EngineError> {
+        let bytes = serde_json::to_vec(&NetworkRecord { version: NETWORK_VERSION, network })
+            .map_err(|source| EngineError::NetworkRecord { id: network.id.clone(), source })?;
+        self.write("write a network", |transaction| {
+            transaction.open_table(NETWORKS)?.insert(network.id.as_str(), bytes.as_slice())?;
+            Ok(())
+        })
+    }
+
+    /// Forgets a network.
+    pub(crate) fn delete_network(&self, id: &str) -> Result<(), EngineError> {
+        self.write("forget a network", |transaction| {
+            transaction.open_table(NETWORKS)?.remove(id)?;
+            Ok(())
+        })
     }
 
     /// Writes a container.
@@ -135,8 +190,18 @@ fn decode(id: String, bytes: &[u8]) -> Result<Record, EngineError> {
     let damaged = |source| EngineError::Record { id: id.clone(), source };
     let head: Head = serde_json::from_slice(bytes).map_err(damaged)?;
     if head.version > VERSION {
-        let detail = format!("record version {} is newer than {VERSION}", head.version);
-        return Err(damaged(serde::de::Error::custom(detail)));
+        return Err(damaged(newer(head.version, VERSION)));
     }
-    serde_json::from_slice(bytes).map_err(damaged)
+    let mut record: Record = serde_json::from_slice(bytes).map_err(damaged)?;
+    let host = &mut record.spec.host;
+    if head.version < 2 && donor(&host.network).is_none() {
+        // The first version knew one network only: that of the mode.
+        host.networks = vec![Membership::to(&host.network)];
+    }
+    record.version = VERSION;
+    Ok(record)
+}
+
+fn newer(found: u32, known: u32) -> serde_json::Error {
+    serde::de::Error::custom(format!("record version {found} is newer than {known}"))
 }
