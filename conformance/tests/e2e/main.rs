@@ -12,6 +12,7 @@ mod fidelity;
 mod images;
 mod isolation;
 mod network;
+mod networks;
 mod processes;
 mod programs;
 mod registries;
@@ -52,6 +53,7 @@ fn suite(filter: &str) -> Result<bool> {
         processes::CASES,
         isolation::CASES,
         network::CASES,
+        networks::CASES,
         build::CASES,
         images::CASES,
         archives::CASES,
