@@ -33,7 +33,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("oriel-agent", &["oriel-hcs", "oriel-silo", "oriel-sys"]),
     // Docker floor. The engine runs in a unit test without root: neither silo nor sys nor HTTP.
-    ("oriel-engine", &["oriel-builder", "oriel-hcs", "oriel-image"]),
+    ("oriel-engine", &["oriel-builder", "oriel-hcs", "oriel-hive", "oriel-image"]),
     ("oriel-builder", &["oriel-hcs", "oriel-image"]),
     // Of images it knows names and digests, never the store.
     ("oriel-distribution", &["oriel-hcs", "oriel-image"]),

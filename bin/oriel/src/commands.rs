@@ -278,13 +278,13 @@ fn now() -> i64 {
 }
 
 /// Writes data to standard output. A reader that has gone away, such as `head`, is no error.
-fn print(text: &str) {
+pub(crate) fn print(text: &str) {
     use std::io::Write;
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 #[expect(clippy::print_stderr, reason = "talk goes to standard error")]
-fn talk(text: &str) {
+pub(crate) fn talk(text: &str) {
     eprintln!("{text}");
 }
 

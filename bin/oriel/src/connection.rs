@@ -4,7 +4,7 @@ use std::{fmt, io, path::PathBuf};
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request, Response, body::Incoming};
 use hyper_util::rt::TokioIo;
 use oriel_api::ErrorBody;
@@ -129,12 +129,22 @@ impl Client {
 
     /// `GET path`, read as JSON.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
-        self.request(Method::GET, path, None).await?.json().await
+        self.open(path).await?.json().await
+    }
+
+    /// `GET path`; the answer is read piece by piece.
+    pub(crate) async fn open(&self, path: &str) -> anyhow::Result<Stream> {
+        self.request(Method::GET, path, None, Bytes::new()).await
     }
 
     /// `POST path` without a body; the answer is read piece by piece.
     pub(crate) async fn post(&self, path: &str) -> anyhow::Result<Stream> {
-        self.request(Method::POST, path, None).await
+        self.request(Method::POST, path, None, Bytes::new()).await
+    }
+
+    /// `POST path` with a body.
+    pub(crate) async fn post_bytes(&self, path: &str, body: Bytes) -> anyhow::Result<Stream> {
+        self.request(Method::POST, path, None, body).await
     }
 
     /// The same with the header `X-Registry-Auth`, if there is one.
@@ -143,7 +153,7 @@ impl Client {
         path: &str,
         credentials: Option<String>,
     ) -> anyhow::Result<Stream> {
-        self.request(Method::POST, path, credentials).await
+        self.request(Method::POST, path, credentials, Bytes::new()).await
     }
 
     async fn request(
@@ -151,16 +161,17 @@ impl Client {
         method: Method,
         path: &str,
         credentials: Option<String>,
+        body: Bytes,
     ) -> anyhow::Result<Stream> {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header("Host", "oriel")
-            .header("Content-Length", "0");
+            .header("Content-Length", body.len().to_string());
         if let Some(credentials) = credentials {
             request = request.header("X-Registry-Auth", credentials);
         }
-        let request = request.body(Empty::new())?;
+        let request = request.body(Full::new(body))?;
         let no_daemon =
             |error: io::Error| NoDaemon { endpoint: self.endpoint.clone(), kind: error.kind() };
         match &self.endpoint {
@@ -198,7 +209,7 @@ impl Stream {
     }
 }
 
-async fn exchange<S>(socket: S, request: Request<Empty<Bytes>>) -> anyhow::Result<Stream>
+async fn exchange<S>(socket: S, request: Request<Full<Bytes>>) -> anyhow::Result<Stream>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {

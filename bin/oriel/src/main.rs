@@ -6,7 +6,11 @@
 mod commands;
 mod connection;
 mod credentials;
+mod diff;
+mod lines;
 mod progress;
+mod registry;
+mod screen;
 mod table;
 
 use std::process::ExitCode;
@@ -49,6 +53,11 @@ enum Command {
     /// Change images
     #[command(subcommand)]
     Image(ImageCommand),
+    /// List the files and registry keys that a container changed
+    Diff(diff::Diff),
+    /// Look at and change the registry of containers and images
+    #[command(subcommand)]
+    Registry(registry::RegistryCommand),
 }
 
 #[derive(Subcommand)]
@@ -95,6 +104,8 @@ fn main() -> ExitCode {
     };
     match runtime.block_on(run(arguments)) {
         Ok(code) => code,
+        // A reader such as `head` has what it wanted.
+        Err(error) if screen::is_gone(&error) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
 }
@@ -114,6 +125,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Image(ImageCommand::Rebase(wanted)) => {
             commands::image_rebase(&client, &wanted).await
         }
+        Command::Diff(wanted) => diff::run(&client, &wanted).await,
+        Command::Registry(command) => registry::run(&client, command).await,
     }
 }
 

@@ -9,6 +9,7 @@ mod archives;
 mod build;
 mod faults;
 mod fidelity;
+mod health;
 mod images;
 mod isolation;
 mod network;
@@ -16,8 +17,11 @@ mod networks;
 mod processes;
 mod programs;
 mod registries;
+mod registry;
+mod settings;
 mod storage;
 mod surface;
+mod volumes;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -58,9 +62,13 @@ fn suite(filter: &str) -> Result<bool> {
         images::CASES,
         archives::CASES,
         fidelity::CASES,
+        health::CASES,
         storage::CASES,
+        volumes::CASES,
         programs::CASES,
         registries::CASES,
+        registry::CASES,
+        settings::CASES,
         faults::CASES,
     ]
     .into_iter()

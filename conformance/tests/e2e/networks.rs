@@ -94,8 +94,15 @@ fn names_and_isolation(daemon: &mut Daemon) -> Result<Outcome> {
         networks: &["front", "back"],
     };
     docker.run(&["network", "create", "--label", "tier=front", "front"])?;
-    docker.run(&["network", "create", "--subnet", "10.214.5.0/24", "--ip-range",
-        "10.214.5.128/25", "back"])?;
+    docker.run(&[
+        "network",
+        "create",
+        "--subnet",
+        "10.214.5.0/24",
+        "--ip-range",
+        "10.214.5.128/25",
+        "back",
+    ])?;
     serve(docker, "web", &["--network", "front", "--network-alias", "www", "-p", "18090:8080"])?;
     serve(docker, "peer", &["--network", "front", "--network-alias", "www"])?;
     serve(docker, "stranger", &["--network", "back", "--ip", "10.214.5.77"])?;
@@ -177,11 +184,8 @@ fn internal(daemon: &mut Daemon) -> Result<Outcome> {
 
 fn restart(daemon: &mut Daemon) -> Result<Outcome> {
     node_image(daemon)?;
-    let _cleanup = Cleanup {
-        docker: daemon.docker(),
-        containers: &["web", "peer"],
-        networks: &["lasting"],
-    };
+    let _cleanup =
+        Cleanup { docker: daemon.docker(), containers: &["web", "peer"], networks: &["lasting"] };
     daemon.docker().run(&["network", "create", "lasting"])?;
     for name in ["web", "peer"] {
         serve(&daemon.docker(), name, &["--network", "lasting", "--network-alias", "all"])?;
@@ -213,14 +217,21 @@ fn sharing(daemon: &mut Daemon) -> Result<Outcome> {
 
 fn refusals(daemon: &mut Daemon) -> Result<Outcome> {
     let docker = &daemon.docker();
-    let _cleanup = Cleanup {
-        docker: daemon.docker(),
-        containers: &["busy"],
-        networks: &["taken", "wide"],
-    };
+    let _cleanup =
+        Cleanup { docker: daemon.docker(), containers: &["busy"], networks: &["taken", "wide"] };
     docker.run(&["network", "create", "--subnet", "10.214.6.0/24", "taken"])?;
-    docker.run(&["run", "-d", "--name", "busy", "--network", "taken", "nanoserver", "cmd", "/c",
-        "pause"])?;
+    docker.run(&[
+        "run",
+        "-d",
+        "--name",
+        "busy",
+        "--network",
+        "taken",
+        "nanoserver",
+        "cmd",
+        "/c",
+        "pause",
+    ])?;
     let create = |rest: &str| format!("{{\"Name\":\"wide\",{rest}}}");
     let ipam = |config: &str| create(&format!("\"IPAM\":{{\"Config\":[{config}]}}"));
     let table = [
@@ -272,7 +283,10 @@ fn refusals(daemon: &mut Daemon) -> Result<Outcome> {
     ];
     for (method, path, body, status, words) in table {
         let (found, answer) = docker.http(method, path, &body)?;
-        ensure!(found == status && answer.contains(words), "{method} {path} {body}: {found} {answer}");
+        ensure!(
+            found == status && answer.contains(words),
+            "{method} {path} {body}: {found} {answer}"
+        );
     }
     let host = docker.try_run(&["run", "--rm", "--network", "host", "nanoserver", "cmd"])?;
     ensure!(host.stderr.contains("network host not found"), "{host:?}");
@@ -288,8 +302,17 @@ fn leftovers(daemon: &mut Daemon) -> Result<Outcome> {
     for name in ["left", "right"] {
         docker.run(&["network", "create", name])?;
     }
-    docker.run(&["create", "--name", "guest", "--network", "left", "nanoserver", "cmd", "/c",
-        "pause"])?;
+    docker.run(&[
+        "create",
+        "--name",
+        "guest",
+        "--network",
+        "left",
+        "nanoserver",
+        "cmd",
+        "/c",
+        "pause",
+    ])?;
     docker.run(&["network", "connect", "right", "guest"])?;
     docker.run(&["start", "guest"])?;
     let during = kernel(daemon)?;

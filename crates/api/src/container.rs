@@ -141,6 +141,12 @@ pub struct HostConfig {
     pub pids_limit: Option<i64>,
     /// Directories and volumes shown inside.
     pub mounts: Option<Vec<Mount>>,
+    /// File systems in memory, by their targets.
+    pub tmpfs: Option<BTreeMap<String, String>>,
+    /// Containers whose volumes are shown as well.
+    pub volumes_from: Option<Vec<String>>,
+    /// Driver of the volumes that `binds` name.
+    pub volume_driver: Option<String>,
     /// Linux's privileged flag.
     pub privileged: Option<bool>,
     /// Whether the root file system is read-only.

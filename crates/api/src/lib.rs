@@ -15,6 +15,7 @@ pub mod image;
 pub mod network;
 mod progress;
 mod query;
+pub mod registry;
 pub mod system;
 mod version;
 

@@ -60,9 +60,12 @@ impl Engine {
     /// Attaches to a container, whether it runs or not: what it prints from now on arrives.
     ///
     /// # Errors
-    /// `NotFound`; `Host` when its log cannot be read.
+    /// `NotFound`; `Conflict` when it is paused; `Host` when its log cannot be read.
     pub async fn attach(&self, reference: &str, earlier: bool) -> Result<Attachment, EngineError> {
         let container = self.find(reference)?;
+        if container.record().state.is_paused() {
+            return Err(EngineError::AttachPaused { reference: reference.to_owned() });
+        }
         let (length, output) = container.output.subscribe();
         let view = container.view();
         let earlier = if earlier && view.spec.host.log == LogDriver::JsonFile {

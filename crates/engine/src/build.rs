@@ -7,8 +7,8 @@ use oriel_image::RunConfig;
 use tokio::sync::mpsc;
 
 use crate::{
-    CreateRequest, Engine, EngineError, HostOptions, LogDriver, NETWORK_NAT, Overrides, Stream,
-    WaitFor,
+    Anonymous, CreateRequest, Engine, EngineError, HostOptions, LogDriver, NETWORK_NAT, Overrides,
+    Removal, Stream, WaitFor,
 };
 
 #[async_trait]
@@ -44,7 +44,9 @@ impl BuildHost for Engine {
     }
 
     async fn remove(&self, container: &str) -> Result<(), HostError> {
-        match Self::remove(self, container, true).await {
+        // What a step writes to a volume is not kept, as with Docker's own builder.
+        let how = Removal { force: true, anonymous: Anonymous::Remove };
+        match self.remove_with(container, how).await {
             Ok(()) | Err(EngineError::NoSuchContainer { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }

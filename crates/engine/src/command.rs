@@ -102,6 +102,12 @@ pub fn pairs(variables: &[String]) -> Vec<(String, String)> {
     pairs
 }
 
+/// The value of a variable.
+pub(crate) fn variable(variables: &[String], name: &str) -> Option<String> {
+    let mut pairs = pairs(variables).into_iter();
+    pairs.find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+}
+
 /// A working directory as Windows wants it: absolute, with a drive and backslashes.
 #[must_use]
 pub fn directory(path: &str) -> String {
@@ -155,6 +161,13 @@ mod tests {
         let pairs = pairs(&list(&["a=1", "A=2=3", "=C:=C:\\x", "nothing"]));
         let expected = [("A", "2=3"), ("=C:", "C:\\x")];
         assert_eq!(pairs, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+
+    #[test]
+    fn a_variable_is_found_in_any_case() {
+        let variables = list(&["A=1", "tz=x", "TZ=Europe/Berlin"]);
+        assert_eq!(variable(&variables, "TZ").as_deref(), Some("Europe/Berlin"));
+        assert_eq!(variable(&variables, "Z"), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::{
 use oriel_hcs::{Compartment, ComputeSystem, Endpoint, EndpointSpec, ProcessId};
 use tokio::sync::{Notify, watch};
 
-use crate::{EngineError, Spec, State, Time, exec::Exec, output::Output, records::Record};
+use crate::{EngineError, Health, Spec, State, Time, exec::Exec, output::Output, records::Record};
 
 /// A container. The engine's registry owns it; tasks hold it as long as they work on it.
 pub(crate) struct Container {
@@ -22,6 +22,7 @@ pub(crate) struct Container {
     pub(crate) operation: tokio::sync::Mutex<()>,
     record: Mutex<Record>,
     live: Mutex<Option<Arc<Live>>>,
+    health: Mutex<Option<Health>>,
     /// Its output.
     pub(crate) output: Output,
     /// What others wait for.
@@ -103,6 +104,7 @@ impl Container {
             operation: tokio::sync::Mutex::new(()),
             record: Mutex::new(record),
             live: Mutex::new(None),
+            health: Mutex::new(None),
             output: Output::new(),
             status: watch::Sender::new(status),
             restart_cancelled: Notify::new(),
@@ -139,6 +141,21 @@ impl Container {
         *self.live.lock().expect("no panic while a run is swapped") = live;
     }
 
+    /// How it is, when it has a health check and has run.
+    pub(crate) fn health(&self) -> Option<Health> {
+        self.health.lock().expect("no panic while a health is changed").clone()
+    }
+
+    /// Begins to tell how it is, or stops to.
+    pub(crate) fn set_health(&self, health: Option<Health>) {
+        *self.health.lock().expect("no panic while a health is changed") = health;
+    }
+
+    /// Changes how it is, when it has a health check.
+    pub(crate) fn change_health<T>(&self, change: impl FnOnce(&mut Health) -> T) -> Option<T> {
+        self.health.lock().expect("no panic while a health is changed").as_mut().map(change)
+    }
+
     /// Claims its removal; only the first caller succeeds.
     pub(crate) fn claim_removal(&self) -> bool {
         !self.removing.swap(true, Ordering::AcqRel)
@@ -164,6 +181,7 @@ impl Container {
             created: record.created,
             spec: record.spec,
             state: record.state,
+            health: self.health(),
             restarts: record.restarts,
             compartment: record.compartment,
             execs: execs.values().filter(|exec| exec.is_running()).map(|e| e.id.clone()).collect(),
@@ -185,6 +203,8 @@ pub struct ContainerView {
     pub spec: Spec,
     /// Its state.
     pub state: State,
+    /// How it is, when it has a health check and has run.
+    pub health: Option<Health>,
     /// Restarts by its policy.
     pub restarts: u32,
     /// Its network compartment, while it runs, unless it has none or another container's.

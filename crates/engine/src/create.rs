@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use oriel_image::SandboxSettings;
+use oriel_image::{ImageId, SandboxSettings};
 
 use crate::{
-    CreateRequest, Engine, EngineError, LogDriver, Spec, command, container::Container, document,
-    names, records::Record,
+    Anonymous, CreateRequest, Engine, EngineError, LogDriver, Spec, command, container::Container,
+    document, names, records::Record,
 };
 
 impl Engine {
@@ -65,21 +65,43 @@ impl Engine {
         &self,
         id: String,
         name: String,
-        request: CreateRequest,
+        mut request: CreateRequest,
     ) -> Result<Record, EngineError> {
         let images = self.images();
         let image = images.resolve(&request.image)?;
         let image_id = image.id.to_string();
+        let wishes = std::mem::take(&mut request.mounts);
         let mut spec = Spec::settle(&id, &image_id, &image.config.config, request)?;
         self.settle_networks(&mut spec)?;
+        let declared = spec.run.volumes.keys().map(String::as_str);
+        spec.host.mounts = self.settle_mounts(&id, wishes, declared)?;
+        let mounts = spec.host.mounts.clone();
+        let made = self.furnish(&id, name, spec, &image.id);
+        if made.is_err() {
+            self.release_volumes(&id, &mounts, Anonymous::Remove);
+        }
+        made
+    }
+
+    /// Makes what a container has on disk, and its record.
+    fn furnish(
+        &self,
+        id: &str,
+        name: String,
+        spec: Spec,
+        image: &ImageId,
+    ) -> Result<Record, EngineError> {
         let settings = SandboxSettings {
-            computer_name: spec.computer_name(),
+            computer_name: spec.hostname.clone(),
+            domain_name: spec.domain_name.clone(),
             account: spec.account().to_owned(),
+            // Wine tells the time by this variable alone.
+            time_zone: Some(command::variable(&spec.run.env, "TZ").unwrap_or_default()),
             variables: command::pairs(&spec.run.env),
             size: spec.host.sandbox_size.or(self.inner.parts.sandbox_size),
         };
-        images.make_sandbox(&id, &image.id, &settings)?;
-        let record = Record::new(id, name, self.now(), spec);
+        self.images().make_sandbox(id, image, &settings)?;
+        let record = Record::new(id.to_owned(), name, self.now(), spec);
         let saved = self.make_directory(&record).and_then(|()| self.inner.records.save(&record));
         if let Err(error) = saved {
             self.discard_files(&record.id);

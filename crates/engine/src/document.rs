@@ -8,7 +8,7 @@ use std::{
 use oriel_hcs::{Compartment, ConsoleSize, Endpoint, Isolation, ProcessParameters, SystemDocument};
 use oriel_image::Sandbox;
 
-use crate::{Spec, command, networks::Joined};
+use crate::{MountPoint, Spec, command, networks::Joined};
 
 /// Size of a console nobody gave a size: that of Windows.
 const DEFAULT_CONSOLE: ConsoleSize = ConsoleSize { height: 25, width: 80 };
@@ -30,7 +30,7 @@ pub(crate) fn system(
         network_namespace: joined.namespace.clone(),
         hosts: hosts(spec, compartment),
         resolv_conf: resolv_conf(compartment),
-        mounts: spec.host.mounts.clone(),
+        mounts: spec.host.mounts.iter().map(MountPoint::document).collect(),
         user: spec.account().to_owned(),
         time_zone: time_zone(spec),
         limits: spec.host.limits,

@@ -18,6 +18,7 @@ use crate::{
     networks::Networks,
     records::{Record, Records},
     tasks::Tasks,
+    volumes::Volumes,
 };
 
 /// What an engine is made of.
@@ -58,6 +59,7 @@ pub(crate) struct Inner {
     pub(crate) records: Records,
     pub(crate) events: Events,
     pub(crate) tasks: Tasks,
+    pub(crate) volumes: Volumes,
     registry: Mutex<Registry>,
     pub(crate) networks: Mutex<Networks>,
     /// Held while a network is made or removed: subnets are chosen one after the other.
@@ -81,9 +83,12 @@ impl Engine {
     pub async fn open(parts: Parts) -> Result<Self, EngineError> {
         let records = Records::open(parts.database.clone())?;
         let daemon_id = records.fact("daemon", || parts.ids.id())?;
+        let created = parts.clock.now();
+        let volumes = Volumes::open(parts.root.join("volumes"), records.clone(), created)?;
         let engine = Self {
             inner: Arc::new(Inner {
                 parts,
+                volumes,
                 records,
                 events: Events::new(),
                 tasks: Tasks::new(),

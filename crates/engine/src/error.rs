@@ -1,6 +1,7 @@
 //! Why the engine refuses or fails. Texts that Docker clients match are Docker's.
 
 use oriel_hcs::{Class, ComputeError, NetworkError};
+use oriel_hive::reg::RegError;
 use oriel_image::ImageError;
 
 /// Why an operation of the engine failed.
@@ -29,6 +30,61 @@ pub enum EngineError {
     NoSuchNetwork {
         /// What was asked for.
         name: String,
+    },
+    /// Neither a container nor an image has that name.
+    #[error("No such container or image: {reference}")]
+    NoSuchTarget {
+        /// What was asked for.
+        reference: String,
+    },
+    /// The registry has no such key.
+    #[error("No such registry key: {key}")]
+    NoSuchKey {
+        /// Its full name.
+        key: String,
+    },
+    /// The name is not that of a registry key.
+    #[error("`{key}` is no name of a registry key: {reason}")]
+    BadKey {
+        /// What was asked for.
+        key: String,
+        /// Why it is none.
+        reason: &'static str,
+    },
+    /// A registry file cannot be read or written.
+    #[error(transparent)]
+    RegistryFile(#[from] RegError),
+    /// A path is not in a container.
+    #[error("Could not find the file {path} in container {container}")]
+    NoSuchFile {
+        /// The path.
+        path: String,
+        /// The container, as the client named it.
+        container: String,
+    },
+    /// No volume has that name.
+    #[error("get {name}: no such volume")]
+    NoSuchVolume {
+        /// What was asked for.
+        name: String,
+    },
+    /// No volume driver has that name.
+    #[error(
+        "create {name}: error looking up volume plugin {driver}: plugin \"{driver}\" not found"
+    )]
+    NoSuchVolumeDriver {
+        /// The volume to be.
+        name: String,
+        /// The driver asked for.
+        driver: String,
+    },
+    /// Containers have the volume.
+    #[error("remove {name}: volume is in use - [{}]", users.join(", "))]
+    VolumeInUse {
+        /// The volume.
+        name: String,
+        /// Ids of the containers.
+        users: Vec<String>,
     },
     /// The name belongs to another container.
     #[error(
@@ -91,6 +147,39 @@ pub enum EngineError {
         /// The container.
         id: String,
     },
+    /// It is paused already.
+    #[error("Container {id} is already paused")]
+    AlreadyPaused {
+        /// The container.
+        id: String,
+    },
+    /// It is not paused.
+    #[error("Container {id} is not paused")]
+    NotPaused {
+        /// The container.
+        id: String,
+    },
+    /// It ended and will start again.
+    #[error("Container {id} is restarting, wait until the container is running")]
+    Restarting {
+        /// The container.
+        id: String,
+    },
+    /// Nothing can be executed in what is paused.
+    #[error("Container {reference} is paused, unpause the container before exec")]
+    ExecPaused {
+        /// What was asked for.
+        reference: String,
+    },
+    /// What is paused is not attached to.
+    #[error("container {reference} is paused, unpause the container before attach")]
+    AttachPaused {
+        /// What was asked for.
+        reference: String,
+    },
+    /// What is paused runs already.
+    #[error("cannot start a paused container, try unpause instead")]
+    StartPaused,
     /// The exec has been started before.
     #[error("exec {id} has already been started")]
     ExecStarted {
@@ -109,6 +198,12 @@ pub enum EngineError {
          removing or force remove"
     )]
     StillRunning {
+        /// The container's name, with its slash.
+        name: String,
+    },
+    /// It is paused, so it cannot be removed.
+    #[error("cannot remove container \"{name}\": container is paused and must be unpaused first")]
+    StillPaused {
         /// The container's name, with its slash.
         name: String,
     },
@@ -158,18 +253,9 @@ pub enum EngineError {
         source: redb::Error,
     },
     /// A record cannot be read.
-    #[error("the record of container {id} is damaged")]
+    #[error("the record of {id} is damaged")]
     Record {
-        /// The container.
-        id: String,
-        /// Why.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// A network's record cannot be read.
-    #[error("the record of network {id} is damaged")]
-    NetworkRecord {
-        /// The network.
+        /// The container or volume.
         id: String,
         /// Why.
         #[source]
@@ -194,20 +280,35 @@ impl EngineError {
     #[must_use]
     pub fn class(&self) -> Class {
         match self {
-            Self::NoSuchContainer { .. } | Self::NoSuchExec { .. } | Self::NoSuchNetwork { .. } => {
-                Class::NotFound
-            }
+            Self::NoSuchContainer { .. }
+            | Self::NoSuchExec { .. }
+            | Self::NoSuchNetwork { .. }
+            | Self::NoSuchTarget { .. }
+            | Self::NoSuchKey { .. }
+            | Self::NoSuchFile { .. }
+            | Self::NoSuchVolume { .. }
+            | Self::NoSuchVolumeDriver { .. } => Class::NotFound,
             Self::AmbiguousPrefix { .. }
             | Self::InvalidName { .. }
+            | Self::BadKey { .. }
+            | Self::RegistryFile(_)
             | Self::Invalid { .. }
             | Self::NoCommand
             | Self::NoExecCommand
             | Self::InvalidSignal { .. } => Class::Invalid,
             Self::NameTaken { .. }
+            | Self::VolumeInUse { .. }
             | Self::NotRunning { .. }
             | Self::ExecStarted { .. }
             | Self::ExecNotRunning { .. }
+            | Self::AlreadyPaused { .. }
+            | Self::NotPaused { .. }
+            | Self::Restarting { .. }
+            | Self::ExecPaused { .. }
+            | Self::AttachPaused { .. }
+            | Self::StartPaused
             | Self::StillRunning { .. }
+            | Self::StillPaused { .. }
             | Self::RemovalInProgress { .. } => Class::Conflict,
             Self::AlreadyStarted { .. } | Self::AlreadyStopped { .. } => Class::NotModified,
             Self::LogsUnreadable | Self::Unsupported { .. } => Class::Unsupported,
@@ -216,7 +317,7 @@ impl EngineError {
             Self::Network(error) => error.class(),
             Self::Image(error) => error.class(),
             Self::Database { .. } | Self::File { .. } | Self::DoesNotEnd { .. } => Class::Host,
-            Self::Record { .. } | Self::NetworkRecord { .. } => Class::Corrupt,
+            Self::Record { .. } => Class::Corrupt,
             Self::Refused { class, .. } => *class,
             Self::Task => Class::Bug,
         }

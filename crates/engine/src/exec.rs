@@ -112,6 +112,9 @@ impl Engine {
     pub fn exec_create(&self, reference: &str, spec: ExecSpec) -> Result<String, EngineError> {
         let container = self.find(reference)?;
         container.running()?;
+        if container.record().state.is_paused() {
+            return Err(EngineError::ExecPaused { reference: reference.to_owned() });
+        }
         if spec.command.first().is_none_or(String::is_empty) {
             return Err(EngineError::NoExecCommand);
         }
@@ -147,7 +150,7 @@ impl Engine {
         registry.execs.insert(exec.id.clone(), exec);
     }
 
-    fn find_exec(&self, id: &str) -> Result<Arc<Exec>, EngineError> {
+    pub(crate) fn find_exec(&self, id: &str) -> Result<Arc<Exec>, EngineError> {
         let missing = || EngineError::NoSuchExec { id: id.to_owned() };
         self.registry().execs.get(id).cloned().ok_or_else(missing)
     }
@@ -190,6 +193,9 @@ impl Engine {
         console: Option<ConsoleSize>,
     ) -> Result<mpsc::Receiver<Chunk>, EngineError> {
         let live = exec.container.running()?;
+        if exec.container.record().state.is_paused() {
+            return Err(EngineError::ExecPaused { reference: exec.container.id.clone() });
+        }
         let process_id = live.next_process();
         exec.claim(process_id)?;
         let parameters = parameters(&exec, console);

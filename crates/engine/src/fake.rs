@@ -17,6 +17,7 @@ mod network;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
+    path::PathBuf,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
@@ -27,7 +28,7 @@ use async_trait::async_trait;
 use oriel_hcs::{
     Block, Check, CheckLevel, CommandLine, ComputeError, ComputeHost, ComputeSystem, ConsoleSize,
     ControlEvent, NetworkSpec, OpenedSystem, Process, ProcessEvent, ProcessId, ProcessParameters,
-    ProcessSummary, Registry, SystemDocument, SystemId,
+    ProcessSummary, Registry, SystemDocument, SystemId, bridge::RegistryOperation,
 };
 use oriel_image::{BaseImport, ImageConfig, ImageStore, RunConfig};
 use tokio::sync::{mpsc, watch};
@@ -72,6 +73,20 @@ impl FakeHost {
         self.lock().systems.get(id).map(|system| system.document.clone())
     }
 
+    /// Whether a system's programs are stopped where they are.
+    #[must_use]
+    pub fn is_paused(&self, id: &str) -> bool {
+        self.lock().systems.get(id).is_some_and(|system| *system.paused.borrow())
+    }
+
+    /// Changes made in a system's registry.
+    #[must_use]
+    pub fn registry_changes(&self, id: &str) -> Vec<RegistryOperation> {
+        let system = self.lock().systems.get(id).cloned();
+        system
+            .map_or_else(Vec::new, |system| system.registry.lock().expect("whole").changes.clone())
+    }
+
     /// Ends a system as if its program had ended while no daemon ran.
     pub fn end_unseen(&self, id: &str, code: u32) {
         let mut state = self.lock();
@@ -103,6 +118,9 @@ impl ComputeHost for FakeHost {
             host: self.clone(),
             processes: Mutex::default(),
             created: Mutex::default(),
+            paused: watch::Sender::new(false),
+            held: Mutex::default(),
+            registry: Mutex::default(),
         });
         let before = self.lock().systems.insert(id.0.clone(), system.clone());
         assert!(before.is_none(), "system {id} is created twice");
@@ -150,6 +168,25 @@ struct FakeSystem {
     host: FakeHost,
     processes: Mutex<BTreeMap<ProcessId, Arc<FakeProcess>>>,
     created: Mutex<BTreeSet<ProcessId>>,
+    paused: watch::Sender<bool>,
+    /// Kills that wait for the end of a pause.
+    held: Mutex<Vec<(Arc<FakeProcess>, u32)>>,
+    registry: Mutex<FakeRegistry>,
+}
+
+#[derive(Default)]
+struct FakeRegistry {
+    changes: Vec<RegistryOperation>,
+    /// Directories given out, which their takers must have removed before the next.
+    saved: Vec<PathBuf>,
+}
+
+impl FakeRegistry {
+    fn check_saved(&self) {
+        for path in &self.saved {
+            assert!(!path.exists(), "the saved registry {} is left behind", path.display());
+        }
+    }
 }
 
 struct FakeProcess {
@@ -178,6 +215,13 @@ impl FakeSystem {
         reopened.collect()
     }
 
+    /// Waits until programs may go on.
+    async fn moving(&self) {
+        let mut paused = self.paused.subscribe();
+        // The sender lives as long as the system does.
+        let _ = paused.wait_for(|paused| !paused).await;
+    }
+
     fn end_all(&self) {
         let mut processes = self.processes.lock().expect("no test panics with the lock");
         for process in std::mem::take(&mut *processes).into_values() {
@@ -200,11 +244,16 @@ impl ComputeSystem for FakeSystem {
         4711
     }
 
+    fn drive(&self) -> PathBuf {
+        self.document.sandbox.join("upper")
+    }
+
     async fn create_process(
         &self,
         id: ProcessId,
         parameters: &ProcessParameters,
     ) -> Result<Process, ComputeError> {
+        self.moving().await;
         let fresh = self.created.lock().expect("no test panics with the lock").insert(id);
         assert!(fresh, "process id {id:?} is used twice");
         let words = words(&parameters.command);
@@ -251,12 +300,19 @@ impl ComputeSystem for FakeSystem {
     }
 
     async fn signal(&self, process: ProcessId, _: ControlEvent) -> Result<(), ComputeError> {
-        self.process(process)?.asked.send_replace(Some(CONTROL_C_EXIT));
+        let process = self.process(process)?;
+        self.moving().await;
+        process.asked.send_replace(Some(CONTROL_C_EXIT));
         Ok(())
     }
 
     async fn kill(&self, process: ProcessId, exit_code: u32) -> Result<(), ComputeError> {
-        self.process(process)?.killed.send_replace(Some(exit_code));
+        let process = self.process(process)?;
+        if *self.paused.borrow() {
+            self.held.lock().expect("no test panics").push((process, exit_code));
+        } else {
+            process.killed.send_replace(Some(exit_code));
+        }
         Ok(())
     }
 
@@ -271,7 +327,41 @@ impl ComputeSystem for FakeSystem {
         Ok(summaries.collect())
     }
 
+    async fn save_registry(&self) -> Result<PathBuf, ComputeError> {
+        let mut registry = self.registry.lock().expect("no test panics with the lock");
+        registry.check_saved();
+        let sandbox = &self.document.sandbox;
+        let path = sandbox.join(format!("saved-{}", registry.saved.len()));
+        fs_err::create_dir(&path).expect("the disk has room");
+        for file in ["system.reg", "userdef.reg", "user.reg"] {
+            let from = sandbox.join("registry").join(file);
+            fs_err::copy(from, path.join(file)).expect("the sandbox has a registry");
+        }
+        registry.saved.push(path.clone());
+        Ok(path)
+    }
+
+    async fn change_registry(&self, changes: Vec<RegistryOperation>) -> Result<(), ComputeError> {
+        assert!(!changes.is_empty(), "a change of nothing");
+        self.registry.lock().expect("no test panics with the lock").changes.extend(changes);
+        Ok(())
+    }
+
+    async fn pause(&self) -> Result<(), ComputeError> {
+        self.paused.send_replace(true);
+        Ok(())
+    }
+
+    async fn resume(&self) -> Result<(), ComputeError> {
+        self.paused.send_replace(false);
+        for (process, code) in self.held.lock().expect("no test panics").drain(..) {
+            process.killed.send_replace(Some(code));
+        }
+        Ok(())
+    }
+
     async fn terminate(&self, _: Registry) -> Result<(), ComputeError> {
+        self.registry.lock().expect("no test panics with the lock").check_saved();
         self.end_all();
         self.host.lock().systems.remove(&self.id.0);
         Ok(())
@@ -378,7 +468,7 @@ pub struct World {
     pub network: FakeNetwork,
     /// Bytes on drive C: of containers that do not say.
     pub sandbox_size: Option<u64>,
-    root: std::path::PathBuf,
+    root: PathBuf,
     first_id: u32,
 }
 

@@ -1,13 +1,15 @@
 //! Images, as far as containers have a say in them.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::{
+    path::Path,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use oriel_image::{
     Change, Commit, ImageId, Import, Imported, InUse, Reference, Removed, RunConfig,
 };
 
-use crate::container::Container;
-use crate::{Engine, EngineError, Time, merge};
+use crate::{Engine, EngineError, Stillness, Time, merge, saved::SavedRegistry};
 
 impl Engine {
     /// Removes an image or one of its names, unless a container needs it.
@@ -60,73 +62,75 @@ impl Engine {
         .await
     }
 
-    /// Makes an image of a container that does not run. `config` is how containers of it run
-    /// where that differs, and `changes` are instructions as of a Dockerfile.
+    /// Makes an image of a container. `config` is how containers of it run where that differs, and
+    /// `changes` are instructions as of a Dockerfile. What runs is read as `stillness` says.
     ///
     /// # Errors
-    /// `Conflict` when it runs: its registry is in its memory then. `Invalid` for a wrong change.
+    /// `Invalid` for a wrong change; `Conflict` when Windows does not save its registry.
     pub async fn commit(
         &self,
         reference: &str,
-        config: Option<RunConfig>,
-        changes: Vec<String>,
-        (author, comment): (String, String),
+        wanted: CommitRequest,
+        stillness: Stillness,
     ) -> Result<ImageId, EngineError> {
         let container = self.find(reference)?;
         let engine = self.clone();
         let task = async move {
             let _operation = container.operation.lock().await;
             let record = container.record();
-            if record.state.is_active() {
-                return Err(EngineError::unsupported(
-                    "windows does not support commit of a running container",
-                ));
-            }
             let parent: ImageId = record.spec.image_id.parse().map_err(EngineError::Image)?;
-            let config = config.unwrap_or_else(|| record.spec.run.clone());
-            let config = changed(config, &changes)?;
-            let commit = Commit {
+            let config = wanted.config.unwrap_or_else(|| record.spec.run.clone());
+            let config = changed(config, &wanted.changes)?;
+            let comment = wanted.comment.clone();
+            let mut commit = Commit {
                 sandbox: Some(record.id.clone()),
                 registry: None,
                 registry_change: None,
                 parent,
                 config: merge(&record.spec.run, config),
                 created_by: record.spec.path.clone(),
-                comment,
-                author,
+                comment: wanted.comment,
+                author: wanted.author,
                 created: system_time(engine.now()),
             };
-            engine.blocking(move |engine| engine.images().commit(&commit)).await
+            let work = move |engine: &Self, registry: Option<&Path>| {
+                commit.registry = registry.map(Path::to_owned);
+                engine.images().commit(&commit)
+            };
+            let image = engine.read_still(&container, stillness, work).await?;
+            let further = [("comment", comment), ("imageID", image.to_string())];
+            engine.emit(&record, "commit", &further);
+            Ok(image)
         };
         self.inner.tasks.complete(task).await
     }
 
-    /// Checks that a container can be exported: that it is there and does not run.
+    /// Writes all files of a container as the tar of a base layer. The programs of one that runs
+    /// go on: whoever takes the archive may be slow.
     ///
     /// # Errors
-    /// `NotFound`; `Unsupported` when it runs: its registry is in its memory then.
-    pub fn check_export(&self, reference: &str) -> Result<(), EngineError> {
-        exportable(self.find(reference)?.as_ref())
-    }
-
-    /// Writes all files of a container that does not run as the tar of a base layer.
-    ///
-    /// # Errors
-    /// Those of [`Engine::check_export`], `Host`.
+    /// `NotFound`, `Host`; `Conflict` when Windows does not save its registry.
     pub async fn export(
         &self,
         reference: &str,
         mut output: impl std::io::Write + Send + 'static,
     ) -> Result<(), EngineError> {
         let container = self.find(reference)?;
-        let _operation = container.operation.lock().await;
-        exportable(&container)?;
+        let operation = container.operation.lock().await;
         let id = container.id.clone();
-        self.blocking(move |engine| {
+        let mut work = move |engine: &Self, registry: Option<&Path>| {
             let sandbox = engine.images().sandbox(&id)?;
-            engine.images().export(&sandbox, None, &mut output)
-        })
-        .await?;
+            engine.images().export(&sandbox, registry, &mut output)
+        };
+        match container.live() {
+            Some(live) => {
+                let saved = SavedRegistry::of(&live).await?;
+                // It may end and be removed meanwhile; the archive breaks off then.
+                drop(operation);
+                self.blocking(move |engine| work(engine, Some(saved.path()))).await?;
+            }
+            None => self.blocking(move |engine| work(engine, None)).await?,
+        }
         self.emit(&container.record(), "export", &[]);
         Ok(())
     }
@@ -151,6 +155,19 @@ impl Engine {
     }
 }
 
+/// What a client asks for with a commit.
+#[derive(Clone, Debug, Default)]
+pub struct CommitRequest {
+    /// How containers of the image run, where that differs from the container.
+    pub config: Option<RunConfig>,
+    /// Instructions as of a Dockerfile that change it.
+    pub changes: Vec<String>,
+    /// Who, for the history.
+    pub author: String,
+    /// Why, for the history.
+    pub comment: String,
+}
+
 /// What a client asks for with an import.
 #[derive(Clone, Debug, Default)]
 pub struct ImportRequest {
@@ -162,20 +179,11 @@ pub struct ImportRequest {
     pub comment: String,
 }
 
-fn exportable(container: &Container) -> Result<(), EngineError> {
-    if container.record().state.is_active() {
-        return Err(EngineError::unsupported(
-            "windows does not support export of a running container: stop it first",
-        ));
-    }
-    Ok(())
-}
-
 fn changed(config: RunConfig, changes: &[String]) -> Result<RunConfig, EngineError> {
     oriel_builder::apply_changes(config, changes)
         .map_err(|error| EngineError::Invalid { reason: error.to_string() })
 }
 
-fn system_time(time: Time) -> std::time::SystemTime {
+pub(crate) fn system_time(time: Time) -> std::time::SystemTime {
     UNIX_EPOCH + Duration::from_nanos(u64::try_from(time.0).unwrap_or(0))
 }

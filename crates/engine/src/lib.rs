@@ -14,6 +14,7 @@
 //! anything run as the engine's own tasks. A daemon that dies leaves containers running; the next
 //! one takes them up again in [`Engine::open`].
 
+mod archive;
 mod attach;
 mod build;
 mod clock;
@@ -27,15 +28,21 @@ mod events;
 mod exec;
 #[cfg(feature = "fake")]
 pub mod fake;
+mod health;
 mod images;
 mod logs;
+mod mount_text;
+mod mounts;
 mod names;
 mod networks;
 mod output;
+mod pause;
 mod reconcile;
 mod records;
+mod registry;
 mod remove;
 mod restart;
+mod saved;
 mod signal;
 mod spec;
 mod start;
@@ -45,6 +52,7 @@ mod storage;
 mod supervise;
 mod tasks;
 mod time;
+mod volumes;
 
 #[cfg(doc)]
 use oriel_hcs::{ComputeHost, NetworkDriver};
@@ -59,12 +67,19 @@ pub use engine::{Engine, Parts};
 pub use error::EngineError;
 pub use events::Event;
 pub use exec::{ExecSpec, ExecState, ExecView};
-pub use images::ImportRequest;
+pub use health::{Health, HealthStatus, ProbeResult};
+pub use images::{CommitRequest, ImportRequest};
 pub use logs::LogRecord;
+pub use mounts::{MountKind, MountPoint, MountWish, MountWishes, driver as mount_driver};
 pub use networks::{
     AddressPool, Membership, NETWORK_NAT, NETWORK_NONE, NetworkRequest, NetworkView, SubnetRequest,
 };
 pub use output::{Chunk, Stream};
+pub use pause::Stillness;
+pub use registry::{
+    Difference, FoundKey, KeyName, RegistryImport, RegistryView, Step, link_target, walk,
+};
+pub use remove::Removal;
 pub use restart::RestartPolicy;
 pub use signal::{Action, action};
 pub use spec::{
@@ -74,3 +89,4 @@ pub use state::{Run, State};
 pub use stop::WaitFor;
 pub use storage::{Usage, storage_options};
 pub use time::{NEVER, Time};
+pub use volumes::{ANONYMOUS_LABEL, Anonymous, DRIVER_LOCAL, VolumeRequest, VolumeView};

@@ -3,6 +3,7 @@
 //! | found | becomes |
 //! |---|---|
 //! | record says running, system alive | taken up: output, exit code and waits go on |
+//! | record says paused, system alive | the same, and stays paused |
 //! | record says running, system ended meanwhile | ended, with the exit code from the journal |
 //! | record says running, nothing known of it | ended, as if killed |
 //! | record says anything else | whatever a half-made start left is removed |
@@ -35,6 +36,7 @@ impl Engine {
         self.inner.parts.network.reconcile(&living).await?;
         let mut containers = Vec::with_capacity(records.len());
         for record in records {
+            self.claim_volumes(&record);
             let container = Arc::new(Container::new(record));
             let mut registry = self.registry();
             registry.names.insert(container.record().name, container.id.clone());
@@ -45,6 +47,15 @@ impl Engine {
             self.take_up(&container).await?;
         }
         Ok(())
+    }
+
+    /// Notes which volumes a container has.
+    fn claim_volumes(&self, record: &Record) {
+        for mount in record.spec.host.mounts.iter().filter(|mount| mount.is_volume()) {
+            if let Err(error) = self.inner.volumes.claim(&mount.name, &record.id) {
+                tracing::warn!(container.id = record.id, error = %error, "a volume is gone");
+            }
+        }
     }
 
     /// Removes sandboxes and logs that no record owns, with the systems that may run on them.
@@ -80,7 +91,9 @@ impl Engine {
     async fn take_up(&self, container: &Arc<Container>) -> Result<(), EngineError> {
         let record = container.record();
         match &record.state {
-            State::Running { .. } => self.take_up_running(container, &record).await,
+            State::Running { .. } | State::Paused { .. } => {
+                self.take_up_running(container, &record).await
+            }
             State::Created { .. } => {
                 self.clean(&container.id).await;
                 if record.spec.host.auto_remove {
@@ -149,8 +162,9 @@ impl Engine {
             (Some(system), Some(process)) => {
                 let started = record.state.started().unwrap_or(record.created);
                 let last = last.unwrap_or(ProcessId::INIT);
-                let live = Live::new(system, started, Duration::ZERO, last);
-                container.set_live(Some(Arc::new(live)));
+                let live = Arc::new(Live::new(system, started, Duration::ZERO, last));
+                self.settle(container, &live).await;
+                container.set_live(Some(live));
                 self.follow(container, process);
                 Ok(())
             }
@@ -187,6 +201,7 @@ impl Engine {
             record.spec.host.restart.starts_with_daemon(false) && !record.spec.host.auto_remove;
         self.record_end(container, run, false).await;
         self.emit(record, "die", &[("exitCode", code.unwrap_or(KILLED).to_string())]);
+        self.emit_mounts(&record.id, &record.spec.host.mounts, "unmount");
         if record.spec.host.auto_remove {
             self.remove_ended(container).await;
         } else if again {

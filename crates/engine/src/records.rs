@@ -6,11 +6,15 @@ use oriel_hcs::Compartment;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use serde::{Deserialize, Serialize};
 
-use crate::{EngineError, Membership, NetworkView, Spec, State, Time, networks::donor};
+use crate::{
+    EngineError, Membership, NetworkView, Spec, State, Time, networks::donor, volumes::VolumeRecord,
+};
 
 /// Container id to [`Record`].
 const CONTAINERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("engine_containers");
-/// Network id to [`NetworkRecord`].
+/// Name to [`VolumeRecord`].
+const VOLUMES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("engine_volumes");
+/// Id to [`NetworkRecord`].
 const NETWORKS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("engine_networks");
 /// Facts about the engine itself, such as the ids of the networks that every engine has.
 const FACTS: TableDefinition<'_, &str, &str> = TableDefinition::new("engine_facts");
@@ -39,9 +43,6 @@ pub(crate) struct Record {
     pub(crate) compartment: Option<Compartment>,
 }
 
-/// Version of [`NetworkRecord`].
-const NETWORK_VERSION: u32 = 1;
-
 /// What is kept of a network.
 #[derive(Serialize, Deserialize)]
 struct NetworkRecord<N> {
@@ -53,6 +54,16 @@ impl Record {
     pub(crate) fn new(id: String, name: String, created: Time, spec: Spec) -> Self {
         let state = State::Created { failure: None };
         Self { version: VERSION, id, name, created, spec, state, restarts: 0, compartment: None }
+    }
+
+    /// The first version knew one network of a container only: that of its mode.
+    fn upgraded(mut self) -> Self {
+        let host = &mut self.spec.host;
+        if self.version < 2 && donor(&host.network).is_none() {
+            host.networks = vec![Membership::to(&host.network)];
+        }
+        self.version = VERSION;
+        self
     }
 }
 
@@ -68,6 +79,7 @@ impl Records {
         let records = Self { database };
         records.write("open the engine's tables", |transaction| {
             transaction.open_table(CONTAINERS)?;
+            transaction.open_table(VOLUMES)?;
             transaction.open_table(NETWORKS)?;
             transaction.open_table(FACTS)?;
             Ok(())
@@ -77,47 +89,65 @@ impl Records {
 
     /// All containers.
     pub(crate) fn all(&self) -> Result<Vec<Record>, EngineError> {
-        let attempt = "read the containers";
-        let rows = self.rows(CONTAINERS);
-        let rows = rows.map_err(|source| EngineError::Database { attempt, source })?;
-        rows.into_iter().map(|(id, bytes)| decode(id, &bytes)).collect()
+        let rows = self.rows("read the containers", CONTAINERS)?;
+        let record = |(id, bytes): (String, Vec<u8>)| decode(&id, &bytes).map(Record::upgraded);
+        rows.into_iter().map(record).collect()
+    }
+
+    /// All volumes.
+    pub(crate) fn volumes(&self) -> Result<Vec<VolumeRecord>, EngineError> {
+        let rows = self.rows("read the volumes", VOLUMES)?;
+        rows.into_iter().map(|(name, bytes)| decode(&name, &bytes)).collect()
+    }
+
+    /// Writes a volume.
+    pub(crate) fn save_volume(&self, record: &VolumeRecord) -> Result<(), EngineError> {
+        let bytes = serde_json::to_vec(record)
+            .map_err(|source| EngineError::Record { id: record.name.clone(), source })?;
+        self.write("write a volume", |transaction| {
+            transaction.open_table(VOLUMES)?.insert(record.name.as_str(), bytes.as_slice())?;
+            Ok(())
+        })
+    }
+
+    /// Forgets a volume.
+    pub(crate) fn forget_volume(&self, name: &str) -> Result<(), EngineError> {
+        self.write("forget a volume", |transaction| {
+            transaction.open_table(VOLUMES)?.remove(name)?;
+            Ok(())
+        })
     }
 
     fn rows(
         &self,
-        table: TableDefinition<'_, &'static str, &'static [u8]>,
-    ) -> Result<Vec<(String, Vec<u8>)>, redb::Error> {
-        let table = self.database.begin_read()?.open_table(table)?;
-        let mut rows = Vec::new();
-        for row in table.iter()? {
-            let (id, bytes) = row?;
-            rows.push((id.value().to_owned(), bytes.value().to_vec()));
-        }
-        Ok(rows)
+        attempt: &'static str,
+        table: TableDefinition<'_, &str, &[u8]>,
+    ) -> Result<Vec<(String, Vec<u8>)>, EngineError> {
+        let read = || -> Result<Vec<(String, Vec<u8>)>, redb::Error> {
+            let table = self.database.begin_read()?.open_table(table)?;
+            let mut rows = Vec::new();
+            for row in table.iter()? {
+                let (id, bytes) = row?;
+                rows.push((id.value().to_owned(), bytes.value().to_vec()));
+            }
+            Ok(rows)
+        };
+        read().map_err(|source| EngineError::Database { attempt, source })
     }
 
     /// All networks that clients made.
     pub(crate) fn networks(&self) -> Result<Vec<NetworkView>, EngineError> {
-        let attempt = "read the networks";
-        let rows = self.rows(NETWORKS);
-        let rows = rows.map_err(|source| EngineError::Database { attempt, source })?;
-        let decode = |(id, bytes): (String, Vec<u8>)| {
-            let damaged = |source| EngineError::NetworkRecord { id, source };
-            let record: Result<NetworkRecord<NetworkView>, _> = serde_json::from_slice(&bytes);
-            match record {
-                Ok(record) if record.version > NETWORK_VERSION => {
-                    Err(damaged(newer(record.version, NETWORK_VERSION)))
-                }
-                other => other.map(|record| record.network).map_err(damaged),
-            }
+        let rows = self.rows("read the networks", NETWORKS)?;
+        let network = |(id, bytes): (String, Vec<u8>)| {
+            decode(&id, &bytes).map(|record: NetworkRecord<NetworkView>| record.network)
         };
-        rows.into_iter().map(decode).collect()
+        rows.into_iter().map(network).collect()
     }
 
     /// Writes a network.
     pub(crate) fn save_network(&self, network: &NetworkView) -> Result<(), EngineError> {
-        let bytes = serde_json::to_vec(&NetworkRecord { version: NETWORK_VERSION, network })
-            .map_err(|source| EngineError::NetworkRecord { id: network.id.clone(), source })?;
+        let bytes = serde_json::to_vec(&NetworkRecord { version: VERSION, network })
+            .map_err(|source| EngineError::Record { id: network.id.clone(), source })?;
         self.write("write a network", |transaction| {
             transaction.open_table(NETWORKS)?.insert(network.id.as_str(), bytes.as_slice())?;
             Ok(())
@@ -182,26 +212,16 @@ impl Records {
     }
 }
 
-fn decode(id: String, bytes: &[u8]) -> Result<Record, EngineError> {
+fn decode<T: serde::de::DeserializeOwned>(id: &str, bytes: &[u8]) -> Result<T, EngineError> {
     #[derive(Deserialize)]
     struct Head {
         version: u32,
     }
-    let damaged = |source| EngineError::Record { id: id.clone(), source };
+    let damaged = |source| EngineError::Record { id: id.to_owned(), source };
     let head: Head = serde_json::from_slice(bytes).map_err(damaged)?;
     if head.version > VERSION {
-        return Err(damaged(newer(head.version, VERSION)));
+        let detail = format!("record version {} is newer than {VERSION}", head.version);
+        return Err(damaged(serde::de::Error::custom(detail)));
     }
-    let mut record: Record = serde_json::from_slice(bytes).map_err(damaged)?;
-    let host = &mut record.spec.host;
-    if head.version < 2 && donor(&host.network).is_none() {
-        // The first version knew one network only: that of the mode.
-        host.networks = vec![Membership::to(&host.network)];
-    }
-    record.version = VERSION;
-    Ok(record)
-}
-
-fn newer(found: u32, known: u32) -> serde_json::Error {
-    serde::de::Error::custom(format!("record version {found} is newer than {known}"))
+    serde_json::from_slice(bytes).map_err(damaged)
 }

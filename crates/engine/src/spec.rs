@@ -5,11 +5,11 @@
 
 use std::net::Ipv4Addr;
 
-use oriel_hcs::{CommandLine, ConsoleSize, Limits, Mount, PortMapping, Protocol};
+use oriel_hcs::{CommandLine, ConsoleSize, Limits, PortMapping, Protocol};
 use oriel_image::{Empty, RunConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::{EngineError, Membership, RestartPolicy, command};
+use crate::{EngineError, Membership, MountPoint, MountWishes, RestartPolicy, command, health};
 
 /// A request to create a container.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +24,8 @@ pub struct CreateRequest {
     pub streams: StreamOptions,
     /// What it runs on.
     pub host: HostOptions,
+    /// What is to be shown inside; becomes [`HostOptions::mounts`].
+    pub mounts: MountWishes,
     /// Runs this in place of entry point and command; for `RUN` instructions.
     pub command: Option<CommandLine>,
 }
@@ -89,8 +91,8 @@ pub struct HostOptions {
     pub log: LogDriver,
     /// Bytes on its drive C:; `None` is the daemon's default.
     pub sandbox_size: Option<u64>,
-    /// Host directories shown inside.
-    pub mounts: Vec<Mount>,
+    /// What is shown inside besides the image, outer places before inner ones.
+    pub mounts: Vec<MountPoint>,
     /// The client's `HostConfig` with defaults resolved, as it is shown again.
     pub document: serde_json::Map<String, serde_json::Value>,
 }
@@ -152,6 +154,7 @@ impl Spec {
         }
         let run = merge(image, overrides.run);
         crate::signal::action(stop_signal(&run))?;
+        run.healthcheck.as_ref().map_or(Ok(()), health::validate)?;
         let (line, path, args) = match command {
             Some(CommandLine::Verbatim(line)) => {
                 (CommandLine::Verbatim(line.clone()), line, Vec::new())
@@ -275,7 +278,7 @@ pub fn merge(image: &RunConfig, mut client: RunConfig) -> RunConfig {
     fill(&mut client.working_dir, &image.working_dir);
     fill(&mut client.stop_signal, &image.stop_signal);
     client.shell = client.shell.or_else(|| image.shell.clone());
-    client.healthcheck = client.healthcheck.or_else(|| image.healthcheck.clone());
+    client.healthcheck = health::inherit(client.healthcheck, image.healthcheck.as_ref());
     let ports = image.exposed_ports.keys().map(|port| (port.clone(), Empty {}));
     client.exposed_ports.extend(ports);
     let volumes = image.volumes.keys().map(|path| (path.clone(), Empty {}));

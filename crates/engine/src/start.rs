@@ -30,6 +30,9 @@ impl Engine {
             let reference = container.id.clone();
             return Err(EngineError::NoSuchContainer { reference });
         }
+        if container.record().state.is_paused() {
+            return Err(EngineError::StartPaused);
+        }
         if container.record().state.is_active() {
             return Err(EngineError::AlreadyStarted { id: container.id.clone() });
         }
@@ -53,6 +56,7 @@ impl Engine {
         match self.begin(container, &record, pause).await {
             Ok(process) => {
                 self.emit_networks(&container.record(), "connect");
+                self.emit_mounts(&record.id, &record.spec.host.mounts, "mount");
                 self.emit(&record, "start", &[]);
                 self.follow(container, process);
                 Ok(())
@@ -67,6 +71,7 @@ impl Engine {
 
     /// Has a run supervised. No `async fn`: supervising may lead to the next run.
     pub(crate) fn follow(&self, container: &Arc<Container>, process: Process) {
+        self.watch_health(container);
         let (engine, container) = (self.clone(), container.clone());
         self.inner.tasks.spawn(async move { engine.supervise(container, process).await });
     }
@@ -78,6 +83,8 @@ impl Engine {
         pause: Duration,
     ) -> Result<Process, EngineError> {
         let personality = (self.inner.parts.personality)().ok_or(EngineError::NoPersonality)?;
+        let mounts = record.spec.host.mounts.clone();
+        self.blocking(move |engine| engine.check_mounts(&mounts)).await?;
         if record.spec.host.log == LogDriver::JsonFile {
             let directory = document::directory(self.root(), &container.id);
             container.output.open_log(&logs::path(&directory, &container.id)).map_err(
@@ -188,7 +195,7 @@ impl Engine {
 fn failed(before: &State, code: u32, error: String, now: Time) -> State {
     match before {
         State::Created { .. } => State::Created { failure: Some((code, error)) },
-        State::Running { started, .. } => {
+        State::Running { started, .. } | State::Paused { started, .. } => {
             State::Exited(Run { started: *started, finished: now, code, error, by_client: false })
         }
         State::Restarting(run) | State::Exited(run) => {

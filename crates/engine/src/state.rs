@@ -6,6 +6,8 @@
 //!    ▲ │ start fails      ▲ │ exit, policy says again        │ start
 //!    └─┘                  │ ▼                                ▼
 //!                      Restarting ── stop ──▶ Exited      Running
+//!
+//! Running ── pause ──▶ Paused ── unpause, stop, kill ──▶ Running; its end as that of Running
 //! ```
 //! A start under way is no state of its own: it holds the container's operation lock, and a crash
 //! in the middle leaves the state from before. Removal is the end of the record.
@@ -32,6 +34,13 @@ pub enum State {
         /// Host process id of its first process.
         pid: u32,
     },
+    /// Runs, and its programs stand still.
+    Paused {
+        /// Running since when.
+        started: Time,
+        /// Host process id of its first process.
+        pid: u32,
+    },
     /// Ended, and will start again after a pause.
     Restarting(Run),
     /// Ended.
@@ -54,27 +63,59 @@ pub struct Run {
 }
 
 impl State {
-    /// Docker's word: `created`, `running`, `restarting` or `exited`.
+    /// Docker's word: `created`, `running`, `paused`, `restarting` or `exited`.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
             Self::Created { .. } => "created",
             Self::Running { .. } => "running",
+            Self::Paused { .. } => "paused",
             Self::Restarting(_) => "restarting",
             Self::Exited(_) => "exited",
         }
     }
 
-    /// Whether its program runs.
+    /// Whether its program runs, be it paused.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        matches!(self, Self::Running { .. })
+        matches!(self, Self::Running { .. } | Self::Paused { .. })
+    }
+
+    /// Whether its program stands still.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        matches!(self, Self::Paused { .. })
+    }
+
+    /// Host process id of its first process, while that runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        match self {
+            Self::Running { pid, .. } | Self::Paused { pid, .. } => Some(*pid),
+            _ => None,
+        }
+    }
+
+    /// The state of what runs, paused; any other is as it was.
+    pub(crate) fn paused(self) -> Self {
+        match self {
+            Self::Running { started, pid } => Self::Paused { started, pid },
+            other => other,
+        }
+    }
+
+    /// The state of what is paused, going on; any other is as it was.
+    pub(crate) fn resumed(self) -> Self {
+        match self {
+            Self::Paused { started, pid } => Self::Running { started, pid },
+            other => other,
+        }
     }
 
     /// Whether it must be stopped before it can be removed.
     #[must_use]
     pub fn is_active(&self) -> bool {
-        matches!(self, Self::Running { .. } | Self::Restarting(_))
+        self.is_running() || matches!(self, Self::Restarting(_))
     }
 
     /// Exit code of the latest run; 0 when there was none or it goes on.
@@ -83,7 +124,7 @@ impl State {
         match self {
             Self::Created { failure: Some((code, _)) } => *code,
             Self::Restarting(run) | Self::Exited(run) => run.code,
-            Self::Created { failure: None } | Self::Running { .. } => 0,
+            Self::Created { failure: None } | Self::Running { .. } | Self::Paused { .. } => 0,
         }
     }
 
@@ -93,7 +134,7 @@ impl State {
         match self {
             Self::Created { failure: Some((_, error)) } => error,
             Self::Restarting(run) | Self::Exited(run) => &run.error,
-            Self::Created { failure: None } | Self::Running { .. } => "",
+            Self::Created { failure: None } | Self::Running { .. } | Self::Paused { .. } => "",
         }
     }
 
@@ -102,7 +143,7 @@ impl State {
     pub fn started(&self) -> Option<Time> {
         match self {
             Self::Created { .. } => None,
-            Self::Running { started, .. } => Some(*started),
+            Self::Running { started, .. } | Self::Paused { started, .. } => Some(*started),
             Self::Restarting(run) | Self::Exited(run) => Some(run.started),
         }
     }
@@ -111,7 +152,7 @@ impl State {
     #[must_use]
     pub fn finished(&self) -> Option<Time> {
         match self {
-            Self::Created { .. } | Self::Running { .. } => None,
+            Self::Created { .. } | Self::Running { .. } | Self::Paused { .. } => None,
             Self::Restarting(run) | Self::Exited(run) => Some(run.finished),
         }
     }
@@ -122,6 +163,7 @@ impl State {
         match self {
             Self::Created { .. } => "Created".to_owned(),
             Self::Running { started, .. } => format!("Up {}", ago(now.since(*started))),
+            Self::Paused { started, .. } => format!("Up {} (Paused)", ago(now.since(*started))),
             Self::Restarting(run) => {
                 format!("Restarting ({}) {} ago", run.code, ago(now.since(run.finished)))
             }

@@ -81,6 +81,7 @@ impl Engine {
         let mut status = container.status.subscribe();
         let ended = status.borrow().ended;
         live.stopped.store(true, Ordering::Release);
+        self.wake(container, &live).await?;
         let action = match action {
             Some(action) => action,
             None => signal::action(record.spec.stop_signal())?,
@@ -149,6 +150,7 @@ impl Engine {
             return Ok(());
         }
         let live = container.running()?;
+        self.wake(container, &live).await?;
         let record = container.record();
         match action {
             Action::Kill => {

@@ -27,7 +27,7 @@ pub fn storage_options<'a>(
 
 /// Reads a size such as `20g`, `1.5 GiB` or `1048576`: the grammar of docker/go-units
 /// `RAMInBytes`, in which all units are powers of 1024.
-fn parse_size(text: &str) -> Result<u64, EngineError> {
+pub(crate) fn parse_size(text: &str) -> Result<u64, EngineError> {
     let bad = || EngineError::invalid(format!("invalid size: '{text}'"));
     let at = text.rfind(|c: char| c.is_ascii_digit() || c == '.' || c == ' ').ok_or_else(bad)?;
     let (number, suffix) = text.split_at(at + 1);

@@ -6,7 +6,7 @@ use oriel_hcs::{Process, ProcessEvent, Registry};
 use tokio::sync::mpsc;
 
 use crate::{
-    Chunk, Engine, Run, State, Stream,
+    Chunk, Engine, Health, Run, State, Stream,
     container::{Container, Live},
     restart::Ended,
     stop::KILLED,
@@ -67,6 +67,7 @@ impl Engine {
             self.leave_networks(&container.id).await;
         }
         container.set_live(None);
+        container.change_health(Health::end);
         let by_client = live.stopped.load(Ordering::Acquire);
         let (code, error) = match exit {
             Exit::Code(code) => (code, String::new()),
@@ -87,6 +88,7 @@ impl Engine {
         let ran = finished.since(live.started).as_secs().to_string();
         self.emit(&before, "die", &[("exitCode", code.to_string()), ("execDuration", ran)]);
         self.emit_networks(&before, "disconnect");
+        self.emit_mounts(&before.id, &before.spec.host.mounts, "unmount");
         pause
     }
 

@@ -16,15 +16,23 @@
 //! A request about a process carries its id; its answer carries the same id. Per process the order
 //! is `CreateProcess` → (`Created` | `CreateFailed`) → output … → `Exited`; `Exited` is the last
 //! frame of a process, after all its output.
+//!
+//! A request about the registry carries a number of the host's choosing in the place of the process
+//! id, and so does its answer, [`Message::RegistryDone`].
+
+mod registry;
 
 use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::registry::{
+    MAX_CHANGES, RegistryFailure, RegistryHive, RegistryKey, RegistryOperation,
+};
 use crate::{ConsoleSize, ControlEvent, ProcessId, ProcessParameters, ProcessSummary};
 
 /// Version of this protocol; both ends must have the same.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Longest payload. A peer that announces more is broken or hostile; 1 MiB is far above the 64 KiB
 /// that stream frames carry, and bounds a process list of some ten thousand entries.
@@ -63,6 +71,14 @@ pub enum Message {
     /// *agent*: ends the system. `true` lets wineserver write the registry first. Answered by
     /// `Terminated`, after which the agent exits.
     Terminate(bool),
+    /// Writes the registry's three trees into a new directory of this name in the prefix, as
+    /// `system.reg`, `userdef.reg` and `user.reg`.
+    SaveRegistry(String),
+    /// A part of a list of [`RegistryOperation`]s, at most [`STREAM_CHUNK`] bytes.
+    RegistryPart(Vec<u8>),
+    /// The list that came in parts is whole: makes these changes in order, up to the first that
+    /// fails.
+    ChangeRegistry,
 
     /// First frame of `cexecsvc.exe`, and of `oriel-agent` to each new host connection: the
     /// protocol version, and (*agent*) the processes that exist.
@@ -81,6 +97,8 @@ pub enum Message {
     Exited(u32),
     /// Answer to `ListProcesses`.
     ProcessList(Vec<ProcessSummary>),
+    /// Answer to `SaveRegistry` and `ChangeRegistry`: done, or why not.
+    RegistryDone(Option<RegistryFailure>),
     /// *agent*: the NT side has ended; the registry is written if that was asked for.
     Terminated,
     /// *agent*: the system could not boot; the payload says why. The agent exits after it.
@@ -94,6 +112,9 @@ pub struct Hello {
     pub version: u32,
     /// Processes created and not yet reported as exited, with their Windows process ids.
     pub processes: Vec<(ProcessId, u32)>,
+    /// *agent*: process id of `cexecsvc.exe` on Linux, in the silo's own numbering. 0 from
+    /// `cexecsvc.exe` itself, which does not know it.
+    pub execution_agent: u32,
 }
 
 /// Why a process could not be created.
@@ -116,6 +137,9 @@ mod kind {
     pub(super) const KILL: u8 = 0x06;
     pub(super) const LIST_PROCESSES: u8 = 0x07;
     pub(super) const TERMINATE: u8 = 0x08;
+    pub(super) const SAVE_REGISTRY: u8 = 0x09;
+    pub(super) const REGISTRY_PART: u8 = 0x0a;
+    pub(super) const CHANGE_REGISTRY: u8 = 0x0b;
     pub(super) const HELLO: u8 = 0x81;
     pub(super) const CREATED: u8 = 0x82;
     pub(super) const CREATE_FAILED: u8 = 0x83;
@@ -126,6 +150,7 @@ mod kind {
     pub(super) const PROCESS_LIST: u8 = 0x88;
     pub(super) const TERMINATED: u8 = 0x89;
     pub(super) const BOOT_FAILED: u8 = 0x8a;
+    pub(super) const REGISTRY_DONE: u8 = 0x8b;
 }
 
 /// Bytes of the length field.
@@ -219,6 +244,9 @@ impl Message {
             Self::Kill(code) => (kind::KILL, code.to_le_bytes().to_vec()),
             Self::ListProcesses => (kind::LIST_PROCESSES, Vec::new()),
             Self::Terminate(keep) => (kind::TERMINATE, vec![u8::from(*keep)]),
+            Self::SaveRegistry(name) => (kind::SAVE_REGISTRY, name.clone().into_bytes()),
+            Self::RegistryPart(bytes) => (kind::REGISTRY_PART, bytes.clone()),
+            Self::ChangeRegistry => (kind::CHANGE_REGISTRY, Vec::new()),
             Self::Hello(hello) => (kind::HELLO, json(hello)),
             Self::Created(pid) => (kind::CREATED, pid.to_le_bytes().to_vec()),
             Self::CreateFailed(failure) => (kind::CREATE_FAILED, json(failure)),
@@ -228,6 +256,7 @@ impl Message {
             Self::Exited(code) => (kind::EXITED, code.to_le_bytes().to_vec()),
             Self::ProcessList(list) => (kind::PROCESS_LIST, json(list)),
             Self::Terminated => (kind::TERMINATED, Vec::new()),
+            Self::RegistryDone(failure) => (kind::REGISTRY_DONE, json(failure)),
             Self::BootFailed(why) => (kind::BOOT_FAILED, why.clone().into_bytes()),
         }
     }
@@ -242,6 +271,9 @@ impl Message {
             kind::KILL => Self::Kill(little_endian(payload)?),
             kind::LIST_PROCESSES => Self::ListProcesses,
             kind::TERMINATE => Self::Terminate(payload == [1]),
+            kind::SAVE_REGISTRY => Self::SaveRegistry(text(payload)),
+            kind::REGISTRY_PART => Self::RegistryPart(payload.to_vec()),
+            kind::CHANGE_REGISTRY => Self::ChangeRegistry,
             kind::HELLO => Self::Hello(from_json(payload)?),
             kind::CREATED => Self::Created(little_endian(payload)?),
             kind::CREATE_FAILED => Self::CreateFailed(from_json(payload)?),
@@ -251,7 +283,8 @@ impl Message {
             kind::EXITED => Self::Exited(little_endian(payload)?),
             kind::PROCESS_LIST => Self::ProcessList(from_json(payload)?),
             kind::TERMINATED => Self::Terminated,
-            kind::BOOT_FAILED => Self::BootFailed(String::from_utf8_lossy(payload).into_owned()),
+            kind::BOOT_FAILED => Self::BootFailed(text(payload)),
+            kind::REGISTRY_DONE => Self::RegistryDone(from_json(payload)?),
             _ => return Err(invalid("unknown frame kind")),
         })
     }
@@ -264,6 +297,10 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 fn from_json<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> io::Result<T> {
     serde_json::from_slice(payload)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+fn text(payload: &[u8]) -> String {
+    String::from_utf8_lossy(payload).into_owned()
 }
 
 fn little_endian(payload: &[u8]) -> io::Result<u32> {
@@ -290,6 +327,8 @@ mod tests {
             stdin: true,
         };
         let failure = CreateFailure { code: 2, message: "The system …".into() };
+        let refused =
+            RegistryFailure { attempt: "save".into(), code: 112, message: "Full.".into() };
         let summary =
             ProcessSummary { name: "cmd.exe".into(), pid: 32, cpu_100ns: 7, private_bytes: 8 };
         vec![
@@ -301,7 +340,14 @@ mod tests {
             Message::Kill(0x4001_0004),
             Message::ListProcesses,
             Message::Terminate(true),
-            Message::Hello(Hello { version: VERSION, processes: vec![(ProcessId::INIT, 32)] }),
+            Message::SaveRegistry("saved-1".into()),
+            Message::RegistryPart(vec![b'[', b']']),
+            Message::ChangeRegistry,
+            Message::Hello(Hello {
+                version: VERSION,
+                processes: vec![(ProcessId::INIT, 32)],
+                execution_agent: 9,
+            }),
             Message::Created(32),
             Message::CreateFailed(failure),
             Message::Stdout(b"hi\r\n".to_vec()),
@@ -309,6 +355,8 @@ mod tests {
             Message::StdinTaken(2),
             Message::Exited(0xc000_013a),
             Message::ProcessList(vec![summary]),
+            Message::RegistryDone(None),
+            Message::RegistryDone(Some(refused)),
             Message::Terminated,
             Message::BootFailed("no wine64".into()),
         ]

@@ -1,13 +1,13 @@
 //! The traits the engine drives compute systems with.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 use crate::{
     ComputeError, ConsoleSize, ControlEvent, ProcessId, ProcessParameters, ProcessSummary,
-    SystemDocument, SystemId,
+    SystemDocument, SystemId, bridge::RegistryOperation,
 };
 
 /// Makes compute systems. A system lives on when the `ComputeHost` and its process are gone.
@@ -58,6 +58,10 @@ pub trait ComputeSystem: Send + Sync {
     /// Host process id of the system's pid 1.
     fn host_pid(&self) -> u32;
 
+    /// Where the host reaches the root of C: as the system sees it. There is nothing at that path
+    /// once the system has ended, and what lies below it is the guest's.
+    fn drive(&self) -> PathBuf;
+
     /// Creates a process. `id` must not be in use in this system.
     async fn create_process(
         &self,
@@ -83,6 +87,31 @@ pub trait ComputeSystem: Send + Sync {
 
     /// Lists the Windows processes of the system.
     async fn processes(&self) -> Result<Vec<ProcessSummary>, ComputeError>;
+
+    /// Writes HKLM, HKU\.Default and HKCU as they are now, as `system.reg`, `userdef.reg` and
+    /// `user.reg`, into a new directory below the sandbox, which the caller removes; one that a
+    /// daemon left is removed when the system is opened or cleaned. No process of the system can
+    /// reach it, but what the files say is theirs to choose.
+    ///
+    /// # Errors
+    /// [`ComputeError::Registry`] when Windows refuses, [`ComputeError::Host`] when the system
+    /// does not answer in time or arranged something else than three files of a sensible size.
+    async fn save_registry(&self) -> Result<PathBuf, ComputeError>;
+
+    /// Makes changes in the registry, in order, up to the first that fails.
+    ///
+    /// # Errors
+    /// [`ComputeError::Registry`] names the one that failed; those before it were made.
+    async fn change_registry(&self, changes: Vec<RegistryOperation>) -> Result<(), ComputeError>;
+
+    /// Stops every program where it is; on return none runs. The registry can still be saved and
+    /// changed, processes listed, and the system terminated. A program that is to be created or
+    /// signalled waits for [`ComputeSystem::resume`]; one that is killed ends then at the latest.
+    /// Idempotent, and outlives the caller.
+    async fn pause(&self) -> Result<(), ComputeError>;
+
+    /// Lets programs go on after [`ComputeSystem::pause`]. Idempotent.
+    async fn resume(&self) -> Result<(), ComputeError>;
 
     /// Ends the whole system and removes it from the host: on return no process, mount, cgroup or
     /// socket of it is left, and with [`Registry::Keep`] the sandbox's registry files are current.

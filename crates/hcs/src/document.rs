@@ -47,7 +47,7 @@ pub struct SystemDocument {
     pub hosts: String,
     /// Content of `/etc/resolv.conf` inside.
     pub resolv_conf: String,
-    /// Host directories shown below C:.
+    /// What is shown below C: besides the layers and the sandbox, outer places before inner ones.
     pub mounts: Vec<Mount>,
     /// Account of the container's first process: `ContainerAdministrator` or `ContainerUser`. It
     /// decides whose profile the NT session has.
@@ -58,15 +58,27 @@ pub struct SystemDocument {
     pub limits: Limits,
 }
 
-/// A host directory shown inside the container.
+/// Something shown inside the container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
-    /// Host directory.
-    pub source: PathBuf,
+    /// What is shown.
+    pub source: MountSource,
     /// Absolute path on C:, such as `C:\data`.
     pub target: String,
     /// Whether writes are refused.
     pub read_only: bool,
+}
+
+/// What a [`Mount`] shows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MountSource {
+    /// A directory or a regular file of the host. What its user 0 owns is the container's.
+    Host(PathBuf),
+    /// A file system in memory that is empty at first and ends with the system.
+    Memory {
+        /// Most bytes of its files; `None` is half of the host's memory.
+        size_bytes: Option<u64>,
+    },
 }
 
 /// Resource limits; `None` is unlimited.

@@ -68,6 +68,18 @@ pub enum ComputeError {
         /// Win32 error.
         code: u32,
     },
+    /// Windows in the container refused to read or change its registry.
+    #[error("cannot {attempt} in container {id}: {message} (0x{code:x})")]
+    Registry {
+        /// The system.
+        id: SystemId,
+        /// What was attempted on what, such as `set value x of HKLM\Software\y`.
+        attempt: String,
+        /// Windows' text for `code`.
+        message: String,
+        /// Win32 error.
+        code: u32,
+    },
     /// The host lacks something the system needs.
     #[error("cannot {attempt}: {reason}")]
     Host {
@@ -98,7 +110,7 @@ impl ComputeError {
     pub fn class(&self) -> Class {
         match self {
             Self::SystemNotFound { .. } | Self::ProcessNotFound { .. } => Class::NotFound,
-            Self::SystemGone { .. } => Class::Conflict,
+            Self::SystemGone { .. } | Self::Registry { .. } => Class::Conflict,
             Self::CreateProcess { .. } => Class::Invalid,
             Self::Host { .. } => Class::Host,
             Self::Protocol { .. } => Class::Corrupt,

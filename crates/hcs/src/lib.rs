@@ -26,7 +26,9 @@ pub use block::{Block, BlockError};
 pub use compute::{
     Check, CheckLevel, ComputeHost, ComputeSystem, OpenedSystem, Process, ProcessEvent, Registry,
 };
-pub use document::{BASE_COMMENT, Isolation, Limits, Mount, OS_VERSION, SystemDocument, SystemId};
+pub use document::{
+    BASE_COMMENT, Isolation, Limits, Mount, MountSource, OS_VERSION, SystemDocument, SystemId,
+};
 pub use error::{Class, ComputeError};
 #[cfg(feature = "host")]
 pub use network::{

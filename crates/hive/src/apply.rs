@@ -19,16 +19,14 @@ pub fn apply(base: &mut Key, delta: &Delta) {
 
 /// Lays `change` on the key of the same path.
 fn fold(key: &mut Key, change: &DeltaKey) {
-    match change.semantics {
-        Semantics::Merge | Semantics::Tombstone => {}
-        Semantics::SupersedeLocal => key.values_mut().clear(),
-        Semantics::SupersedeTree => {
-            key.values_mut().clear();
-            key.subkeys_mut().clear();
-        }
-    }
     if change.semantics != Semantics::Merge {
+        // A class that is inherited is inherited from nothing then.
+        key.class = None;
         key.last_write = 0;
+        key.values_mut().clear();
+    }
+    if change.semantics == Semantics::SupersedeTree {
+        key.subkeys_mut().clear();
     }
     key.set_name(change.name.clone());
     merge(key, change);

@@ -70,6 +70,14 @@ pub struct DeltaKey {
     pub subkeys: Vec<Self>,
 }
 
+impl DeltaKey {
+    /// Whether the key says nothing of itself and leads to no other.
+    pub(crate) fn is_idle(&self) -> bool {
+        let empty = self.values.is_empty() && self.subkeys.is_empty();
+        empty && self.class == ClassChange::Inherit
+    }
+}
+
 /// Everything one layer changes in one hive.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delta {
@@ -81,7 +89,6 @@ impl Delta {
     /// Whether applying the delta would change nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let root = &self.root;
-        root.values.is_empty() && root.subkeys.is_empty() && root.class == ClassChange::Inherit
+        self.root.is_idle()
     }
 }

@@ -79,8 +79,8 @@ pub enum HiveError {
         /// Number set when it ended.
         secondary: u32,
     },
-    /// The hive is dirty and none of its logs goes on where it stopped; [`crate::read_unclean`] reads
-    /// it all the same.
+    /// The hive is dirty and none of its logs goes on where it stopped; [`crate::read_unclean`]
+    /// reads it all the same.
     #[error(
         "cannot recover registry hive: it is dirty (sequence numbers {primary} and {secondary}) \
          and none of {logs} logs fits it"

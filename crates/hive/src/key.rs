@@ -100,6 +100,13 @@ impl Key {
         self.flags.contains(KeyFlags::SYMLINK)
     }
 
+    /// The key directly below that is called `name`, which need not be text.
+    #[must_use]
+    pub fn subkey(&self, name: &WideString) -> Option<&Self> {
+        let at = self.subkeys.binary_search_by(|key| key.name.name_order(name)).ok()?;
+        self.subkeys.get(at)
+    }
+
     /// The key at `path`, names separated by `\`; the empty path is the key itself.
     #[must_use]
     pub fn get(&self, path: &str) -> Option<&Self> {

@@ -12,7 +12,9 @@
 //!                                    diff(Key, Key) --> Delta --write_delta--> delta hive
 //! ```
 //!
+//! What a container changed in a tree that is not its image's is brought there by [`lift`].
 //! A hive that was being written when its machine stopped is brought in order by [`recover`] first.
+//! People read and write the same tree as text of the Registry Editor: [`reg`].
 //!
 //! All input is hostile: whatever the bytes, reading ends within time and memory proportional to
 //! their number, with a tree or with a [`HiveError`] that names the structure and its place.
@@ -26,7 +28,9 @@ mod delta;
 mod diff;
 mod error;
 mod key;
+mod lift;
 mod order;
+pub mod reg;
 mod regf;
 mod upcase;
 mod value;
@@ -38,6 +42,7 @@ pub use delta::{ClassChange, Delta, DeltaKey, Semantics, ValueChange};
 pub use diff::diff;
 pub use error::{HiveError, Structure, WineProblem};
 pub use key::{Key, KeyFlags, MAX_DEPTH, Security};
-pub use regf::{read, read_delta, read_unclean, recover, write, write_delta};
+pub use lift::lift;
+pub use regf::{is_own_delta, read, read_delta, read_unclean, recover, write, write_delta};
 pub use value::{Value, ValueKind};
 pub use wide::{MAX_KEY_NAME, MAX_VALUE_NAME, WideString};

@@ -2,6 +2,9 @@
 
 use crate::WideString;
 
+/// A list is short when comparing each of its items with each is faster than sorting it.
+const SHORT: usize = 8;
+
 /// The places of a list's items in the order of their names.
 ///
 /// Costs one sort, so that comparing two long lists is not quadratic.
@@ -43,8 +46,26 @@ impl<'a, T> NameIndex<'a, T> {
 
 /// Removes every item whose name an earlier item has.
 pub(crate) fn keep_first<T>(items: &mut Vec<T>, name: fn(&T) -> &WideString) {
-    let repeated = NameIndex::new(items, name).repeated();
-    remove_places(items, &repeated);
+    if has_repeated(items, name) {
+        let repeated = NameIndex::new(items, name).repeated();
+        remove_places(items, &repeated);
+    }
+}
+
+/// Removes every item whose name a later item has.
+pub(crate) fn keep_last<T>(items: &mut Vec<T>, name: fn(&T) -> &WideString) {
+    if has_repeated(items, name) {
+        let replaced = NameIndex::new(items, name).replaced();
+        remove_places(items, &replaced);
+    }
+}
+
+/// Whether two items have one name; of long lists it says so unseen.
+fn has_repeated<T>(items: &[T], name: fn(&T) -> &WideString) -> bool {
+    let repeats = |at: usize| {
+        items[..at].iter().any(|other| name(other).name_order(name(&items[at])).is_eq())
+    };
+    items.len() > SHORT || (1..items.len()).any(repeats)
 }
 
 /// Removes the items at `places`, which may come in any order.

@@ -8,6 +8,8 @@
 //! Source: `RtlUpcaseUnicodeChar` of Windows 10 as listed by yarp, which equals Wine's
 //! `l_intl.nls` less [`NEWER`].
 
+use std::sync::LazyLock;
+
 /// Letters `first..=last`, every `step`-th, whose upper case begins at `upper`.
 type Run = (u16, u16, u16, u16);
 
@@ -16,7 +18,7 @@ pub(crate) fn upcase(unit: u16) -> u16 {
     match unit {
         0x61..=0x7a => unit - 0x20,
         0..=0x7f => unit,
-        _ => upper_in(WINDOWS, unit).unwrap_or(unit),
+        _ => UPPER[usize::from(unit)],
     }
 }
 
@@ -25,21 +27,33 @@ pub(crate) fn wine_downcase(unit: u16) -> u16 {
     match unit {
         0x41..=0x5a => unit + 0x20,
         0..=0x7f => unit,
-        _ => lower_in(WINDOWS, unit).or_else(|| lower_in(NEWER, unit)).unwrap_or(unit),
+        _ => LOWER[usize::from(unit)],
     }
 }
 
-fn upper_in(runs: &[Run], unit: u16) -> Option<u16> {
-    let (first, last, step, upper) = *runs.get(runs.partition_point(|run| run.1 < unit))?;
-    let inside = (first..=last).contains(&unit) && (unit - first).is_multiple_of(step);
-    inside.then(|| upper.wrapping_add(unit - first))
+/// What each unit becomes in upper case. Names of strangers may be long, alike and in any script:
+/// comparing them takes one step a unit.
+static UPPER: LazyLock<Vec<u16>> = LazyLock::new(|| table(pairs(WINDOWS)));
+
+/// What each unit becomes in lower case.
+static LOWER: LazyLock<Vec<u16>> = LazyLock::new(|| {
+    table(pairs(WINDOWS).chain(pairs(NEWER)).map(|(lower, upper)| (upper, lower)))
+});
+
+/// Letters and their upper case.
+fn pairs(runs: &[Run]) -> impl Iterator<Item = (u16, u16)> {
+    runs.iter().flat_map(|&(first, last, step, upper)| {
+        (first..=last)
+            .step_by(step.into())
+            .map(move |unit| (unit, upper.wrapping_add(unit - first)))
+    })
 }
 
-fn lower_in(runs: &[Run], unit: u16) -> Option<u16> {
-    runs.iter().find_map(|&(first, last, step, upper)| {
-        let ahead = unit.wrapping_sub(upper);
-        (ahead <= last - first && ahead.is_multiple_of(step)).then(|| first + ahead)
-    })
+/// All units, of which those of `changes` become others.
+fn table(changes: impl Iterator<Item = (u16, u16)>) -> Vec<u16> {
+    let mut units: Vec<u16> = (0..=u16::MAX).collect();
+    changes.for_each(|(from, to)| units[usize::from(from)] = to);
+    units
 }
 
 /// Letters beyond ASCII that have an upper case in Windows 10.

@@ -49,7 +49,10 @@ impl WideString {
     /// Compares two names as regf orders them: by upcased units, the shorter first.
     #[must_use]
     pub fn name_order(&self, other: &Self) -> Ordering {
-        folded(self.0.iter().copied()).cmp(folded(other.0.iter().copied()))
+        // Neighbours often begin alike.
+        let alike = self.0.iter().zip(&other.0).take_while(|(a, b)| a == b).count();
+        let [a, b] = [self, other].map(|name| folded(name.0[alike..].iter().copied()));
+        a.cmp(b)
     }
 
     /// Compares this name with `name` as [`WideString::name_order`] does.
@@ -87,6 +90,12 @@ impl From<&str> for WideString {
 impl From<String> for WideString {
     fn from(text: String) -> Self {
         Self::from(text.as_str())
+    }
+}
+
+impl From<&[u16]> for WideString {
+    fn from(units: &[u16]) -> Self {
+        Self(units.into())
     }
 }
 

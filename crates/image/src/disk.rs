@@ -191,6 +191,12 @@ impl AsFd for Dir {
     }
 }
 
+/// Bytes that the file system of `file` has room for.
+pub(crate) fn room(file: impl AsFd) -> io::Result<u64> {
+    let status = fs::fstatvfs(file)?;
+    Ok(status.f_bavail.saturating_mul(status.f_frsize))
+}
+
 /// The type of what `stat` describes.
 pub(crate) fn kind_of(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)

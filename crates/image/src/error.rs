@@ -109,6 +109,33 @@ pub enum ImageError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// An archive was to be unpacked into what is no directory. The text is Docker's.
+    #[error("extraction point is not a directory")]
+    NoDirectory,
+    /// An archive has a file where a container has a directory, or the other way round. The text
+    /// is Docker's.
+    #[error("cannot overwrite {old} {path:?} with {new} {name:?}")]
+    Clash {
+        /// What is there.
+        old: &'static str,
+        /// Where.
+        path: String,
+        /// What the archive has.
+        new: &'static str,
+        /// Its name there.
+        name: String,
+    },
+    /// A mount takes no changes. The text is Docker's.
+    #[error("mounted volume is marked read-only")]
+    ReadOnlyMount,
+    /// A file of an archive cannot be put into a container.
+    #[error("cannot unpack {name:?}: {problem}")]
+    Member {
+        /// Its name in the archive.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The image is for another system. The text is Docker's.
     #[error("cannot load {os} image on windows")]
     ForeignSystem {
@@ -271,6 +298,10 @@ impl ImageError {
             | Self::InvalidSandboxId { .. }
             | Self::SandboxSize { .. }
             | Self::BadPath { .. }
+            | Self::NoDirectory
+            | Self::Clash { .. }
+            | Self::ReadOnlyMount
+            | Self::Member { .. }
             | Self::NoBase { .. }
             | Self::MissingPart { .. }
             | Self::AbsentLayer { .. }

@@ -141,6 +141,7 @@ impl LayerStore {
         io::copy(&mut counted, &mut io::sink()).attempt(|| "read the end of a layer".into())?;
         fs_err::create_dir_all(directory.path().join("Files"))
             .attempt(|| "finish a layer".into())?;
+        crate::registry::check(directory.path(), parents.is_empty())?;
         let attempt = || "write layerchain.json".to_owned();
         let chain = serde_json::to_vec(&parent_directories).attempt(attempt)?;
         let chain = if parents.is_empty() { b"null".to_vec() } else { chain };

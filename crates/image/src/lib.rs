@@ -61,7 +61,9 @@ pub use config::{Empty, Healthcheck, History, ImageConfig, MAX_LAYERS, RootFs, R
 pub use content::{Descriptor, Index, MAX_DOCUMENT, Manifest};
 pub use digest::{ChainId, DiffId, Digest, ImageId};
 pub use error::ImageError;
-pub use files::{DirectoryItem, FileKind, SandboxFiles, Stat};
+pub use files::{
+    Clash, DirectoryItem, FileKind, FileMount, PathMode, PathStat, SandboxFiles, Stat, Unpack,
+};
 pub use follow::Follower;
 pub use lease::Lease;
 pub use platform::{WindowsVersion, select};
@@ -77,7 +79,7 @@ pub use substitution::{
 };
 pub use time::{parse_rfc3339, rfc3339};
 pub use upper::{Change, ChangeKind};
-pub use usage::{layer_sizes, shared_sizes};
+pub use usage::{directory_bytes, layer_sizes, shared_sizes};
 
 /// Bounds on what strangers may make this crate store.
 struct Limits;

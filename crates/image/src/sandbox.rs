@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Attempt;
 use crate::ingest::remove_whole;
-use crate::registry;
+use crate::registry::{self, Settings};
 use crate::scratch::{self, DISK, Hold};
 use crate::{ChainId, ImageError, ImageId, ImageStore, SandboxFiles};
 
@@ -24,13 +24,19 @@ const RECORD: &str = "sandbox.json";
 /// What a new sandbox is made for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SandboxSettings {
-    /// The computer name written to the registry.
+    /// The computer's DNS name, in the registry as such and as a NetBIOS name. Empty: as the image
+    /// has it.
     pub computer_name: String,
+    /// The DNS domain it is in.
+    pub domain_name: String,
     /// The account whose profile becomes `HKEY_CURRENT_USER`: `ContainerAdministrator`,
     /// `ContainerUser`, or empty for the former.
     pub account: String,
-    /// Variables put in `HKCU\Volatile Environment`, which no commit keeps.
+    /// Variables put in the registry for programs that read them there. No commit keeps them.
     pub variables: Vec<(String, String)>,
+    /// Its time zone, by its name in the IANA database; any other name is UTC. `None` is what the
+    /// image has.
+    pub time_zone: Option<String>,
     /// Bytes its drive C: has room for; `None` is as much as the host has.
     pub size: Option<u64>,
 }
@@ -61,6 +67,12 @@ struct SandboxRecord {
     layers: Vec<ChainId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     size: Option<u64>,
+    /// The entry of the registry cache that it got.
+    #[serde(default)]
+    registry: String,
+    /// What it got besides.
+    #[serde(default)]
+    settings: Settings,
 }
 
 impl ImageStore {
@@ -100,10 +112,13 @@ impl ImageStore {
             .images
             .get(image)
             .ok_or_else(|| ImageError::NoSuchImage { name: image.to_string() })?;
-        let top = record.layers.last().ok_or(ImageError::NoLayers { image: *image })?;
+        if record.layers.is_empty() {
+            return Err(ImageError::NoLayers { image: *image });
+        }
         let account = account_or_default(&settings.account);
-        let directories = self.layers().directories(&record.layers);
-        let rendered = self.registry().rendered(&top.chain_id.0.hex(), account, &directories)?;
+        let layers: Vec<_> = record.layers.iter().rev().map(|layer| layer.chain_id).collect();
+        let rendered = self.rendered_registry(&layers, account)?;
+        let own = Settings::from(settings);
 
         let attempt = || format!("make the sandbox of {id}");
         let made = self.layers().root().join(format!("{id}-creating"));
@@ -111,13 +126,14 @@ impl ImageStore {
             fs_err::remove_dir_all(&made).attempt(attempt)?;
         }
         let inside = if settings.size.is_some() { made.join(DISK) } else { made.clone() };
-        furnish(&inside, &rendered, settings)?;
-        let layers = record.layers.iter().rev().map(|layer| layer.chain_id).collect();
+        furnish(&inside, &rendered.path, &own)?;
         let sandbox = SandboxRecord {
             image: *image,
             account: account.to_owned(),
             layers,
             size: settings.size,
+            registry: rendered.name(),
+            settings: own,
         };
         let text = serde_json::to_vec(&sandbox).attempt(attempt)?;
         fs_err::write(made.join(RECORD), text).attempt(attempt)?;
@@ -186,10 +202,19 @@ impl ImageStore {
         SandboxFiles::new(sandbox.clone())
     }
 
-    /// The 64 digits of the chains a sandbox stands on.
-    pub(crate) fn sandbox_chain(&self, id: &str) -> Result<Vec<String>, ImageError> {
-        let record = read_record(&self.sandbox_path(id)?, id)?;
-        Ok(record.layers.iter().map(|chain| chain.0.hex()).collect())
+    /// The chains a sandbox stands on, topmost first.
+    pub(crate) fn sandbox_chain(&self, id: &str) -> Result<Vec<ChainId>, ImageError> {
+        Ok(read_record(&self.sandbox_path(id)?, id)?.layers)
+    }
+
+    /// Name of the cached registry that a sandbox got.
+    pub(crate) fn sandbox_entry(&self, id: &str) -> Result<String, ImageError> {
+        Ok(read_record(&self.sandbox_path(id)?, id)?.registry)
+    }
+
+    /// What a sandbox has of its own in its registry.
+    pub(crate) fn sandbox_settings(&self, id: &str) -> Result<Settings, ImageError> {
+        Ok(read_record(&self.sandbox_path(id)?, id)?.settings)
     }
 
     fn sandbox_path(&self, id: &str) -> Result<PathBuf, ImageError> {
@@ -199,7 +224,7 @@ impl ImageStore {
 }
 
 /// Makes what a container finds: an empty `upper`, and the registry of its image.
-fn furnish(inside: &Path, rendered: &Path, settings: &SandboxSettings) -> Result<(), ImageError> {
+fn furnish(inside: &Path, rendered: &Path, settings: &Settings) -> Result<(), ImageError> {
     let attempt = || format!("furnish {}", inside.display());
     for name in ["upper", "work", "registry"] {
         fs_err::create_dir_all(inside.join(name)).attempt(attempt)?;

@@ -356,6 +356,7 @@ impl ImageStore {
         let snapshot = self.records().snapshot()?;
         let mut blobs: std::collections::BTreeSet<Digest> = Default::default();
         let mut chains: std::collections::BTreeSet<String> = Default::default();
+        let mut registries: std::collections::BTreeSet<String> = Default::default();
         for (id, record) in &snapshot.images {
             blobs.extend([id.0, record.manifest]);
             blobs.extend(record.layers.iter().map(|layer| layer.blob));
@@ -363,7 +364,8 @@ impl ImageStore {
         }
         for sandbox in self.sandboxes()? {
             // A container keeps its layers when its image is removed by force.
-            chains.extend(self.sandbox_chain(&sandbox)?);
+            chains.extend(self.sandbox_chain(&sandbox)?.iter().map(|chain| chain.0.hex()));
+            registries.insert(self.sandbox_entry(&sandbox)?);
         }
         for digest in self.content().digests()? {
             if !blobs.contains(&digest) {
@@ -371,7 +373,7 @@ impl ImageStore {
             }
         }
         self.layers().retain(&chains)?;
-        self.registry().retain(&chains)
+        self.registry().retain(&chains, &registries)
     }
 
     /// Brings `index.json` up to date.

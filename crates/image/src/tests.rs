@@ -57,9 +57,8 @@ impl Fixture {
     fn sandbox(&self, id: &str, image: &ImageId) -> Sandbox {
         let settings = SandboxSettings {
             computer_name: "web-Server-number-1".into(),
-            account: String::new(),
             variables: vec![("USERNAME".into(), "a\"b".into())],
-            size: None,
+            ..SandboxSettings::default()
         };
         self.store.create_sandbox(id, image, &settings).unwrap()
     }
@@ -121,6 +120,13 @@ fn system_hive() -> Vec<u8> {
     oriel_hive::write(&root).unwrap()
 }
 
+/// The hive by which a base is known to be Oriel's.
+fn software_hive() -> Vec<u8> {
+    let mut root = Key::new("SOFTWARE");
+    root.get_or_create("Wine").unwrap();
+    oriel_hive::write(&root).unwrap()
+}
+
 fn base_tar() -> Vec<u8> {
     let empty = oriel_hive::write(&Key::new("")).unwrap();
     tar_of(&[
@@ -132,7 +138,7 @@ fn base_tar() -> Vec<u8> {
         ("Files/Windows/System32/cmd.exe", b"MZ"),
         ("Files/Windows/System32/config/", b""),
         ("Files/Windows/System32/config/DEFAULT", &empty),
-        ("Files/Windows/System32/config/SOFTWARE", &empty),
+        ("Files/Windows/System32/config/SOFTWARE", &software_hive()),
         ("Files/Windows/System32/config/SYSTEM", &system_hive()),
     ])
 }
@@ -166,7 +172,7 @@ fn edit(sandbox: &Sandbox, file: &str, branch: &wine::Branch, change: impl FnOnc
     fs_err::write(&file, wine::render(&root, branch)).unwrap();
 }
 /// Says that a test did nothing.
-fn writeln_skipped(why: &str) {
+pub(crate) fn writeln_skipped(why: &str) {
     use std::io::Write as _;
     writeln!(std::io::stderr(), "skipped: {why}").unwrap();
 }

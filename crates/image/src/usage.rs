@@ -34,6 +34,19 @@ pub fn shared_sizes(images: &[&Image]) -> BTreeMap<ImageId, u64> {
     images.iter().map(|image| (image.id, shared(image))).collect()
 }
 
+/// Bytes of the files below `path`, which programs may change meanwhile. Takes time in proportion
+/// to their number.
+///
+/// # Errors
+/// [`ImageError::Io`], [`ImageError::Limit`] for more files than anybody has.
+pub fn directory_bytes(path: &std::path::Path) -> Result<u64, ImageError> {
+    let attempt = || format!("measure {}", path.display());
+    let dir = Dir::open(path).attempt(attempt)?;
+    let mut tally = Tally::default();
+    tally.add(&dir, 0).attempt(attempt)?;
+    tally.bytes()
+}
+
 impl ImageStore {
     /// Bytes of the files that the container `id` has made or changed; it may run meanwhile. Takes
     /// time in proportion to their number.
@@ -46,10 +59,7 @@ impl ImageStore {
         let upper = Dir::open(&sandbox.path.join("upper")).attempt(attempt)?;
         let mut tally = Tally::default();
         tally.add(&upper, 0).attempt(attempt)?;
-        if tally.files > MOST_FILES {
-            return Err(ImageError::Limit { what: "the number of files", limit: MOST_FILES });
-        }
-        Ok(tally.bytes)
+        tally.bytes()
     }
 }
 
@@ -63,6 +73,13 @@ struct Tally {
 }
 
 impl Tally {
+    fn bytes(&self) -> Result<u64, ImageError> {
+        if self.files > MOST_FILES {
+            return Err(ImageError::Limit { what: "the number of files", limit: MOST_FILES });
+        }
+        Ok(self.bytes)
+    }
+
     fn add(&mut self, dir: &Dir, depth: usize) -> io::Result<()> {
         check_depth(depth)?;
         for name in dir.names()? {

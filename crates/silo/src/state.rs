@@ -4,6 +4,7 @@
 //! <run_dir>/<id>/   root:root 0700
 //!   document.json   the order: what to launch; written by the host half before anything else
 //!   process         name of the silo's pid 1 ("pid start-time"), written before it does anything
+//!   starter         name of cexecsvc.exe, by which programs are paused
 //!   agent.sock      the bridge; bound by the agent
 //!   journal         what the host has yet to learn, see agent::journal
 //!   agent.log       what the agent and the NT side wrote to standard error, bounded
@@ -64,6 +65,11 @@ impl StateDir {
         self.0.join("document.json")
     }
 
+    /// Reads the order.
+    pub(crate) fn read_order(&self) -> io::Result<Order> {
+        serde_json::from_slice(&fs::read(self.order())?).map_err(io::Error::from)
+    }
+
     /// The socket of the bridge.
     pub(crate) fn socket(&self) -> PathBuf {
         self.0.join("agent.sock")
@@ -86,14 +92,32 @@ impl StateDir {
 
     /// Writes down the silo's pid 1.
     pub(crate) fn write_process(&self, name: ProcessName) -> io::Result<()> {
-        let temporary = self.0.join("process.new");
-        fs::write(&temporary, name.to_string())?;
-        fs::rename(temporary, self.0.join("process"))
+        self.write_name("process", name)
     }
 
     /// The silo's pid 1; `None` when none was written down.
     pub(crate) fn process(&self) -> io::Result<Option<ProcessName>> {
-        match fs::read_to_string(self.0.join("process")) {
+        self.read_name("process")
+    }
+
+    /// Writes down the process that starts all programs.
+    pub(crate) fn write_starter(&self, name: ProcessName) -> io::Result<()> {
+        self.write_name("starter", name)
+    }
+
+    /// The process that starts all programs; `None` when none was written down.
+    pub(crate) fn starter(&self) -> io::Result<Option<ProcessName>> {
+        self.read_name("starter")
+    }
+
+    fn write_name(&self, file: &str, name: ProcessName) -> io::Result<()> {
+        let temporary = self.0.join(format!("{file}.new"));
+        fs::write(&temporary, name.to_string())?;
+        fs::rename(temporary, self.0.join(file))
+    }
+
+    fn read_name(&self, file: &str) -> io::Result<Option<ProcessName>> {
+        match fs::read_to_string(self.0.join(file)) {
             Ok(text) => text.parse().map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),

@@ -16,8 +16,8 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use fs_err as fs;
 use oriel_hcs::{
-    CommandLine, ComputeHost, ComputeSystem, Isolation, Limits, Mount, Process, ProcessEvent,
-    ProcessId, ProcessParameters, Registry, SystemDocument, SystemId,
+    CommandLine, ComputeHost, ComputeSystem, Isolation, Limits, Mount, MountSource, Process,
+    ProcessEvent, ProcessId, ProcessParameters, Registry, SystemDocument, SystemId,
 };
 use oriel_silo::{SiloHost, SiloPaths};
 
@@ -251,7 +251,7 @@ fn layers(fixture: &Fixture) -> Result<()> {
     let volume = scene.place.path().join("volume");
     fs::create_dir(&volume)?;
     scene.document.mounts.push(Mount {
-        source: volume.clone(),
+        source: MountSource::Host(volume.clone()),
         target: "C:\\Shared\\Volume".into(),
         read_only: false,
     });

@@ -14,6 +14,7 @@ use crate::boot::{self, complain};
 use crate::hosted::Hosted;
 use crate::nt::list;
 use crate::outbox::Outbox;
+use crate::registry::Registry;
 use crate::{console, drivers};
 
 /// Runs the agent, or the helper that the arguments name.
@@ -39,6 +40,7 @@ type Table = Arc<Mutex<BTreeMap<ProcessId, Arc<Hosted>>>>;
 struct Agent {
     outbox: Arc<Outbox>,
     table: Table,
+    registry: Registry,
     booted: boot::Booted,
 }
 
@@ -46,12 +48,14 @@ impl Agent {
     fn start() -> io::Result<(Self, File)> {
         let input = File::from(io::stdin().as_handle().try_clone_to_owned()?);
         let output = File::from(io::stdout().as_handle().try_clone_to_owned()?);
+        let outbox = Arc::new(Outbox::new(output));
         let agent = Self {
-            outbox: Arc::new(Outbox::new(output)),
+            registry: Registry::serve(Arc::clone(&outbox)),
+            outbox,
             table: Table::default(),
             booted: boot::complete(),
         };
-        let hello = Hello { version: VERSION, processes: Vec::new() };
+        let hello = Hello { version: VERSION, processes: Vec::new(), execution_agent: 0 };
         agent.outbox.send(ProcessId(0), Message::Hello(hello))?;
         Ok((agent, input))
     }
@@ -81,6 +85,9 @@ impl Agent {
             Message::ListProcesses => {
                 self.outbox.send(process, Message::ProcessList(list::processes()))?;
             }
+            message @ (Message::SaveRegistry(_)
+            | Message::RegistryPart(_)
+            | Message::ChangeRegistry) => self.registry.ask(process, message),
             other => {
                 complain(&format!("the host sent a frame that is not for this side: {other:?}"))
             }

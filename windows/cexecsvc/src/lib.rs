@@ -8,6 +8,7 @@
 //! Everything that is a rule rather than a system call lives in modules that also build on Linux,
 //! where their tests run:
 //!
+//! - [`changes`]: what the host wants changed in the registry
 //! - [`arguments`]: command lines and where the program's name ends in them
 //! - [`environment`]: the variables a process sees
 //! - [`search`]: where a program is looked for
@@ -18,6 +19,7 @@
 //! two together.
 
 pub mod arguments;
+pub mod changes;
 pub mod drain;
 pub mod environment;
 pub mod message;
@@ -43,6 +45,8 @@ mod launch;
 mod nt;
 #[cfg(windows)]
 mod outbox;
+#[cfg(windows)]
+mod registry;
 
 #[cfg(windows)]
 pub use agent::run;

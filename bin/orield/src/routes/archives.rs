@@ -38,7 +38,7 @@ pub(super) async fn save(call: &Call, names: Vec<String>) -> Answer {
 /// `GET /containers/ID/export`.
 pub(super) fn export(call: &Call, id: &str) -> Answer {
     let engine = call.daemon.engine.clone();
-    engine.check_export(id)?;
+    engine.container(id)?;
     let (writer, chunks) = body_writer();
     let id = id.to_owned();
     call.daemon.engine.spawn(async move {

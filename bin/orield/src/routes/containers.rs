@@ -10,12 +10,14 @@ use oriel_api::{
     container::{WaitError, WaitResponse},
     frame,
 };
-use oriel_engine::{ContainerView, LogOptions, LogRecord, Stream, Time, WaitFor};
+use oriel_engine::{
+    Anonymous, ContainerView, LogOptions, LogRecord, Removal, Stream, Time, WaitFor,
+};
 use oriel_hcs::{ConsoleSize, ProcessSummary};
 use oriel_image::ChangeKind;
 use serde_json::json;
 
-use super::{create, exec, hijack, inspect, unknown};
+use super::{archive, create, exec, hijack, inspect, unknown};
 use crate::http::{Answer, Call, HttpError, empty, ok, received, streamed};
 
 const LIST_FILTERS: [&str; 15] = [
@@ -53,10 +55,13 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
         ("POST", [id, "exec"]) => exec::create(call, id).await,
         ("POST", [id, verb]) => act(call, id, verb).await,
         ("DELETE", [id]) => {
-            call.daemon.engine.remove(id, call.query.flag("force")).await?;
+            let (force, volumes) = (call.query.flag("force"), call.query.flag("v"));
+            let anonymous = if volumes { Anonymous::Remove } else { Anonymous::Keep };
+            call.daemon.engine.remove_with(id, Removal { force, anonymous }).await?;
             Ok(empty(StatusCode::NO_CONTENT))
         }
-        (_, [id, what @ ("stats" | "archive" | "checkpoints"), ..]) => {
+        ("HEAD" | "GET" | "PUT", [id, "archive"]) => archive::dispatch(call, method, id).await,
+        (_, [id, what @ ("stats" | "checkpoints"), ..]) => {
             call.daemon.engine.container(id)?;
             Err(HttpError::unsupported(format!("{what} is not supported by this daemon yet")))
         }
@@ -89,7 +94,9 @@ async fn act(mut call: Call, id: &str, verb: &str) -> Answer {
             engine.resize(id, console_size(&call)?).await?;
             return Ok(empty(StatusCode::OK));
         }
-        "pause" | "unpause" | "update" => {
+        "pause" => engine.pause(id).await?,
+        "unpause" => engine.unpause(id).await?,
+        "update" => {
             engine.container(id)?;
             return Err(HttpError::unsupported(format!(
                 "cannot {verb} container {id}: not supported by this daemon yet"
@@ -161,9 +168,9 @@ fn wanted(view: &ContainerView, filters: &Filters) -> bool {
                 || digits.starts_with(image.trim_start_matches("sha256:"))
         })
         && filters.any("isolation", |isolation| matches!(isolation, "process" | "default"))
-        && filters.any("health", |health| health == "none")
+        && filters.any("health", |health| health == inspect::health_word(view))
         && filters.any("is-task", |task| !matches!(task, "true" | "1"))
-        && filters.any("volume", |_| false)
+        && filters.any("volume", |wanted| super::mounts::shows(view, wanted))
         && filters.any("expose", |text| {
             spec.run.exposed_ports.keys().any(|exposed| {
                 port(text, &|port| oriel_engine::parse_port(exposed).is_ok_and(|e| e.0 == port))

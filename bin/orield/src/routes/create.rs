@@ -4,14 +4,11 @@
 //! cannot do is refused when the container would not be what was asked for, and otherwise accepted
 //! with a warning. Nothing is ignored in silence.
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    path::PathBuf,
-};
+use std::net::{IpAddr, Ipv4Addr};
 
 use hyper::StatusCode;
 use oriel_api::container::{
-    Config, CreateRequest as WireRequest, CreateResponse, HostConfig, Mount, NetworkingConfig, Set,
+    Config, CreateRequest as WireRequest, CreateResponse, HostConfig, NetworkingConfig, Set,
 };
 use oriel_engine::{
     CreateRequest, Engine, EngineError, HostOptions, LogDriver, Membership, Overrides,
@@ -44,11 +41,7 @@ pub(crate) async fn create(mut call: Call) -> Answer {
     let mut warnings = Vec::new();
     let mut request = convert(wire, sent, &mut warnings)?;
     request.name = call.query.non_empty("name").map(str::to_owned);
-    let engine = &call.daemon.engine;
-    let id = engine.create(request).await?;
-    // It may be gone again.
-    let created = engine.container(&id);
-    warnings.extend(created.iter().flat_map(|created| vain_wishes(&created.spec.run)));
+    let id = call.daemon.engine.create(request).await?;
     Ok(answer(StatusCode::CREATED, &CreateResponse { id, warnings }))
 }
 
@@ -75,6 +68,7 @@ fn convert(
     warn_about_config(&config, warnings);
     check_shared_network(&config, &host)?;
     let networks = memberships(&config, &host, wire.networking_config)?;
+    let mounts = super::mounts::wishes(&host, warnings)?;
     let mut options = host_options(host, warnings)?;
     options.networks = networks;
     options.document = document(sent, &options);
@@ -84,6 +78,7 @@ fn convert(
         overrides: overrides(config)?,
         streams,
         host: options,
+        mounts,
         command: None,
     })
 }
@@ -118,17 +113,6 @@ fn overrides(config: Config) -> Result<Overrides, EngineError> {
         run,
         stop_timeout: config.stop_timeout,
     })
-}
-
-const NO_HEALTH_CHECKS: &str = "Health checks are not supported yet. Healthcheck discarded.";
-const NO_VOLUMES: &str =
-    "Volumes are not supported yet. Data below these paths is kept in the container only.";
-
-/// What client or image ask for in vain.
-fn vain_wishes(config: &RunConfig) -> Vec<String> {
-    let health = config.healthcheck.is_some().then_some(NO_HEALTH_CHECKS);
-    let volumes = (!config.volumes.is_empty()).then_some(NO_VOLUMES);
-    health.into_iter().chain(volumes).map(str::to_owned).collect()
 }
 
 fn warn_about_config(config: &Config, warnings: &mut Vec<String>) {
@@ -230,13 +214,6 @@ fn host_options(host: HostConfig, warnings: &mut Vec<String>) -> Result<HostOpti
         restart.name.as_deref().unwrap_or_default(),
         restart.maximum_retry_count.unwrap_or_default(),
     )?;
-    let mut mounts = Vec::new();
-    for bind in host.binds.iter().flatten() {
-        mounts.push(parse_bind(bind)?);
-    }
-    for mount in host.mounts.iter().flatten() {
-        mounts.push(convert_mount(mount, warnings)?);
-    }
     Ok(HostOptions {
         ports: ports(&host)?,
         publish_all: host.publish_all_ports.unwrap_or_default(),
@@ -249,7 +226,7 @@ fn host_options(host: HostConfig, warnings: &mut Vec<String>) -> Result<HostOpti
         limits: limits(&host, warnings)?,
         log: log_driver(&host, warnings)?,
         sandbox_size: sandbox_size(&host)?,
-        mounts,
+        mounts: Vec::new(),
         document: Map::new(),
     })
 }
@@ -392,70 +369,6 @@ fn log_driver(host: &HostConfig, warnings: &mut Vec<String>) -> Result<LogDriver
     }
 }
 
-/// Reads `/host/dir:C:\inside[:ro|:rw]`.
-fn parse_bind(text: &str) -> Result<oriel_hcs::Mount, EngineError> {
-    let invalid = || EngineError::invalid(format!("invalid volume specification: '{text}'"));
-    let (rest, read_only) = match text.rsplit_once(':') {
-        Some((rest, "ro")) => (rest, true),
-        Some((rest, "rw")) => (rest, false),
-        _ => (text, false),
-    };
-    let (source, target) = rest.split_once(':').ok_or_else(invalid)?;
-    if !source.starts_with('/') {
-        return Err(EngineError::unsupported(format!(
-            "named volumes are not supported by this daemon yet: bind a host directory in place of \
-             '{source}'"
-        )));
-    }
-    mount(source, target, read_only)
-}
-
-fn convert_mount(
-    mount_wanted: &Mount,
-    warnings: &mut Vec<String>,
-) -> Result<oriel_hcs::Mount, EngineError> {
-    let kind = mount_wanted.kind.as_deref().unwrap_or_default();
-    if kind != "bind" {
-        return Err(EngineError::unsupported(format!(
-            "mounts of type '{kind}' are not supported by this daemon yet: use 'bind'"
-        )));
-    }
-    for key in mount_wanted.other.iter().filter(|(_, value)| !is_empty(value)).map(|(key, _)| key) {
-        warnings.push(format!("Mount option {key} is not supported. {key} discarded."));
-    }
-    mount(
-        mount_wanted.source.as_deref().unwrap_or_default(),
-        mount_wanted.target.as_deref().unwrap_or_default(),
-        mount_wanted.read_only.unwrap_or_default(),
-    )
-}
-
-fn mount(source: &str, target: &str, read_only: bool) -> Result<oriel_hcs::Mount, EngineError> {
-    let source = PathBuf::from(source);
-    if !source.is_absolute() || !source.exists() {
-        return Err(EngineError::invalid(format!(
-            "invalid mount config for type \"bind\": bind source path does not exist: {}",
-            source.display()
-        )));
-    }
-    if !source.is_dir() {
-        return Err(EngineError::invalid("source path must be a directory"));
-    }
-    let target = oriel_engine::directory(target);
-    let target = target.trim_end_matches('\\').to_owned();
-    if target.len() <= 2 {
-        return Err(EngineError::invalid(format!(
-            "destination path ({target}\\) cannot be 'c:' or 'c:\\'"
-        )));
-    }
-    if !target.to_ascii_lowercase().starts_with("c:\\") {
-        return Err(EngineError::unsupported(format!(
-            "destination '{target}' is not on drive C:, which is the only one there is yet"
-        )));
-    }
-    Ok(oriel_hcs::Mount { source, target, read_only })
-}
-
 /// `HostConfig` of a container that nothing is said about, as a Windows daemon shows it.
 const DEFAULTS: &str = r#"{
     "Binds": null, "ContainerIDFile": "", "PortBindings": {}, "AutoRemove": false,
@@ -491,7 +404,7 @@ fn document(sent: Map<String, Value>, options: &HostOptions) -> Map<String, Valu
 }
 
 /// Whether a value says nothing.
-fn is_empty(value: &Value) -> bool {
+pub(super) fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
         Value::Bool(true) => false,
@@ -541,24 +454,10 @@ mod tests {
     }
 
     #[test]
-    fn hyperv_and_volumes_are_refused_in_words() {
-        for host in [
-            json!({ "Isolation": "hyperv" }),
-            json!({ "Binds": ["data:C:\\data"] }),
-            json!({ "Mounts": [{ "Type": "tmpfs", "Target": "/x" }] }),
-        ] {
+    fn hyperv_and_links_are_refused_in_words() {
+        for host in [json!({ "Isolation": "hyperv" }), json!({ "Links": ["a:b"] })] {
             let error = converted(json!({ "Image": "a", "HostConfig": host })).unwrap_err();
             assert!(error.to_string().contains("not supported"), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_bind_has_a_linux_source_and_a_windows_target() {
-        let mount = parse_bind("/tmp:C:\\data:ro").unwrap();
-        assert_eq!((mount.target.as_str(), mount.read_only), ("C:\\data", true));
-        assert_eq!(parse_bind("/tmp:/data").unwrap().target, "C:\\data");
-        for bad in ["/tmp", "/tmp:C:\\", "/does/not/exist:C:\\x"] {
-            assert!(parse_bind(bad).is_err(), "{bad}");
         }
     }
 

@@ -64,6 +64,9 @@ async fn start(call: Call, id: &str, request: StartRequest) -> Answer {
     if !container.state.is_running() {
         return Err(oriel_engine::EngineError::NotRunning { id: exec.container }.into());
     }
+    if container.state.is_paused() {
+        return Err(oriel_engine::EngineError::ExecPaused { reference: exec.container }.into());
+    }
     if exec.state != ExecState::Created {
         return Err(oriel_engine::EngineError::ExecStarted { id: exec.id }.into());
     }

@@ -7,7 +7,7 @@ use oriel_api::{
     Filters,
     image::{Deleted, HistoryItem, Summary},
 };
-use oriel_engine::{ContainerView, Engine, EngineError, Time};
+use oriel_engine::{CommitRequest, ContainerView, Engine, EngineError, Stillness, Time};
 use oriel_image::{
     Image, ImageError, ImageId, Reference, Removed, RunConfig, layer_sizes, shared_sizes,
 };
@@ -346,14 +346,22 @@ pub(crate) async fn commit(mut call: Call) -> Answer {
         false => serde_json::from_slice(&bytes).map_err(HttpError::invalid)?,
     };
     let query = &call.query;
-    let changes = query.all("changes").map(str::to_owned).collect();
     let repo = query.value("repo").unwrap_or_default();
     let name = (!repo.is_empty())
         .then(|| reference(repo, query.value("tag").unwrap_or_default()))
         .transpose()?;
     let text = |name: &str| query.value(name).unwrap_or_default().to_owned();
-    let words = (text("author"), text("comment"));
-    let id = call.daemon.engine.commit(&text("container"), config, changes, words).await?;
+    let request = CommitRequest {
+        config,
+        changes: query.all("changes").map(str::to_owned).collect(),
+        author: text("author"),
+        comment: text("comment"),
+    };
+    let stillness = match query.non_empty("pause") {
+        Some(_) if !query.flag("pause") => Stillness::GoOn,
+        _ => Stillness::Pause,
+    };
+    let id = call.daemon.engine.commit(&text("container"), request, stillness).await?;
     if let Some(name) = name {
         call.daemon.engine.blocking(move |engine| engine.images().tag(&id, &name)).await?;
     }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use oriel_api::container::{Port, Summary};
-use oriel_engine::{ContainerView, LogDriver, Membership, NEVER, Time, Usage};
+use oriel_engine::{
+    ContainerView, Health, HealthStatus, LogDriver, Membership, NEVER, Time, Usage,
+};
 use oriel_hcs::{PortMapping, Protocol};
 use serde_json::{Map, Value, json};
 
@@ -25,11 +27,48 @@ pub(crate) fn summary(call: &Call, view: &ContainerView, usage: Option<&Usage>) 
         size_root_fs: usage.map(|usage| usage.with_image),
         labels: spec.run.labels.clone(),
         state: view.state.word().to_owned(),
-        status: view.state.sentence(call.daemon.engine.now()),
+        status: sentence(view, call.daemon.engine.now()),
         host_config: BTreeMap::from([("NetworkMode".to_owned(), spec.host.network.clone())]),
         network_settings: json!({ "Networks": networks(call, view) }),
-        mounts: mounts(view),
+        mounts: super::mounts::shown(view),
     }
+}
+
+/// State in words for a person, with the verdict of the health check while the container runs.
+fn sentence(view: &ContainerView, now: Time) -> String {
+    let sentence = view.state.sentence(now);
+    if view.state.is_paused() {
+        return sentence;
+    }
+    match view.health.as_ref().map(|health| health.status) {
+        Some(HealthStatus::Starting) if view.state.is_running() => {
+            format!("{sentence} (health: starting)")
+        }
+        Some(status) if view.state.is_running() => format!("{sentence} ({})", status.word()),
+        _ => sentence,
+    }
+}
+
+/// Verdict of the health check in Docker's word; `none` without one.
+pub(crate) fn health_word(view: &ContainerView) -> &'static str {
+    view.health.as_ref().map_or("none", |health| health.status.word())
+}
+
+/// `State.Health` of a container that has a health check.
+fn health(health: &Health) -> Value {
+    let log = health.log.iter().map(|probe| {
+        json!({
+            "Start": probe.start.to_string(),
+            "End": probe.end.to_string(),
+            "ExitCode": probe.exit_code,
+            "Output": probe.output,
+        })
+    });
+    json!({
+        "Status": health.status.word(),
+        "FailingStreak": health.failing_streak,
+        "Log": log.collect::<Vec<_>>(),
+    })
 }
 
 fn ports(view: &ContainerView) -> Vec<Port> {
@@ -103,22 +142,6 @@ fn endpoint_settings(call: &Call, view: &ContainerView, joins: &Membership) -> V
     })
 }
 
-fn mounts(view: &ContainerView) -> Vec<Value> {
-    let mounts = view.spec.host.mounts.iter();
-    mounts
-        .map(|mount| {
-            json!({
-                "Type": "bind",
-                "Source": mount.source,
-                "Destination": mount.target,
-                "Mode": if mount.read_only { "ro" } else { "" },
-                "RW": !mount.read_only,
-                "Propagation": "",
-            })
-        })
-        .collect()
-}
-
 /// Body of `GET /containers/{id}/json`.
 pub(crate) async fn container(call: &Call, view: &ContainerView) -> Result<Value, HttpError> {
     let spec = &view.spec;
@@ -143,7 +166,7 @@ pub(crate) async fn container(call: &Call, view: &ContainerView) -> Result<Value
         "ExecIDs": if view.execs.is_empty() { Value::Null } else { json!(view.execs) },
         "HostConfig": spec.host.document,
         "GraphDriver": { "Name": "windowsfilter", "Data": { "dir": sandbox(call, view) } },
-        "Mounts": mounts(view),
+        "Mounts": super::mounts::shown(view),
         "Config": config(view),
         "NetworkSettings": network_settings(call, view),
     });
@@ -160,23 +183,23 @@ pub(crate) async fn container(call: &Call, view: &ContainerView) -> Result<Value
 fn state(view: &ContainerView) -> Value {
     let state = &view.state;
     let time = |time: Option<Time>| time.map_or_else(|| NEVER.to_owned(), |time| time.to_string());
-    let pid = match state {
-        oriel_engine::State::Running { pid, .. } => *pid,
-        _ => 0,
-    };
-    json!({
+    let mut value = json!({
         "Status": if view.removing { "removing" } else { state.word() },
         "Running": state.is_active(),
-        "Paused": false,
+        "Paused": state.is_paused(),
         "Restarting": state.word() == "restarting",
         "OOMKilled": false,
         "Dead": false,
-        "Pid": pid,
+        "Pid": state.pid().unwrap_or_default(),
         "ExitCode": state.exit_code(),
         "Error": state.error(),
         "StartedAt": time(state.started()),
         "FinishedAt": time(state.finished()),
-    })
+    });
+    if let Some(found) = &view.health {
+        value["Health"] = health(found);
+    }
+    value
 }
 
 fn log_path(call: &Call, view: &ContainerView) -> String {

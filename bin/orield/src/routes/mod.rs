@@ -3,6 +3,7 @@
 //! Paths are matched as slices of their segments, because names of images contain slashes
 //! (`/images/127.0.0.1:5000/a/b/json`). What no route matches is answered as moby does.
 
+mod archive;
 mod archives;
 mod build;
 mod containers;
@@ -12,11 +13,14 @@ mod exec;
 mod hijack;
 mod images;
 mod inspect;
+mod mounts;
 mod networks;
 mod oriel;
+mod registry;
 mod system;
 mod transfers;
 mod usage;
+mod volumes;
 
 use hyper::{Method, StatusCode};
 use oriel_api::{Filters, percent_decode};
@@ -39,7 +43,7 @@ pub(crate) async fn dispatch(call: Call, path: &str) -> Answer {
         ["exec", id, rest @ ..] => exec::dispatch(call, &method, id, rest).await,
         ["images", rest @ ..] => images::dispatch(call, &method, rest).await,
         ["networks", rest @ ..] => networks::networks(call, &method, rest).await,
-        ["volumes", rest @ ..] => networks::volumes(&call, &method, rest),
+        ["volumes", rest @ ..] => volumes::dispatch(call, &method, rest).await,
         ["build", rest @ ..] => build::dispatch(call, &method, rest).await,
         ["commit"] if method == Method::POST => images::commit(call).await,
         ["oriel", rest @ ..] => oriel::dispatch(call, &method, rest).await,

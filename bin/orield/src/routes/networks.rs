@@ -1,4 +1,4 @@
-//! Networks; and volumes, as far as they exist.
+//! Networks.
 
 use hyper::{Method, StatusCode};
 use oriel_api::{
@@ -11,7 +11,7 @@ use oriel_engine::{
 };
 use serde_json::{Value, json};
 
-use super::{unknown, until, usage};
+use super::{unknown, until};
 use crate::http::{Answer, Call, HttpError, empty, json as answer, ok};
 
 const FILTERS: [&str; 7] = ["driver", "id", "label", "name", "scope", "type", "dangling"];
@@ -268,19 +268,4 @@ fn view(call: &Call, network: &NetworkView, with_containers: bool) -> Value {
         "Options": network.options,
         "Labels": network.labels,
     })
-}
-
-pub(crate) fn volumes(call: &Call, method: &Method, segments: &[&str]) -> Answer {
-    match (method.as_str(), segments) {
-        ("GET", []) => ok(&json!({ "Volumes": [], "Warnings": null })),
-        ("POST", ["prune"]) => usage::nothing_to_prune(&call.daemon.engine, "volume"),
-        ("POST", ["create"]) => Err(HttpError::unsupported(
-            "named volumes are not supported by this daemon yet: bind a host directory instead",
-        )),
-        ("GET" | "DELETE", [name]) => {
-            let text = format!("get {name}: no such volume");
-            Ok(answer(StatusCode::NOT_FOUND, &json!({ "message": text })))
-        }
-        _ => unknown(),
-    }
 }

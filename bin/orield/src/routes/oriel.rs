@@ -29,6 +29,8 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
         ("POST", ["images", name @ .., "rebase"]) => {
             super::transfers::rebase(&call, name.join("/")).await
         }
+        (_, ["registry", rest @ ..]) => super::registry::dispatch(call, method, rest).await,
+        ("GET", ["diff"]) => super::registry::diff(&call).await,
         _ => unknown(),
     }
 }

@@ -98,7 +98,8 @@ fn version() -> Version {
 async fn info(call: &Call) -> Result<Value, HttpError> {
     let engine = &call.daemon.engine;
     let containers = engine.containers();
-    let running = containers.iter().filter(|c| c.state.is_running()).count();
+    let paused = containers.iter().filter(|c| c.state.is_paused()).count();
+    let running = containers.iter().filter(|c| c.state.is_running()).count() - paused;
     let restarting = |state: &State| matches!(state, State::Restarting(_));
     let stopped = containers.iter().filter(|c| !c.state.is_running() && !restarting(&c.state));
     let images = engine.blocking(|engine| engine.images().list()).await?.len();
@@ -111,7 +112,7 @@ async fn info(call: &Call) -> Result<Value, HttpError> {
         "ID": engine.id(),
         "Containers": containers.len(),
         "ContainersRunning": running,
-        "ContainersPaused": 0,
+        "ContainersPaused": paused,
         "ContainersStopped": stopped.count(),
         "Images": images,
         "Driver": "windowsfilter",

@@ -18,7 +18,7 @@ pub(crate) async fn disk_usage(call: &Call) -> Answer {
         "LayersSize": 0,
         "Images": null,
         "Containers": null,
-        "Volumes": list("volume"),
+        "Volumes": null,
         "BuildCache": list("build-cache"),
     });
     if wants("image") {
@@ -31,6 +31,9 @@ pub(crate) async fn disk_usage(call: &Call) -> Answer {
         let sizes = call.daemon.engine.usage(&views).await;
         let containers = views.iter().map(|view| inspect::summary(call, view, sizes.get(&view.id)));
         usage["Containers"] = json!(containers.collect::<Vec<_>>());
+    }
+    if wants("volume") {
+        usage["Volumes"] = json!(super::volumes::usage(&call.daemon.engine).await);
     }
     ok(&usage)
 }
@@ -53,11 +56,9 @@ pub(crate) fn nothing_to_prune(engine: &Engine, kind: &'static str) -> Answer {
     engine.emit_prune(kind, 0);
     let removed = match kind {
         "network" => "NetworksDeleted",
-        "volume" => "VolumesDeleted",
         _ => "CachesDeleted",
     };
-    let mut answer =
-        BTreeMap::from([(removed, if kind == "volume" { json!([]) } else { json!(null) })]);
+    let mut answer = BTreeMap::from([(removed, json!(null))]);
     if kind != "network" {
         answer.insert("SpaceReclaimed", json!(0));
     }

@@ -18,6 +18,11 @@ const LAYERED_FLAG: u32 = 0x2;
 /// Mark of `offreg.dll`, which made the genuine delta hive known.
 const OFFREG_MARK: [u8; 4] = *b"OfRg";
 
+/// Where a hive says how its file was called: 64 bytes of UTF-16, which nothing reads.
+const FILE_NAME: usize = 48;
+/// The name that delta hives written here give. Genuine ones end in `_Delta`, or have none.
+const OWN_NAME: [u8; 12] = *b"O\0r\0i\0e\0l\0\0\0";
+
 /// Which kind of hive to write.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -111,8 +116,14 @@ impl BaseBlock {
             put(hive, 144, LAYERED_FLAG.to_le_bytes());
             put(hive, 176, OFFREG_MARK);
             put(hive, 180, 1_u32.to_le_bytes());
+            put(hive, FILE_NAME, OWN_NAME);
         }
         sum(hive);
+    }
+
+    /// Whether a delta hive was written here.
+    pub(super) fn is_own(hive: &[u8]) -> bool {
+        hive.get(FILE_NAME..).is_some_and(|name| name.starts_with(&OWN_NAME))
     }
 
     /// Makes the base block of `hive` that of a clean hive: a sequence number, and the size of its

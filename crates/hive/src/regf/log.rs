@@ -3,7 +3,7 @@
 //! ```text
 //!  old  copy of the base block | "DIRT", one bit for each 512 bytes of the bins | dirty pages
 //!  new  copy of the base block, 512 | entry | entry | ...
-//!         entry: "HvLE" size flags sequence bins-size count hash hash | references | pages | padding
+//!         entry: "HvLE" size flags sequence bins-size count hash hash | references | pages
 //! ```
 //!
 //! A log may come from a stranger like its hive: all it names is checked before it is used, and

@@ -140,6 +140,13 @@ pub fn read_delta(bytes: &[u8]) -> Result<Delta, HiveError> {
     Ok(Delta { root })
 }
 
+/// Whether [`write_delta`] wrote a delta hive, not Windows. Anyone can claim so: it says what a
+/// hive is likely to hold, not whom to trust.
+#[must_use]
+pub fn is_own_delta(bytes: &[u8]) -> bool {
+    BaseBlock::is_own(bytes)
+}
+
 /// Writes a delta hive of format 1.6, always the same bytes for the same delta.
 ///
 /// # Errors

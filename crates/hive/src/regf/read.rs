@@ -1,5 +1,7 @@
 //! From cells to a tree.
 
+use std::ops::Range;
+
 use super::base_block::{BaseBlock, LAYERED_MINOR};
 use super::cells::Cells;
 use super::node::{Node, Parts};
@@ -16,7 +18,8 @@ use crate::{HiveError, KeyFlags, MAX_KEY_NAME, Security, Structure, WideString};
 pub(super) fn tree<N: Node>(hive: &[u8], block: &BaseBlock) -> Result<N, HiveError> {
     let cells = Cells::new(hive, block.bins_size)?;
     let security = SecurityReader::default();
-    Reader { cells, security, minor: block.minor, root: block.root }.key(block.root, 0)
+    let (minor, root) = (block.minor, block.root);
+    Reader { cells, security, minor, root, offsets: Vec::new() }.key(root, 0)
 }
 
 struct Reader<'a> {
@@ -24,6 +27,8 @@ struct Reader<'a> {
     security: SecurityReader,
     minor: u32,
     root: u32,
+    /// Where the subkeys are of all keys that are being read.
+    offsets: Vec<u32>,
 }
 
 impl<'a> Reader<'a> {
@@ -46,10 +51,17 @@ impl<'a> Reader<'a> {
         };
         let subkeys = self.subkey_offsets(&record)?;
         parts.subkeys.reserve_exact(subkeys.len());
-        for subkey in subkeys {
-            parts.subkeys.push(self.key(subkey, depth + 1)?);
+        let mut in_order = true;
+        for at in subkeys.clone() {
+            let subkey: N = self.key(self.offsets[at], depth + 1)?;
+            let last: Option<&N> = parts.subkeys.last();
+            in_order &= last.is_none_or(|last| last.name().name_order(subkey.name()).is_lt());
+            parts.subkeys.push(subkey);
         }
-        sort_names(&mut parts.subkeys, N::name);
+        self.offsets.truncate(subkeys.start);
+        if !in_order {
+            sort_names(&mut parts.subkeys, N::name);
+        }
         Ok(N::build(parts))
     }
 
@@ -93,45 +105,42 @@ impl<'a> Reader<'a> {
         for offset in offsets {
             values.push(values::read(&mut self.cells, u32::from_le_bytes(*offset), self.minor)?);
         }
-        if count > 1 {
-            keep_first(&mut values, ValueChange::name);
-        }
+        keep_first(&mut values, ValueChange::name);
         Ok(values)
     }
 
-    /// Where the subkeys are.
-    fn subkey_offsets(&mut self, key: &Record<'_>) -> Result<Vec<u32>, HiveError> {
-        let mut offsets = Vec::new();
-        if key.u32(field::SUBKEY_COUNT)? == 0 {
-            return Ok(offsets);
+    /// Adds where the subkeys are to the offsets, and returns where there.
+    fn subkey_offsets(&mut self, key: &Record<'_>) -> Result<Range<usize>, HiveError> {
+        let start = self.offsets.len();
+        if key.u32(field::SUBKEY_COUNT)? > 0 {
+            let list = self.cells.take(Structure::SubkeyList, key.u32(field::SUBKEYS)?)?;
+            if list.bytes.starts_with(b"ri") {
+                for at in 0..usize::from(list.u16(2)?) {
+                    let below = self.cells.take(Structure::SubkeyList, list.u32(4 + 4 * at)?)?;
+                    self.leaf(&below)?;
+                }
+            } else {
+                self.leaf(&list)?;
+            }
         }
-        let list = self.cells.take(Structure::SubkeyList, key.u32(field::SUBKEYS)?)?;
-        if !list.bytes.starts_with(b"ri") {
-            leaf(&list, &mut offsets)?;
-            return Ok(offsets);
-        }
-        for at in 0..usize::from(list.u16(2)?) {
-            let below = self.cells.take(Structure::SubkeyList, list.u32(4 + 4 * at)?)?;
-            leaf(&below, &mut offsets)?;
-        }
-        Ok(offsets)
+        Ok(start..self.offsets.len())
     }
-}
 
-/// Reads a list whose elements are keys.
-fn leaf(list: &Record<'_>, offsets: &mut Vec<u32>) -> Result<(), HiveError> {
-    let element = match list.slice(0, 2)? {
-        b"li" => 4,
-        b"lf" | b"lh" => 8,
-        _ => {
-            let (structure, offset) = (list.structure, list.offset);
-            return Err(HiveError::Signature { structure, offset });
-        }
-    };
-    let elements = list.slice(4, element * usize::from(list.u16(2)?))?;
-    let offset = |bytes: &[u8]| bytes.first_chunk().copied().map(u32::from_le_bytes);
-    offsets.extend(elements.chunks_exact(element).filter_map(offset));
-    Ok(())
+    /// Reads a list whose elements are keys.
+    fn leaf(&mut self, list: &Record<'_>) -> Result<(), HiveError> {
+        let element = match list.slice(0, 2)? {
+            b"li" => 4,
+            b"lf" | b"lh" => 8,
+            _ => {
+                let (structure, offset) = (list.structure, list.offset);
+                return Err(HiveError::Signature { structure, offset });
+            }
+        };
+        let elements = list.slice(4, element * usize::from(list.u16(2)?))?;
+        let offset = |bytes: &[u8]| bytes.first_chunk().copied().map(u32::from_le_bytes);
+        self.offsets.extend(elements.chunks_exact(element).filter_map(offset));
+        Ok(())
+    }
 }
 
 fn key_name(key: &Record<'_>) -> Result<WideString, HiveError> {

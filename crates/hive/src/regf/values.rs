@@ -11,6 +11,10 @@ use crate::{HiveError, MAX_VALUE_NAME, Structure, Value, ValueKind, WideString};
 /// The first minor version with big data records.
 const BIG_DATA_MINOR: u32 = 4;
 
+/// What follows the data in the cell of a segment. Windows makes every such cell of the size of a
+/// full one; libregf takes no segment's last four bytes for data.
+const PADDING: [u8; 4] = [0; 4];
+
 /// Where the fields of a `vk` record are.
 mod field {
     pub(super) const NAME_LENGTH: usize = 2;
@@ -140,7 +144,8 @@ fn write_segments(bins: &mut Bins, data: &[u8]) -> Result<u32, HiveError> {
     }
     let mut list = Vec::new();
     for segment in data.chunks(SEGMENT) {
-        list.extend_from_slice(&bins.add(segment)?.to_le_bytes());
+        let place = bins.add(&[segment, &PADDING].concat())?;
+        list.extend_from_slice(&place.to_le_bytes());
     }
     let count = u16::try_from(list.len() / 4).map_err(|_| HiveError::TooLarge)?;
     let mut record = [0; 8];

@@ -17,48 +17,58 @@ const LETTERS: [(u8, u16); 8] = [
 ];
 
 /// Adds `units` to `out`, with a backslash before itself and before the two characters of `marks`.
-pub(super) fn write(out: &mut Vec<u8>, units: &[u16], marks: [u8; 2]) {
-    for (at, unit) in units.iter().enumerate() {
-        let next = units.get(at + 1).and_then(|next| u8::try_from(*next).ok());
-        match u8::try_from(*unit) {
+pub(super) fn write(out: &mut Vec<u8>, units: impl Iterator<Item = u16>, marks: [u8; 2]) {
+    out.reserve(units.size_hint().0);
+    let mut units = units.peekable();
+    while let Some(unit) = units.next() {
+        match u8::try_from(unit) {
             Ok(letter @ b' '..=0x7f) => {
                 if letter == b'\\' || marks.contains(&letter) {
                     out.push(b'\\');
                 }
                 out.push(letter);
             }
-            Ok(control @ ..b' ') => write_control(out, control, next),
-            _ if next.is_some_and(|next| next.is_ascii_hexdigit()) => {
-                out.extend_from_slice(format!("\\x{unit:04x}").as_bytes());
+            narrow => {
+                let next = units.peek().and_then(|next| u8::try_from(*next).ok());
+                let escaped = match narrow {
+                    Ok(control @ ..b' ') => control_escape(control, next),
+                    _ if next.is_some_and(|next| next.is_ascii_hexdigit()) => {
+                        format!("\\x{unit:04x}")
+                    }
+                    _ => format!("\\x{unit:x}"),
+                };
+                out.extend_from_slice(escaped.as_bytes());
             }
-            _ => out.extend_from_slice(format!("\\x{unit:x}").as_bytes()),
         }
     }
 }
 
-fn write_control(out: &mut Vec<u8>, control: u8, next: Option<u8>) {
+fn control_escape(control: u8, next: Option<u8>) -> String {
     let letter = LETTERS.iter().find(|(_, unit)| *unit == u16::from(control));
     match (letter, next) {
-        (Some((letter, _)), _) => out.extend_from_slice(&[b'\\', *letter]),
-        (None, Some(b'0'..=b'7')) => out.extend_from_slice(format!("\\{control:03o}").as_bytes()),
-        (None, _) => out.extend_from_slice(format!("\\{control:o}").as_bytes()),
+        (Some((letter, _)), _) => format!("\\{}", char::from(*letter)),
+        (None, Some(b'0'..=b'7')) => format!("\\{control:03o}"),
+        (None, _) => format!("\\{control:o}"),
     }
 }
 
-/// Reads a text that `end` ends; returns its units and what follows `end`.
-pub(super) fn read(text: &[u8], end: u8) -> Result<(Vec<u16>, &[u8]), WineProblem> {
-    let mut units = Vec::new();
+/// Reads a text that `end` ends into `units`; returns what follows `end`.
+pub(super) fn read<'a>(
+    text: &'a [u8],
+    end: u8,
+    units: &mut Vec<u16>,
+) -> Result<&'a [u8], WineProblem> {
+    units.clear();
+    let special = |byte: &u8| *byte == end || *byte == b'\\' || !byte.is_ascii();
     let mut rest = text;
     loop {
-        let (first, after) = rest.split_first().ok_or(WineProblem::Unterminated)?;
-        rest = match *first {
-            letter if letter == end => return Ok((units, after)),
-            b'\\' => read_escape(after, &mut units)?,
-            0..=0x7f => {
-                units.push(u16::from(*first));
-                after
-            }
-            _ => read_utf8(rest, &mut units),
+        let plain = rest.iter().position(special).ok_or(WineProblem::Unterminated)?;
+        let (plain, after) = rest.split_at(plain);
+        units.extend(plain.iter().copied().map(u16::from));
+        rest = match after.split_first() {
+            Some((first, after)) if *first == end => return Ok(after),
+            Some((b'\\', after)) => read_escape(after, units)?,
+            _ => read_utf8(after, units),
         };
     }
 }

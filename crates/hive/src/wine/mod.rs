@@ -16,6 +16,7 @@
 //!
 //! Security descriptors, the order of values and the times of implied keys have no place in it.
 
+mod changed;
 mod escape;
 mod parse;
 mod render;
@@ -58,6 +59,20 @@ const TICKS: u64 = 10_000_000;
 /// written, [`HiveError::TooDeep`] and [`HiveError::NameTooLong`] for keys it would not take.
 pub fn parse(text: &[u8]) -> Result<Key, HiveError> {
     parse::file(text)
+}
+
+/// Reads two states of one file as two trees that [`diff`](crate::diff) finds the same changes in
+/// as in those [`parse`] makes of them.
+///
+/// Keys that are the same in both are mostly left out, and keys that only lead to others may lack
+/// their time, class and flags: [`lift`](crate::lift) gives them what they have in the image.
+/// `old` must be what [`render`] or wineserver wrote; then `new` may be anything.
+///
+/// # Errors
+///
+/// As [`parse`].
+pub fn parse_changed(old: &[u8], new: &[u8]) -> Result<(Key, Key), HiveError> {
+    changed::files(old, new)
 }
 
 /// Writes a registry file of Wine, byte for byte as wineserver does.

@@ -1,52 +1,48 @@
 //! From Wine's text to a tree.
 //!
-//! Sections are gathered first and put in the order of their paths; the tree then grows at its end
-//! only, so that a file in any order costs one sort.
+//! The tree grows at its end while sections come in order, as wineserver writes them; a last pass
+//! puts in order what came otherwise, so that a file in any order costs one sort.
+
+use std::io::BufRead;
 
 use super::{SIGNATURE, escape};
-use crate::order::{NameIndex, remove_places};
+use crate::order;
 use crate::{HiveError, Key, KeyFlags, MAX_DEPTH, MAX_KEY_NAME, MAX_VALUE_NAME};
 use crate::{Value, ValueKind, WideString, WineProblem};
 
-/// One section of the file: a key with its values.
-struct Section {
-    path: Vec<WideString>,
-    class: Option<WideString>,
-    last_write: u64,
-    flags: KeyFlags,
-    values: Vec<Value>,
-}
-
 /// Reads a whole file.
 pub(super) fn file(text: &[u8]) -> Result<Key, HiveError> {
-    let mut lines = Lines { rest: text, number: 0 };
+    let mut lines = Lines { rest: text, number: 0, units: Vec::new() };
     if lines.next().is_none_or(|line| line != SIGNATURE.as_bytes()) {
         return Err(HiveError::NotWine);
     }
-    let mut sections: Vec<Section> = Vec::new();
+    let mut root = Key::default();
+    sections(&mut lines, &mut root)?;
+    settle(&mut root)?;
+    Ok(root)
+}
+
+/// Reads all sections that follow into the tree of `root`.
+fn sections(lines: &mut Lines<'_>, root: &mut Key) -> Result<(), HiveError> {
+    let mut section: Option<Section<'_>> = None;
     while let Some(first) = lines.next() {
         let number = lines.number;
-        let section = sections.last_mut();
-        let read = match first.first() {
-            None | Some(b';') => Ok(()),
-            Some(b'[') => {
-                let section = heading(&first[1..]).map_err(|problem| problem.at(number))?;
-                section.check()?;
-                sections.push(section);
+        let read = match (first.first(), &mut section) {
+            (None | Some(b';'), _) => Ok(()),
+            (Some(b'['), _) => {
+                section = Some(Section::begin(&first[1..], lines, root)?);
                 Ok(())
             }
             // Options before the first key are about the whole file: `#arch`.
-            Some(b'#') => section.map_or(Ok(()), |section| section.option(&first[1..])),
-            Some(b'@' | b'"') => match section {
-                Some(section) => section.value(first, &mut lines),
-                None => Err(WineProblem::Homeless),
-            },
-            Some(_) => Err(WineProblem::Start),
+            (Some(b'#'), None) => Ok(()),
+            (Some(b'#'), Some(section)) => section.option(&first[1..], lines),
+            (Some(b'@' | b'"'), Some(section)) => section.value(first, lines),
+            (Some(b'@' | b'"'), None) => Err(WineProblem::Homeless),
+            (Some(_), _) => Err(WineProblem::Start),
         };
         read.map_err(|problem| problem.at(number))?;
     }
-    check_names(&sections)?;
-    Ok(tree(sections))
+    Ok(())
 }
 
 impl WineProblem {
@@ -59,46 +55,60 @@ impl WineProblem {
 struct Lines<'a> {
     rest: &'a [u8],
     number: usize,
+    /// The text that was read last.
+    units: Vec<u16>,
 }
 
 impl<'a> Lines<'a> {
     fn next(&mut self) -> Option<&'a [u8]> {
-        if self.rest.is_empty() {
-            return None;
-        }
+        let before = self.rest;
+        let length = self.rest.skip_until(b'\n').ok().filter(|length| *length > 0)?;
         self.number += 1;
-        let mut parts = self.rest.splitn(2, |byte| *byte == b'\n');
-        let line = parts.next().unwrap_or_default();
-        self.rest = parts.next().unwrap_or_default();
+        let line = &before[..length];
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
         Some(line.strip_suffix(b"\r").unwrap_or(line))
     }
 }
 
-impl Section {
-    /// Refuses paths that no registry holds.
-    fn check(&self) -> Result<(), HiveError> {
-        if self.path.len() > MAX_DEPTH {
-            return Err(HiveError::TooDeep { limit: MAX_DEPTH });
+/// A key whose section is being read.
+struct Section<'a> {
+    key: &'a mut Key,
+    /// Time of the last change that an earlier section of the key tells of.
+    earlier: u64,
+}
+
+impl<'a> Section<'a> {
+    /// Reads what follows the bracket of a section's first line, and finds or makes its key.
+    fn begin(text: &[u8], lines: &mut Lines<'_>, root: &'a mut Key) -> Result<Self, HiveError> {
+        let at = |problem: WineProblem| problem.at(lines.number);
+        let rest = trimmed(escape::read(text, b']', &mut lines.units).map_err(at)?);
+        let time = if rest.is_empty() { 0 } else { filetime(number(rest, 10).map_err(at)?) };
+        let names = lines.units.split(|unit| *unit == u16::from(b'\\'));
+        let mut key = root;
+        for (depth, name) in names.filter(|name| !name.is_empty()).enumerate() {
+            if depth == MAX_DEPTH {
+                return Err(HiveError::TooDeep { limit: MAX_DEPTH });
+            }
+            check_length(name.len(), MAX_KEY_NAME)?;
+            key = last_subkey(key, name);
         }
-        let lengths = self.path.iter().map(WideString::len);
-        match lengths.max().filter(|length| *length > MAX_KEY_NAME) {
-            Some(length) => Err(HiveError::NameTooLong { length, limit: MAX_KEY_NAME }),
-            None => Ok(()),
-        }
+        let earlier = key.last_write;
+        key.last_write = earlier.max(time);
+        Ok(Self { key, earlier })
     }
 
     /// Reads an option of the key: `time`, `class` or `link`. Wine skips those it does not know.
-    fn option(&mut self, text: &[u8]) -> Result<(), WineProblem> {
+    fn option(&mut self, text: &[u8], lines: &mut Lines<'_>) -> Result<(), WineProblem> {
         if let Some(time) = text.strip_prefix(b"time=") {
-            self.last_write = number(time, 16)?;
+            self.key.last_write = self.earlier.max(number(time, 16)?);
         } else if let Some(class) = text.strip_prefix(b"class=\"") {
-            let (units, rest) = escape::read(class, b'"')?;
-            ended(rest)?;
+            let units = &mut lines.units;
+            ended(escape::read(class, b'"', units)?)?;
             // Wine 10 adds a NUL to the class each time it loads and saves it.
             let end = units.iter().rposition(|unit| *unit != 0).map_or(0, |last| last + 1);
-            self.class = Some(WideString::from(units[..end].to_vec()));
+            self.key.class = Some(WideString::from(&units[..end]));
         } else if text == b"link" {
-            self.flags = KeyFlags::SYMLINK;
+            self.key.flags = KeyFlags::SYMLINK;
         }
         Ok(())
     }
@@ -106,24 +116,30 @@ impl Section {
     /// Reads a value, which goes on over the lines of its hex data.
     fn value(&mut self, line: &[u8], lines: &mut Lines<'_>) -> Result<(), WineProblem> {
         let (name, rest) = match line.strip_prefix(b"\"") {
-            Some(text) => escape::read(text, b'"')?,
-            None => (Vec::new(), &line[1..]),
+            Some(text) => {
+                let rest = escape::read(text, b'"', &mut lines.units)?;
+                (WideString::from(&lines.units[..]), rest)
+            }
+            None => (WideString::default(), &line[1..]),
         };
         let data = trimmed(rest).strip_prefix(b"=").ok_or(WineProblem::Data)?;
         let (kind, data) = data_of(trimmed(data), lines)?;
-        self.values.push(Value { name: WideString::from(name), kind, data });
+        self.key.values_mut().push(Value { name, kind, data });
         Ok(())
     }
 }
 
-/// Reads what follows the bracket of a section's first line.
-fn heading(text: &[u8]) -> Result<Section, WineProblem> {
-    let (units, rest) = escape::read(text, b']')?;
-    let path = units.split(|unit| *unit == u16::from(b'\\')).filter(|name| !name.is_empty());
-    let path = path.map(|name| WideString::from(name.to_vec())).collect();
-    let seconds = trimmed(rest);
-    let last_write = if seconds.is_empty() { 0 } else { filetime(number(seconds, 10)?) };
-    Ok(Section { path, class: None, last_write, flags: KeyFlags::default(), values: Vec::new() })
+/// The last subkey of `key` when it is called `name`, else a new one behind it.
+fn last_subkey<'a>(key: &'a mut Key, name: &[u16]) -> &'a mut Key {
+    let subkeys = key.subkeys_mut();
+    if subkeys.last().is_none_or(|last| last.name().units() != name) {
+        let name = WideString::from(name);
+        if subkeys.last().is_none_or(|last| last.name().name_order(&name).is_ne()) {
+            subkeys.push(Key::new(name));
+        }
+    }
+    let last = subkeys.len() - 1;
+    &mut subkeys[last]
 }
 
 /// A Unix time as a FILETIME.
@@ -134,7 +150,7 @@ fn filetime(seconds: u64) -> u64 {
 /// Reads the data of a value.
 fn data_of(text: &[u8], lines: &mut Lines<'_>) -> Result<(ValueKind, Vec<u8>), WineProblem> {
     if text.starts_with(b"\"") {
-        return Ok((ValueKind::SZ, string(text)?));
+        return Ok((ValueKind::SZ, string(text, lines)?));
     }
     let mut parts = text.splitn(2, |byte| *byte == b':');
     let (form, rest) = (parts.next().unwrap_or_default(), parts.next().ok_or(WineProblem::Data)?);
@@ -143,10 +159,10 @@ fn data_of(text: &[u8], lines: &mut Lines<'_>) -> Result<(ValueKind, Vec<u8>), W
             let number = u32::try_from(number(rest, 16)?).map_err(|_| WineProblem::Number)?;
             Ok((ValueKind::DWORD, number.to_le_bytes().to_vec()))
         }
-        b"str" => Ok((ValueKind::SZ, string(rest)?)),
+        b"str" => Ok((ValueKind::SZ, string(rest, lines)?)),
         b"hex" => Ok((ValueKind::BINARY, bytes(rest, lines)?)),
         _ => match (numbered(form, b"str("), numbered(form, b"hex(")) {
-            (Some(kind), _) => Ok((kind?, string(rest)?)),
+            (Some(kind), _) => Ok((kind?, string(rest, lines)?)),
             (_, Some(kind)) => Ok((kind?, bytes(rest, lines)?)),
             (None, None) => Err(WineProblem::Data),
         },
@@ -162,12 +178,14 @@ fn numbered(form: &[u8], start: &[u8]) -> Option<Result<ValueKind, WineProblem>>
 }
 
 /// Reads a quoted text; its NUL is not written.
-fn string(text: &[u8]) -> Result<Vec<u8>, WineProblem> {
+fn string(text: &[u8], lines: &mut Lines<'_>) -> Result<Vec<u8>, WineProblem> {
     let text = text.strip_prefix(b"\"").ok_or(WineProblem::Data)?;
-    let (mut units, rest) = escape::read(text, b'"')?;
-    ended(rest)?;
+    let units = &mut lines.units;
+    ended(escape::read(text, b'"', units)?)?;
     units.push(0);
-    Ok(WideString::from(units).to_le_bytes())
+    let mut data = Vec::with_capacity(2 * units.len());
+    data.extend(units.iter().flat_map(|unit| unit.to_le_bytes()));
+    Ok(data)
 }
 
 /// Reads bytes in hex, parted by commas; a backslash at the end of a line leads to the next.
@@ -189,8 +207,12 @@ fn bytes(text: &[u8], lines: &mut Lines<'_>) -> Result<Vec<u8>, WineProblem> {
 
 /// Reads a number that fills `text`.
 fn number(text: &[u8], radix: u32) -> Result<u64, WineProblem> {
-    let digits = std::str::from_utf8(trimmed(text)).ok().filter(|text| !text.starts_with('+'));
-    digits.and_then(|text| u64::from_str_radix(text, radix).ok()).ok_or(WineProblem::Number)
+    let digits = Some(trimmed(text)).filter(|text| !text.is_empty()).ok_or(WineProblem::Number)?;
+    let add = |number: u64, digit: &u8| {
+        let digit = char::from(*digit).to_digit(radix)?;
+        number.checked_mul(radix.into())?.checked_add(digit.into())
+    };
+    digits.iter().try_fold(0, add).ok_or(WineProblem::Number)
 }
 
 fn ended(rest: &[u8]) -> Result<(), WineProblem> {
@@ -201,50 +223,34 @@ fn trimmed(text: &[u8]) -> &[u8] {
     text.trim_ascii()
 }
 
-fn check_names(sections: &[Section]) -> Result<(), HiveError> {
-    let names = sections.iter().flat_map(|section| &section.values);
-    let longest = names.map(|value| value.name.len()).max().unwrap_or(0);
-    if longest > MAX_VALUE_NAME {
-        return Err(HiveError::NameTooLong { length: longest, limit: MAX_VALUE_NAME });
-    }
-    Ok(())
+fn check_length(length: usize, limit: usize) -> Result<(), HiveError> {
+    if length > limit { Err(HiveError::NameTooLong { length, limit }) } else { Ok(()) }
 }
 
-/// Makes a tree of sections in any order; of a key named twice the later section wins.
-fn tree(mut sections: Vec<Section>) -> Key {
-    sections.sort_by(|a, b| {
-        let names = a.path.iter().zip(&b.path);
-        let first = names.map(|(a, b)| a.name_order(b)).find(|order| order.is_ne());
-        first.unwrap_or_else(|| a.path.len().cmp(&b.path.len()))
-    });
-    let mut root = Key::default();
-    for section in sections {
-        let key = section.path.into_iter().fold(&mut root, last_subkey);
-        key.last_write = key.last_write.max(section.last_write);
-        key.class = section.class.or_else(|| key.class.take());
-        key.flags = KeyFlags(key.flags.0 | section.flags.0);
-        key.values_mut().extend(section.values);
-    }
-    keep_last(&mut root);
-    root
-}
-
-/// The last subkey of `key` when it is called `name`, else a new one behind it.
-fn last_subkey(key: &mut Key, name: WideString) -> &mut Key {
+/// Puts subkeys in order, makes one of those of one name, and of values of one name keeps the last.
+fn settle(key: &mut Key) -> Result<(), HiveError> {
+    let longest = key.values().iter().map(|value| value.name.len()).max();
+    check_length(longest.unwrap_or(0), MAX_VALUE_NAME)?;
+    order::keep_last(key.values_mut(), |value| &value.name);
     let subkeys = key.subkeys_mut();
-    if subkeys.last().is_none_or(|last| last.name().name_order(&name).is_ne()) {
-        subkeys.push(Key::new(name));
+    if !subkeys.is_sorted_by(|a, b| a.name().name_order(b.name()).is_lt()) {
+        subkeys.sort_by(|a, b| a.name().name_order(b.name()));
+        subkeys.dedup_by(|later, first| {
+            let same = later.name().name_order(first.name()).is_eq();
+            if same {
+                absorb(first, later);
+            }
+            same
+        });
     }
-    let last = subkeys.len() - 1;
-    &mut subkeys[last]
+    subkeys.iter_mut().try_for_each(settle)
 }
 
-/// Removes every value that a later one of the same name replaces, in the whole tree.
-fn keep_last(key: &mut Key) {
-    let values = key.values_mut();
-    if values.len() > 1 {
-        let replaced = NameIndex::new(values, |value| &value.name).replaced();
-        remove_places(values, &replaced);
-    }
-    key.subkeys_mut().iter_mut().for_each(keep_last);
+/// Adds to a key what a later section says of it.
+fn absorb(key: &mut Key, later: &mut Key) {
+    key.last_write = key.last_write.max(later.last_write);
+    key.class = later.class.take().or_else(|| key.class.take());
+    key.flags = KeyFlags(key.flags.0 | later.flags.0);
+    key.values_mut().append(later.values_mut());
+    key.subkeys_mut().append(later.subkeys_mut());
 }

@@ -1,5 +1,6 @@
 //! From a tree to Wine's text, byte for byte as wineserver writes it.
 
+use std::fmt::Arguments;
 use std::io::{self, Write};
 
 use super::escape;
@@ -50,7 +51,7 @@ impl<W: Write> Renderer<'_, W> {
             if length > 0 {
                 self.path.extend_from_slice(br"\\");
             }
-            escape::write(&mut self.path, subkey.name().units(), *b"[]");
+            escape::write(&mut self.path, units(subkey.name()), *b"[]");
             self.key(subkey)?;
             self.path.truncate(length);
         }
@@ -66,19 +67,13 @@ impl<W: Write> Renderer<'_, W> {
 
 fn section(out: &mut Vec<u8>, key: &Key, path: &[u8]) {
     let seconds = (key.last_write / TICKS).saturating_sub(EPOCH_SECONDS) & u64::from(u32::MAX);
+    let (high, low) = (key.last_write >> 32, key.last_write & u64::from(u32::MAX));
     out.extend_from_slice(b"\n[");
     out.extend_from_slice(path);
-    out.extend_from_slice(
-        format!(
-            "] {seconds}\n#time={:x}{:08x}\n",
-            key.last_write >> 32,
-            key.last_write & u64::from(u32::MAX)
-        )
-        .as_bytes(),
-    );
+    add(out, format_args!("] {seconds}\n#time={high:x}{low:08x}\n"));
     if let Some(class) = &key.class {
         out.extend_from_slice(b"#class=");
-        quoted(out, class.units());
+        quoted(out, units(class));
         out.push(b'\n');
     }
     if key.is_symlink() {
@@ -94,24 +89,24 @@ fn value(out: &mut Vec<u8>, value: &Value) {
     if value.name.is_empty() {
         out.push(b'@');
     } else {
-        quoted(out, value.name.units());
+        quoted(out, units(&value.name));
     }
     out.push(b'=');
     match (value.kind, text(value)) {
-        (ValueKind::SZ, Some(text)) => quoted(out, text.units()),
+        (ValueKind::SZ, Some(text)) => quoted(out, text),
         (ValueKind(kind), Some(text)) => {
-            out.extend_from_slice(format!("str({kind:x}):").as_bytes());
-            quoted(out, text.units());
+            add(out, format_args!("str({kind:x}):"));
+            quoted(out, text);
         }
         (ValueKind::DWORD, None) if let Some(number) = value.number() => {
-            out.extend_from_slice(format!("dword:{number:08x}").as_bytes());
+            add(out, format_args!("dword:{number:08x}"));
         }
         (ValueKind::BINARY, None) => {
             out.extend_from_slice(b"hex:");
             bytes(out, &value.data, line);
         }
         (ValueKind(kind), None) => {
-            out.extend_from_slice(format!("hex({kind:x}):").as_bytes());
+            add(out, format_args!("hex({kind:x}):"));
             bytes(out, &value.data, line);
         }
     }
@@ -119,17 +114,26 @@ fn value(out: &mut Vec<u8>, value: &Value) {
 }
 
 /// The text of a value that is written as text: of a text type, whole units, the last one NUL.
-fn text(value: &Value) -> Option<WideString> {
+fn text(value: &Value) -> Option<impl Iterator<Item = u16>> {
     let texts = [ValueKind::SZ, ValueKind::EXPAND_SZ, ValueKind::MULTI_SZ];
-    let data = value.data.strip_suffix(&[0, 0])?;
-    (texts.contains(&value.kind) && data.len().is_multiple_of(2))
-        .then(|| WideString::from_le_bytes(data))
+    let (units, odd) = value.data.strip_suffix(&[0, 0])?.as_chunks::<2>();
+    let is_text = texts.contains(&value.kind) && odd.is_empty();
+    is_text.then(|| units.iter().map(|unit| u16::from_le_bytes(*unit)))
 }
 
-fn quoted(out: &mut Vec<u8>, units: &[u16]) {
+fn quoted(out: &mut Vec<u8>, units: impl Iterator<Item = u16>) {
     out.push(b'"');
     escape::write(out, units, *b"\"\"");
     out.push(b'"');
+}
+
+fn units(text: &WideString) -> impl Iterator<Item = u16> {
+    text.units().iter().copied()
+}
+
+fn add(out: &mut Vec<u8>, text: Arguments<'_>) {
+    let added = out.write_fmt(text);
+    debug_assert!(added.is_ok(), "memory takes all that is written to it");
 }
 
 /// Writes bytes in hex; the line they stand in began at `line`.
@@ -156,8 +160,9 @@ fn hex_digit(nibble: u8) -> u8 {
 /// Items in the order of their lowercase names, in which Wine keeps them.
 fn in_order<T>(items: &[T], name: fn(&T) -> &WideString) -> Vec<&T> {
     let mut sorted: Vec<&T> = items.iter().collect();
-    sorted.sort_by_cached_key(|item| -> Vec<u16> {
-        name(item).units().iter().copied().map(wine_downcase).collect()
+    sorted.sort_by(|a, b| {
+        let [a, b] = [a, b].map(|item| units(name(item)).map(wine_downcase));
+        a.cmp(b)
     });
     sorted
 }

@@ -141,9 +141,15 @@ fn keys_too_deep_for_the_registry_are_refused() {
 }
 
 #[test]
-fn no_truncation_makes_the_parser_panic() {
+fn neither_truncation_nor_a_flipped_byte_makes_the_parser_panic() {
     for length in 0..FILE.len() {
         let _ = parse(&FILE.as_bytes()[..length]);
+    }
+    for (at, bits) in (0..FILE.len()).flat_map(|at| [(at, 0x01), (at, 0x20), (at, 0xff)]) {
+        let mut text = FILE.as_bytes().to_vec();
+        text[at] ^= bits;
+        let _ = parse(&text);
+        let _ = parse_changed(FILE.as_bytes(), &text);
     }
 }
 

@@ -1,22 +1,13 @@
 //! Changes of the registry as a layer carries them.
 
-use std::path::PathBuf;
+use oriel_hive::{Delta, Key};
 
-use oriel_hive::{Delta, DeltaKey, Key};
-
-use super::{RegistryChange, chain};
+use super::cache::Rendered;
+use super::chain::{Chain, Hive};
+use super::seen::Shape;
+use super::{RegistryChange, RegistryTrees, capture, policy, project};
 use crate::ImageError;
 use crate::error::Attempt;
-
-/// The hives of a layer: file of a base layer, file of the layers above, and the key below
-/// `HKEY_LOCAL_MACHINE`, or nothing for `HKEY_USERS\.Default`.
-const HIVES: [(&str, &str, Option<&str>); 5] = [
-    ("DEFAULT", "DefaultUser_Delta", None),
-    ("SAM", "Sam_Delta", Some("SAM")),
-    ("SECURITY", "Security_Delta", Some("SECURITY")),
-    ("SOFTWARE", "Software_Delta", Some("Software")),
-    ("SYSTEM", "System_Delta", Some("System")),
-];
 
 /// Hive files of a layer.
 #[derive(Debug, Default)]
@@ -28,60 +19,108 @@ pub(crate) struct LayerHives {
     pub(crate) user: Option<Vec<u8>>,
 }
 
-impl LayerHives {
-    /// What a layer above the chain of `layers`, topmost first, says of `change`.
-    pub(super) fn above(
-        layers: &[PathBuf],
-        account: &str,
-        change: &RegistryChange,
+/// The way back: from what programs see to what the layers of a chain store.
+pub(super) struct Below<'a> {
+    chain: Chain<'a>,
+    account: &'a str,
+    shape: Shape,
+    /// What programs saw.
+    seen: RegistryTrees,
+}
+
+impl<'a> Below<'a> {
+    /// What is below a container of `account` that got `rendered`.
+    pub(super) fn new(
+        chain: Chain<'a>,
+        account: &'a str,
+        rendered: &Rendered,
     ) -> Result<Self, ImageError> {
-        let mut hives = Vec::new();
-        for (_, file, key) in HIVES {
-            let delta = part(change, key);
-            if !delta.is_empty() {
-                let attempt = || format!("write {file}");
-                hives.push((file, oriel_hive::write_delta(&delta).attempt(attempt)?));
-            }
-        }
-        Ok(Self { hives, user: user(layers, account, change)? })
+        let shape = rendered.shape()?;
+        // What programs see is as stored, nearly always.
+        let seen = if shape.whole && shape.user {
+            RegistryTrees::default()
+        } else {
+            capture::read(&rendered.path)?
+        };
+        Ok(Self { chain, account, shape, seen })
     }
 
-    /// The whole registry of the chain of `layers` with `change`, as a base layer carries it.
-    pub(super) fn whole(
-        layers: &[PathBuf],
-        account: &str,
-        change: &RegistryChange,
-    ) -> Result<Self, ImageError> {
+    /// What a layer on top has of `change`.
+    pub(super) fn layer(&self, change: &RegistryChange) -> Result<LayerHives, ImageError> {
         let mut hives = Vec::new();
-        for (file, delta, key) in HIVES {
-            let mut hive = chain::hive(layers, file, delta)?;
-            oriel_hive::apply(&mut hive, &part(change, key));
-            hives.push((file, oriel_hive::write(&hive).attempt(|| format!("write hive {file}"))?));
+        for hive in Hive::ALL {
+            let delta = self.lift(hive, change, || self.chain.stored(hive))?;
+            if !delta.is_empty() {
+                let name = hive.delta_file();
+                let attempt = || format!("write {name}");
+                hives.push((name, oriel_hive::write_delta(&delta).attempt(attempt)?));
+            }
         }
-        Ok(Self { hives, user: user(layers, account, change)? })
+        Ok(LayerHives { hives, user: self.user(change)? })
+    }
+
+    /// All that is stored, with `change`, as a base layer has it.
+    pub(super) fn whole(&self, change: &RegistryChange) -> Result<LayerHives, ImageError> {
+        let mut hives = Vec::new();
+        for hive in Hive::ALL {
+            let name = hive.file();
+            let mut tree = self.chain.stored(hive)?;
+            let delta = self.lift(hive, change, || Ok(tree.clone()))?;
+            oriel_hive::apply(&mut tree, &delta);
+            if hive == Hive::Software && self.shape.foreign {
+                policy::disown_base(&mut tree);
+            }
+            hives.push((name, oriel_hive::write(&tree).attempt(|| format!("write hive {name}"))?));
+        }
+        Ok(LayerHives { hives, user: self.user(change)? })
+    }
+
+    /// What a change that programs made means for a hive, which holds `stored`.
+    fn lift(
+        &self,
+        hive: Hive,
+        change: &RegistryChange,
+        stored: impl FnOnce() -> Result<Key, ImageError>,
+    ) -> Result<Delta, ImageError> {
+        let mut delta = part(change, hive);
+        if hive == Hive::System {
+            project::swap_delta(&mut delta, self.shape.control_set);
+        }
+        if self.shape.whole || delta.is_empty() {
+            return Ok(delta);
+        }
+        let seen = match hive.key() {
+            Some(key) => self.seen.machine.get(key),
+            None => Some(&self.seen.default),
+        };
+        let mut seen = seen.cloned().unwrap_or_default();
+        if hive == Hive::System {
+            project::swap(&mut seen, self.shape.control_set);
+        }
+        Ok(oriel_hive::lift(delta, &seen, &stored()?))
+    }
+
+    /// The account's hive, when it changed.
+    fn user(&self, change: &RegistryChange) -> Result<Option<Vec<u8>>, ImageError> {
+        if change.user.is_empty() {
+            return Ok(None);
+        }
+        let mut hive = self.chain.account(self.account)?;
+        if self.shape.user {
+            oriel_hive::apply(&mut hive, &change.user);
+        } else {
+            let delta = oriel_hive::lift(change.user.clone(), &self.seen.user, &hive);
+            oriel_hive::apply(&mut hive, &delta);
+            policy::disown_user(&mut hive);
+        }
+        oriel_hive::write(&hive).attempt(|| "write NTUSER.DAT".into()).map(Some)
     }
 }
 
 /// The part of a change that concerns one hive.
-fn part(change: &RegistryChange, key: Option<&str>) -> Delta {
-    let Some(name) = key else { return change.default.clone() };
-    let keys = &change.machine.root.subkeys;
-    match keys.iter().find(|key| key.name.to_string().eq_ignore_ascii_case(name)) {
-        Some(root) => Delta { root: root.clone() },
-        None => Delta { root: DeltaKey::default() },
-    }
-}
-
-/// The account's hive, when it changed.
-fn user(
-    layers: &[PathBuf],
-    account: &str,
-    change: &RegistryChange,
-) -> Result<Option<Vec<u8>>, ImageError> {
-    if change.user.is_empty() {
-        return Ok(None);
-    }
-    let mut hive: Key = chain::user(layers, account)?;
-    oriel_hive::apply(&mut hive, &change.user);
-    oriel_hive::write(&hive).attempt(|| "write NTUSER.DAT".into()).map(Some)
+fn part(change: &RegistryChange, hive: Hive) -> Delta {
+    let Some(name) = hive.key() else { return change.default.clone() };
+    let mut keys = change.machine.root.subkeys.iter();
+    let root = keys.find(|key| key.name.matches(name));
+    root.map_or_else(Delta::default, |root| Delta { root: root.clone() })
 }

@@ -18,13 +18,12 @@ use std::{
     process::ExitCode,
 };
 
-use fs_err as fs;
 use journal::Journal;
 
 use crate::{
     error::{Attempt, SiloError},
     launch::{Entered, Unprepared},
-    state::{Order, StateDir},
+    state::StateDir,
 };
 
 /// First descriptor that is not standard input, output or error.
@@ -69,9 +68,7 @@ fn run(state: StateDir) -> Result<(), SiloError> {
     oriel_sys::fork::close_inherited(FIRST_OTHER_DESCRIPTOR)
         .attempt(|| "close inherited files".to_owned())?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
-    let order: Order = fs::read(state.order())
-        .and_then(|bytes| serde_json::from_slice(&bytes).map_err(io::Error::from))
-        .attempt(|| "read the silo's order".to_owned())?;
+    let order = state.read_order().attempt(|| "read the silo's order".to_owned())?;
     // Relative, because a socket's path may have 107 bytes only.
     nix::unistd::chdir(state.path()).attempt(|| "enter the state directory".to_owned())?;
     let listener = UnixListener::bind("agent.sock").attempt(|| "bind the bridge".to_owned())?;

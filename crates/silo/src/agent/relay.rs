@@ -192,7 +192,7 @@ impl Relay {
             host_in: Inbox::default(),
             host_out: Outbox::default(),
             link: Link::Detached,
-            table: Table::default(),
+            table: Table::new(nt.agent.id()),
             booting: Some(now + BOOT_DEADLINE),
             ending: None,
             alone_since: now,

@@ -17,7 +17,11 @@ const REMEMBERED_EXITS: usize = 256;
 /// Processes asked for, living, and ended lately.
 #[derive(Debug, Default)]
 pub(super) struct Table {
+    /// Process id of `cexecsvc.exe`.
+    execution_agent: u32,
     asked: BTreeSet<ProcessId>,
+    /// Numbers of the requests about the registry that are to be answered.
+    registry: BTreeSet<ProcessId>,
     living: BTreeMap<ProcessId, u32>,
     exits: VecDeque<Exit>,
 }
@@ -30,11 +34,20 @@ struct Exit {
 }
 
 impl Table {
+    /// The table of a silo whose execution agent has this process id.
+    pub(super) fn new(execution_agent: u32) -> Self {
+        Self { execution_agent, ..Self::default() }
+    }
+
     /// Notes a request of the host.
     pub(super) fn note_request(&mut self, frame: &Frame) {
-        if matches!(frame.message, Message::CreateProcess(_)) {
-            self.asked.insert(frame.process);
-        }
+        match frame.message {
+            Message::CreateProcess(_) => self.asked.insert(frame.process),
+            Message::SaveRegistry(_) | Message::ChangeRegistry => {
+                self.registry.insert(frame.process)
+            }
+            _ => false,
+        };
     }
 
     /// Whether a frame of the guest makes sense; notes what it tells.
@@ -60,6 +73,7 @@ impl Table {
                 None => false,
             },
             Message::ProcessList(_) => true,
+            Message::RegistryDone(_) => self.registry.remove(&id),
             _ => false,
         }
     }
@@ -88,7 +102,8 @@ impl Table {
         let ended = self.exits.iter().map(|exit| (exit.id, exit.pid));
         let living = self.living.iter().map(|(id, pid)| (*id, *pid));
         let processes = ended.chain(living).collect();
-        Frame::system(Message::Hello(Hello { version: VERSION, processes }))
+        let execution_agent = self.execution_agent;
+        Frame::system(Message::Hello(Hello { version: VERSION, processes, execution_agent }))
     }
 
     /// What a host that knows nothing must hear: who there is, and who ended.
@@ -128,6 +143,18 @@ mod tests {
         assert!(!table.admit(&frame(1, Message::Exited(0))));
         assert!(!table.admit(&frame(0, Message::Terminated)));
         assert!(!table.is_used());
+    }
+
+    #[test]
+    fn a_request_about_the_registry_is_answered_once() {
+        let mut table = Table::new(9);
+        assert!(!table.admit(&frame(5, Message::RegistryDone(None))));
+        table.note_request(&frame(5, Message::ChangeRegistry));
+        assert!(table.admit(&frame(5, Message::RegistryDone(None))));
+        assert!(!table.admit(&frame(5, Message::RegistryDone(None))));
+        assert!(
+            matches!(table.hello().message, Message::Hello(hello) if hello.execution_agent == 9)
+        );
     }
 
     #[test]

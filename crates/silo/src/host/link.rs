@@ -17,7 +17,7 @@ use std::{
 use fs_err as fs;
 use oriel_hcs::{
     ComputeError, OpenedSystem, Process, ProcessEvent, ProcessId, ProcessSummary, SystemId,
-    bridge::{CreateFailure, Frame, Hello, LENGTH_SIZE, Message, VERSION},
+    bridge::{CreateFailure, Frame, Hello, LENGTH_SIZE, Message, RegistryFailure, VERSION},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, BufReader},
@@ -60,6 +60,8 @@ pub(super) struct Link {
     sender: mpsc::Sender<Frame>,
     tasks: Vec<JoinHandle<()>>,
     taken_up: Vec<Process0>,
+    /// Process id of the execution agent, in the silo's own numbering.
+    pub(super) execution_agent: u32,
 }
 
 type Process0 = (ProcessId, u32, mpsc::Receiver<ProcessEvent>);
@@ -73,7 +75,12 @@ struct Books {
     closed: bool,
     processes: HashMap<ProcessId, Entry>,
     lists: VecDeque<oneshot::Sender<Vec<ProcessSummary>>>,
+    /// Requests about the registry, by their number.
+    registry: HashMap<ProcessId, oneshot::Sender<RegistryAnswer>>,
 }
+
+/// What the execution agent answers to a request about the registry.
+pub(super) type RegistryAnswer = Option<RegistryFailure>;
 
 #[derive(Debug)]
 struct Entry {
@@ -120,7 +127,8 @@ impl Link {
             tokio::spawn(write_frames(output, queue)),
             tokio::spawn(read_frames(input, Arc::clone(&shared))),
         ];
-        Self { shared, sender, tasks, taken_up }
+        let execution_agent = hello.execution_agent;
+        Self { shared, sender, tasks, taken_up, execution_agent }
     }
 
     /// The processes the agent had when the connection was made.
@@ -157,6 +165,22 @@ impl Link {
             }
         });
         wait
+    }
+
+    /// Expects the answer to the request about the registry that has this number.
+    pub(super) fn expect_registry(&self, number: ProcessId) -> oneshot::Receiver<RegistryAnswer> {
+        let (answer, wait) = oneshot::channel();
+        self.shared.books(|books| {
+            if !books.closed {
+                books.registry.insert(number, answer);
+            }
+        });
+        wait
+    }
+
+    /// Expects that answer no more.
+    pub(super) fn forget_registry(&self, number: ProcessId) {
+        self.shared.books(|books| books.registry.remove(&number));
     }
 
     /// Room for standard input of a process; `None` when it is gone.
@@ -212,6 +236,7 @@ impl Shared {
                 entry.stdin.close();
             }
             books.lists.clear();
+            books.registry.clear();
         });
     }
 
@@ -222,6 +247,11 @@ impl Shared {
             Message::ProcessList(list) => {
                 // Whoever asked may have given up.
                 books.lists.pop_front().map(|wait| wait.send(list));
+                None
+            }
+            Message::RegistryDone(answer) => {
+                // As for a list.
+                books.registry.remove(&id).map(|wait| wait.send(answer));
                 None
             }
             Message::Created(pid) => {
@@ -367,7 +397,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_journal_tells_output_and_exit_of_each_process() {
-        let hello = Hello { version: VERSION, processes: vec![(ProcessId(1), 32)] };
+        let hello =
+            Hello { version: VERSION, processes: vec![(ProcessId(1), 32)], execution_agent: 9 };
         let mut processes = processes_of(vec![
             Frame::system(Message::Hello(hello)),
             frame(2, Message::Created(36)),

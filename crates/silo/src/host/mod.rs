@@ -6,6 +6,7 @@
 
 mod check;
 mod link;
+mod registry;
 mod remains;
 mod system;
 
@@ -21,7 +22,9 @@ use system::SiloSystem;
 use tokio::{process::Command, time::timeout};
 
 use crate::{
-    SiloPaths,
+    SiloError, SiloPaths,
+    error::Attempt,
+    job::{Freezer, Roots},
     state::{Order, StateDir},
 };
 
@@ -67,6 +70,8 @@ impl SiloHost {
             }
             None => return Err(boot_error(id, &"its agent died")),
         };
+        let (of, place, starter) = (id.clone(), state.clone(), link.execution_agent);
+        blocking(move || enclose(&of, &place, starter)).await?;
         Ok(Arc::new(SiloSystem::new(id.clone(), state.clone(), link)?))
     }
 
@@ -140,6 +145,12 @@ impl ComputeHost for SiloHost {
         if !state.path().exists() {
             return Err(ComputeError::SystemNotFound { id: id.clone() });
         }
+        let place = state.clone();
+        blocking(move || {
+            remains::clear_saved(&place);
+            Ok(())
+        })
+        .await?;
         if !remains::is_alive(&state) {
             return link::from_journal(id, &state);
         }
@@ -164,9 +175,20 @@ impl ComputeHost for SiloHost {
     }
 }
 
+/// Makes all that the execution agent will start pausable. No program runs yet. Blocks.
+fn enclose(id: &SystemId, state: &StateDir, starter: u32) -> Result<(), SiloError> {
+    let Some(freezer) = Freezer::of(&Roots::discover()?, id) else { return Ok(()) };
+    let attempt = || format!("find the execution agent of silo {id}");
+    let Some(name) = freezer.find(starter).attempt(attempt)? else {
+        return Err(io::Error::from(io::ErrorKind::NotFound)).attempt(attempt);
+    };
+    state.write_starter(name).attempt(|| format!("write down process {}", name.pid))?;
+    freezer.enclose(name)
+}
+
 /// Runs what blocks on a thread for such things.
 async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, crate::SiloError> + Send + 'static,
+    work: impl FnOnce() -> Result<T, SiloError> + Send + 'static,
 ) -> Result<T, ComputeError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => Ok(result?),

@@ -9,7 +9,8 @@ use oriel_sys::process::Handle;
 
 use crate::{
     error::{Attempt, SiloError},
-    job::{self, Roots},
+    host::registry,
+    job::{self, Freezer, Roots},
     state::StateDir,
 };
 
@@ -38,6 +39,20 @@ pub(super) fn wait_for_end(handle: &Handle, limit: Duration) -> Result<bool, Sil
     Ok(ready == 1)
 }
 
+/// Lets programs go on to their end: what is frozen may not die, and pid 1 is not gone before all
+/// others are. Blocks.
+pub(super) fn release(id: &SystemId) -> Result<(), SiloError> {
+    Freezer::of(&Roots::discover()?, id).map_or(Ok(()), |freezer| freezer.release())
+}
+
+/// Removes saved registries that nobody will use any more. Blocks.
+pub(super) fn clear_saved(state: &StateDir) {
+    // Without an order there was no silo.
+    if let Ok(order) = state.read_order() {
+        registry::clear(&order.document.sandbox);
+    }
+}
+
 /// Kills the silo and removes all traces of it. Idempotent. Blocks, a bounded time.
 ///
 /// The order makes a crash in between harmless: the state directory, by which the rest is found,
@@ -45,9 +60,11 @@ pub(super) fn wait_for_end(handle: &Handle, limit: Duration) -> Result<bool, Sil
 pub(super) fn remove(id: &SystemId, state: &StateDir) -> Result<(), SiloError> {
     if let Some(handle) = handle(state).attempt(|| format!("find silo {id}"))? {
         handle.kill().attempt(|| format!("kill silo {id}"))?;
+        release(id)?;
         wait_for_end(&handle, DEATH_DEADLINE)?;
     }
     job::remove(&Roots::discover()?, id)?;
+    clear_saved(state);
     match fs::remove_dir_all(state.path()) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).attempt(|| format!("remove the state of silo {id}"))

@@ -1,17 +1,32 @@
 //! A running silo, as the engine drives it.
 
-use std::time::Duration;
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use oriel_hcs::{
     CommandLine, ComputeError, ComputeSystem, ConsoleSize, ControlEvent, Process, ProcessId,
     ProcessParameters, ProcessSummary, Registry, SystemId,
-    bridge::{Message, STREAM_CHUNK},
+    bridge::{Message, RegistryOperation, STREAM_CHUNK},
 };
-use tokio::{sync::Mutex, time::timeout};
+use oriel_sys::process::ProcessName;
+use tokio::{
+    sync::{Mutex, OwnedRwLockWriteGuard, RwLock},
+    time::timeout,
+};
 
-use super::{blocking, host_error, link::Link, remains};
-use crate::state::StateDir;
+use super::{blocking, host_error, link::Link, registry, remains};
+use crate::{
+    SiloError,
+    job::{Freezer, Roots},
+    state::StateDir,
+};
 
 /// How long Windows may take to create a process: a large image from a cold disk.
 const CREATE_DEADLINE: Duration = Duration::from_secs(120);
@@ -22,13 +37,26 @@ const LIST_DEADLINE: Duration = Duration::from_secs(10);
 /// How long the agent may take to write the registry and end; its own bound is shorter.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(15);
 
+/// How long a request about the registry may take: 2 MB are written in some 50 ms, a full Windows
+/// Server's in seconds.
+const REGISTRY_DEADLINE: Duration = Duration::from_secs(60);
+
 /// A running silo.
 #[derive(Debug)]
 pub(super) struct SiloSystem {
     id: SystemId,
     state: StateDir,
     pid: u32,
+    sandbox: PathBuf,
     link: Link,
+    /// Held for reading while a program is created or signalled, for writing while paused.
+    programs: Arc<RwLock<()>>,
+    paused: Mutex<Option<OwnedRwLockWriteGuard<()>>>,
+    /// Number of the next request about the registry. It begins anywhere, so that an answer for a
+    /// daemon that has died is not taken for another.
+    request: AtomicU32,
+    /// Held while a list of changes is on its way, so that no other comes in between.
+    sending: Mutex<()>,
     /// Held while terminating; true when that is done.
     terminated: Mutex<bool>,
 }
@@ -36,9 +64,23 @@ pub(super) struct SiloSystem {
 impl SiloSystem {
     /// The silo at the other end of `link`.
     pub(super) fn new(id: SystemId, state: StateDir, link: Link) -> Result<Self, ComputeError> {
-        let process = state.process().map_err(|error| host_error("find the silo", &error))?;
+        let failed = |error| host_error("find the silo", &error);
+        let process = state.process().map_err(failed)?;
         let pid = process.ok_or_else(|| ComputeError::SystemGone { id: id.clone() })?.pid;
-        Ok(Self { id, state, pid, link, terminated: Mutex::new(false) })
+        let sandbox = state.read_order().map_err(failed)?.document.sandbox;
+        let first = u32::from_le_bytes(registry::random().map_err(failed)?);
+        Ok(Self {
+            id,
+            state,
+            pid,
+            sandbox,
+            link,
+            programs: Arc::default(),
+            paused: Mutex::default(),
+            request: AtomicU32::new(first),
+            sending: Mutex::default(),
+            terminated: Mutex::new(false),
+        })
     }
 
     fn gone(&self) -> ComputeError {
@@ -60,6 +102,52 @@ impl SiloSystem {
         if self.link.send(process, message).await { Ok(()) } else { Err(self.gone()) }
     }
 
+    /// Sends a request about the registry and waits for its end.
+    async fn ask_registry(&self, parts: Vec<Vec<u8>>, last: Message) -> Result<(), ComputeError> {
+        let number = ProcessId(self.request.fetch_add(1, Ordering::Relaxed));
+        let answer = self.link.expect_registry(number);
+        let asked = async {
+            {
+                let _turn = self.sending.lock().await;
+                for part in parts {
+                    self.send(number, Message::RegistryPart(part)).await?;
+                }
+                self.send(number, last).await?;
+            }
+            answer.await.map_err(|_| self.gone())
+        };
+        let answered = timeout(REGISTRY_DEADLINE, asked).await;
+        self.link.forget_registry(number);
+        let silent = |_| {
+            let attempt = format!("reach the registry of silo {}", self.id);
+            host_error(&attempt, &"its execution agent does not answer")
+        };
+        match answered.map_err(silent)?? {
+            None => Ok(()),
+            Some(failure) => Err(ComputeError::Registry {
+                id: self.id.clone(),
+                attempt: failure.attempt,
+                message: failure.message,
+                code: failure.code,
+            }),
+        }
+    }
+
+    /// Does something with the freezer and the process that starts all programs.
+    async fn freezer(
+        &self,
+        act: impl FnOnce(&Freezer, ProcessName) -> Result<(), SiloError> + Send + 'static,
+    ) -> Result<(), ComputeError> {
+        let starter = self.state.starter().map_err(|error| host_error("find the silo", &error))?;
+        let id = self.id.clone();
+        let freezer = blocking(move || Ok(Freezer::of(&Roots::discover()?, &id))).await?;
+        let (Some(freezer), Some(starter)) = (freezer, starter) else {
+            let what = "pausing on a host without a cgroup freezer".to_owned();
+            return Err(ComputeError::Unsupported { what });
+        };
+        blocking(move || act(&freezer, starter)).await
+    }
+
     /// Asks the agent to write the registry and end, and waits until it has.
     async fn flush(&self) -> Result<(), ComputeError> {
         let failed = |reason: &dyn std::fmt::Display| {
@@ -71,6 +159,8 @@ impl SiloSystem {
         if !self.link.send(ProcessId(0), Message::Terminate(true)).await {
             return Err(self.gone());
         }
+        let id = self.id.clone();
+        blocking(move || remains::release(&id)).await?;
         match blocking(move || remains::wait_for_end(&handle, FLUSH_DEADLINE)).await? {
             true => Ok(()),
             false => Err(failed(&"its agent does not answer")),
@@ -84,6 +174,10 @@ impl ComputeSystem for SiloSystem {
         self.pid
     }
 
+    fn drive(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root/drive_c", self.pid))
+    }
+
     async fn create_process(
         &self,
         id: ProcessId,
@@ -95,6 +189,7 @@ impl ComputeSystem for SiloSystem {
         if self.link.knows(id) {
             return Err(host_error(&format!("create process {}", id.0), &"its name is in use"));
         }
+        let _moving = self.programs.read().await;
         let (events, created) = self.link.expect_process(id);
         let result = async {
             self.send(id, Message::CreateProcess(parameters.clone())).await?;
@@ -144,6 +239,7 @@ impl ComputeSystem for SiloSystem {
     }
 
     async fn signal(&self, process: ProcessId, event: ControlEvent) -> Result<(), ComputeError> {
+        let _moving = self.programs.read().await;
         self.tell(process, Message::Signal(event)).await
     }
 
@@ -159,6 +255,36 @@ impl ComputeSystem for SiloSystem {
             Ok(Err(_)) => Err(self.gone()),
             Err(_) => Err(host_error("list processes", &"the silo does not answer")),
         }
+    }
+
+    /// Not cancel safe: what was saved so far stays until the silo is opened or cleaned.
+    async fn save_registry(&self) -> Result<PathBuf, ComputeError> {
+        let name = registry::new_name().map_err(|error| host_error("choose a name", &error))?;
+        self.ask_registry(Vec::new(), Message::SaveRegistry(name.clone())).await?;
+        let sandbox = self.sandbox.clone();
+        blocking(move || registry::collect(&sandbox, &name)).await
+    }
+
+    async fn change_registry(&self, changes: Vec<RegistryOperation>) -> Result<(), ComputeError> {
+        let parts = registry::pieces(&self.id, &changes)?;
+        self.ask_registry(parts, Message::ChangeRegistry).await
+    }
+
+    async fn pause(&self) -> Result<(), ComputeError> {
+        let mut paused = self.paused.lock().await;
+        if paused.is_none() {
+            let programs = Arc::clone(&self.programs).write_owned().await;
+            self.freezer(Freezer::freeze).await?;
+            *paused = Some(programs);
+        }
+        Ok(())
+    }
+
+    async fn resume(&self) -> Result<(), ComputeError> {
+        let mut paused = self.paused.lock().await;
+        self.freezer(Freezer::thaw).await?;
+        *paused = None;
+        Ok(())
     }
 
     async fn terminate(&self, registry: Registry) -> Result<(), ComputeError> {

@@ -4,6 +4,7 @@
 //! write. What is mounted decides which are used; on a host with both, limits go to whichever has
 //! the controller. A controller that is missing matters only to a limit that needs it.
 
+mod freezer;
 mod v1;
 mod v2;
 
@@ -16,6 +17,8 @@ use std::{
 use fs_err as fs;
 use oriel_hcs::{Limits, SystemId};
 
+pub(crate) use self::freezer::Freezer;
+use self::freezer::Switch;
 use crate::error::{Attempt, SiloError};
 
 /// Name of the directory that holds the cgroups of all silos.
@@ -38,6 +41,9 @@ trait Hierarchy: std::fmt::Debug {
 
     /// Limits it can enforce.
     fn enforces(&self) -> Vec<Limit>;
+
+    /// How it stops programs, if it can.
+    fn switch(&self) -> Option<Switch>;
 }
 
 /// A limit, to ask who can enforce it.
@@ -128,6 +134,7 @@ fn mount_line(line: &str) -> Option<(&str, &str, &str)> {
 #[derive(Debug)]
 pub(crate) struct Job {
     directories: Vec<PathBuf>,
+    freezer: Option<Freezer>,
     kept: bool,
 }
 
@@ -140,7 +147,8 @@ impl Job {
             let detail = format!("a limit needs the cgroup controller {}", limit.controller());
             return Err(SiloError::Document { detail });
         }
-        let job = Self { directories: roots.directories(id), kept: false };
+        let freezer = Freezer::of(roots, id);
+        let job = Self { directories: roots.directories(id), freezer, kept: false };
         for ((root, hierarchy), directory) in roots.0.iter().zip(&job.directories) {
             hierarchy
                 .prepare(root)
@@ -151,6 +159,9 @@ impl Job {
                 fs::write(&file, &value)
                     .attempt(|| format!("set {} to {value}", file.display()))?;
             }
+        }
+        if let Some(freezer) = &job.freezer {
+            freezer.prepare().attempt(|| format!("make the cgroup of the programs of {id}"))?;
         }
         Ok(job)
     }
@@ -173,6 +184,9 @@ impl Job {
 impl Drop for Job {
     fn drop(&mut self) {
         if !self.kept {
+            if let Some(freezer) = &self.freezer {
+                freezer.remove();
+            }
             // This process may be inside; moved out, it no longer holds them.
             for directory in &self.directories {
                 let root = directory.parent().and_then(Path::parent);
@@ -188,6 +202,13 @@ impl Drop for Job {
 /// Kills whatever is in the cgroups of the system `id` and removes them. Blocks, a bounded time.
 pub(crate) fn remove(roots: &Roots, id: &SystemId) -> Result<(), SiloError> {
     let deadline = Instant::now() + REMOVE_DEADLINE;
+    if let Some(freezer) = Freezer::of(roots, id) {
+        // In the first version what is frozen does not die.
+        freezer.release()?;
+        let programs = freezer.programs();
+        remove_one(&programs, deadline)
+            .attempt(|| format!("remove the cgroup {}", programs.display()))?;
+    }
     for directory in roots.directories(id) {
         remove_one(&directory, deadline)
             .attempt(|| format!("remove the cgroup {}", directory.display()))?;

@@ -4,7 +4,7 @@ use std::{io, path::Path};
 
 use oriel_hcs::Limits;
 
-use super::{Hierarchy, Limit, v2};
+use super::{Hierarchy, Limit, Switch, v2};
 
 /// A controller that silos use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +70,15 @@ impl Hierarchy for Controller {
             Self::Pids => vec![Limit::Tasks],
             Self::Freezer => Vec::new(),
         }
+    }
+
+    fn switch(&self) -> Option<Switch> {
+        (*self == Self::Freezer).then_some(Switch {
+            file: "freezer.state",
+            words: ["FROZEN", "THAWED"],
+            told_in: "freezer.state",
+            stopped: "FROZEN",
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use std::{io, path::Path};
 use fs_err as fs;
 use oriel_hcs::Limits;
 
-use super::{Hierarchy, Limit, PARENT};
+use super::{Hierarchy, Limit, PARENT, Switch};
 
 /// The scheduler's accounting period, the kernel's default.
 pub(super) const PERIOD_MICROS: u64 = 100_000;
@@ -70,6 +70,16 @@ impl Hierarchy for Unified {
 
     fn enforces(&self) -> Vec<Limit> {
         self.controllers.clone()
+    }
+
+    fn switch(&self) -> Option<Switch> {
+        // No controller: every cgroup has it since Linux 5.2.
+        Some(Switch {
+            file: "cgroup.freeze",
+            words: ["1", "0"],
+            told_in: "cgroup.events",
+            stopped: "frozen 1",
+        })
     }
 }
 

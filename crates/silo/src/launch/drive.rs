@@ -8,21 +8,13 @@ use std::{fmt::Write as _, os::fd::OwnedFd, path::Path};
 
 use fs_err as fs;
 use nix::mount::{MsFlags, mount as mount_call};
-use oriel_hcs::Mount;
 use oriel_sys::{
     mount::{Attributes, Tree},
     namespace::UserNamespace,
 };
-use rustix::{
-    fs::{CWD, Mode, OFlags, openat},
-    io::Errno,
-};
+use rustix::{fs::CWD, io::Errno};
 
-use super::{
-    CONTAINER_IDS, attach, base_layer,
-    folder::{Folder, components},
-    root::PLAIN,
-};
+use super::{attach, base_layer, folder::Folder, guest, root::PLAIN};
 use crate::{
     error::{Attempt, SiloError},
     state::Order,
@@ -49,11 +41,7 @@ pub(super) fn mount(order: &Order, root: &OwnedFd, users: &UserNamespace) -> Res
     builtins(order, root, users)?;
     let drive = Folder::open(Path::new("root/drive_c")).attempt(|| "open drive C:".to_owned())?;
     agent(order, &drive, users)?;
-    for mount in &order.document.mounts {
-        let attempt = || format!("mount {} on {}", mount.source.display(), mount.target);
-        guest_mount(mount, &drive, users).attempt(attempt)?;
-    }
-    Ok(())
+    guest::mount(&order.document.mounts, &drive, users)
 }
 
 fn overlay(order: &Order, users: &UserNamespace) -> Result<(), SiloError> {
@@ -117,22 +105,9 @@ fn agent(order: &Order, drive: &Folder, users: &UserNamespace) -> Result<(), Sil
         .attempt(|| format!("mount {} as cexecsvc.exe", path.display()))
 }
 
-fn guest_mount(mount: &Mount, drive: &Folder, users: &UserNamespace) -> std::io::Result<()> {
-    let parts = components(&mount.target).ok_or(std::io::ErrorKind::InvalidInput)?;
-    let mut place = drive.descend(&[])?.ok_or(std::io::ErrorKind::NotFound)?;
-    for part in parts {
-        place = place.enter_or_make(part, CONTAINER_IDS.outside)?;
-    }
-    let source = openat(CWD, &mount.source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    let tree = Tree::copy(&source, Path::new(""))?;
-    let write = if mount.read_only { Attributes::READ_ONLY } else { Attributes::default() };
-    restrict_and_map(&tree, users, PLAIN.and(write))?;
-    tree.attach(&place)
-}
-
 /// Maps owners where the file system can; elsewhere (network and FUSE file systems) the container
 /// has the rights of others.
-fn restrict_and_map(
+pub(super) fn restrict_and_map(
     tree: &Tree,
     users: &UserNamespace,
     attributes: Attributes,

@@ -15,7 +15,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, chownat, mkdirat, openat, statat},
+    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, chownat, fchown, mkdirat, openat, statat},
     io::Errno,
     process::{Gid, Uid},
 };
@@ -67,6 +67,17 @@ impl Folder {
             AtFlags::SYMLINK_NOFOLLOW,
         )?;
         self.enter(name)?.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Makes the empty file `name`, owned by `owner`, when nothing is called so.
+    pub(crate) fn make_file(&self, name: &str, owner: u32) -> io::Result<()> {
+        if self.find(name)?.is_some() {
+            return Ok(());
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = openat(&self.0, name, flags, Mode::from_raw_mode(0o644))?;
+        let (user, group) = (Uid::from_raw(owner), Gid::from_raw(owner));
+        Ok(fchown(file, Some(user), Some(group))?)
     }
 
     /// Names the regular file called `name`; `None` when there is none or it is something else.

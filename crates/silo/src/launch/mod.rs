@@ -14,6 +14,7 @@
 mod drive;
 mod etc;
 mod folder;
+mod guest;
 mod network;
 mod root;
 mod sandbox;
@@ -29,7 +30,7 @@ use nix::{
     sched::{CloneFlags, unshare},
     unistd::{pipe2, read, write},
 };
-use oriel_hcs::SystemDocument;
+use oriel_hcs::{MountSource, SystemDocument};
 use oriel_sys::{
     fork::{Fork, fork},
     mount::{Attributes, Tree},
@@ -37,6 +38,7 @@ use oriel_sys::{
     process::ProcessName,
 };
 
+pub(crate) use self::sandbox::REGISTRY_FILES;
 use crate::{
     confine,
     error::{Attempt, SiloError},
@@ -184,7 +186,11 @@ fn validate(document: &SystemDocument) -> Result<(), SiloError> {
         return wrong(format!("{} layers, not 1 to {MAX_LAYERS}", document.layers.len()));
     }
     let paths = document.layers.iter().chain([&document.sandbox, &document.personality]);
-    let mut paths = paths.chain(document.mounts.iter().map(|mount| &mount.source));
+    let sources = document.mounts.iter().filter_map(|mount| match &mount.source {
+        MountSource::Host(path) => Some(path),
+        MountSource::Memory { .. } => None,
+    });
+    let mut paths = paths.chain(sources);
     if let Some(path) = paths.find(|path| !path.is_absolute()) {
         return wrong(format!("{} is not an absolute path", path.display()));
     }
@@ -261,7 +267,8 @@ mod tests {
         assert!(validate(&relative).is_err());
         for target in ["D:\\x", "C:\\", "C:\\a\\..\\b"] {
             let mut foreign = document();
-            let mount = Mount { source: "/x".into(), target: target.into(), read_only: false };
+            let source = MountSource::Host("/x".into());
+            let mount = Mount { source, target: target.into(), read_only: false };
             foreign.mounts.push(mount);
             assert!(validate(&foreign).is_err(), "{target}");
         }

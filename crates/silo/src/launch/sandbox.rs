@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Wine's registry files: HKLM, HKCU and HKU\.Default.
-const REGISTRY_FILES: [&str; 3] = ["system.reg", "user.reg", "userdef.reg"];
+pub(crate) const REGISTRY_FILES: [&str; 3] = ["system.reg", "user.reg", "userdef.reg"];
 
 /// Makes `upper/`, `work/` and `registry/` of the sandbox at `path` what a silo expects.
 pub(super) fn prepare(path: &Path) -> Result<(), SiloError> {

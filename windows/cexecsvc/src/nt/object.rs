@@ -14,9 +14,9 @@ use super::{Win32Error, own};
 
 /// `OBJECT_ATTRIBUTES` of `ntdef.h`.
 #[repr(C)]
-struct ObjectAttributes {
+pub(super) struct ObjectAttributes {
     length: u32,
-    root: HANDLE,
+    pub(super) root: HANDLE,
     name: *const UNICODE_STRING,
     attributes: u32,
     descriptor: *const core::ffi::c_void,
@@ -26,7 +26,7 @@ struct ObjectAttributes {
 /// `OBJ_PERMANENT`: the object outlives its handles.
 const PERMANENT: u32 = 0x10;
 /// `OBJ_CASE_INSENSITIVE`.
-const CASE_INSENSITIVE: u32 = 0x40;
+pub(super) const CASE_INSENSITIVE: u32 = 0x40;
 /// `OBJ_OPENIF`: an existing object is opened.
 const OPEN_IF: u32 = 0x80;
 
@@ -78,13 +78,18 @@ impl Name {
         Self { units: text.encode_utf16().collect() }
     }
 
+    /// The name of exactly these 16-bit units.
+    pub(super) fn exact(units: &[u16]) -> Self {
+        Self { units: units.to_vec() }
+    }
+
     pub(super) fn string(&mut self) -> UNICODE_STRING {
         let bytes = u16::try_from(self.units.len() * 2).unwrap_or(u16::MAX & !1);
         UNICODE_STRING { Length: bytes, MaximumLength: bytes, Buffer: self.units.as_mut_ptr() }
     }
 }
 
-fn attributes(name: &UNICODE_STRING, attributes: u32) -> ObjectAttributes {
+pub(super) fn attributes(name: &UNICODE_STRING, attributes: u32) -> ObjectAttributes {
     ObjectAttributes {
         length: super::size_of::<ObjectAttributes>(),
         root: std::ptr::null_mut(),

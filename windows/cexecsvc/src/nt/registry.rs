@@ -1,10 +1,18 @@
 //! Registry keys.
+//!
+//! What the host asks for goes through the system calls themselves: the Win32 functions take names
+//! that end at a NUL and add one to the text of a value, and the host means what it says.
 
+use std::fs::File;
+use std::os::windows::io::AsRawHandle;
+
+use windows_sys::Win32::Foundation::{HANDLE, STATUS_OBJECT_NAME_NOT_FOUND, UNICODE_STRING};
 use windows_sys::Win32::System::Registry::{
-    HKEY, HKEY_CURRENT_USER, HKEY_LOCAL_MACHINE, KEY_ALL_ACCESS, KEY_READ, REG_DWORD,
+    HKEY, HKEY_CURRENT_USER, HKEY_LOCAL_MACHINE, HKEY_USERS, KEY_ALL_ACCESS, KEY_READ, REG_DWORD,
     REG_EXPAND_SZ, REG_OPTION_VOLATILE, REG_SZ,
 };
 
+use super::object::{self, Name, ObjectAttributes};
 use super::{Win32Error, wide};
 use crate::environment::Setting;
 
@@ -46,8 +54,39 @@ unsafe extern "system" {
         data: *const u8,
         length: u32,
     ) -> u32;
+    fn RegDeleteTreeW(key: HKEY, path: *const u16) -> u32;
     fn RegCloseKey(key: HKEY) -> u32;
 }
+
+#[link(name = "ntdll", kind = "raw-dylib")]
+unsafe extern "system" {
+    fn NtCreateKey(
+        key: *mut HKEY,
+        access: u32,
+        attributes: *const ObjectAttributes,
+        index: u32,
+        class: *const UNICODE_STRING,
+        options: u32,
+        disposition: *mut u32,
+    ) -> i32;
+    fn NtOpenKey(key: *mut HKEY, access: u32, attributes: *const ObjectAttributes) -> i32;
+    fn NtDeleteKey(key: HKEY) -> i32;
+    fn NtSetValueKey(
+        key: HKEY,
+        name: *const UNICODE_STRING,
+        index: u32,
+        kind: u32,
+        data: *const u8,
+        length: u32,
+    ) -> i32;
+    fn NtDeleteValueKey(key: HKEY, name: *const UNICODE_STRING) -> i32;
+    fn NtSaveKey(key: HKEY, file: HANDLE) -> i32;
+    fn RtlAdjustPrivilege(privilege: u32, enable: u8, thread: u8, before: *mut u8) -> i32;
+    fn RtlNtStatusToDosError(status: i32) -> u32;
+}
+
+/// `SE_BACKUP_PRIVILEGE`: reading keys whatever their access control lists say.
+const BACKUP_PRIVILEGE: u32 = 17;
 
 /// Bytes of the longest value data read: Windows' own limit for a variable is 32 767 characters.
 const MAX_DATA: usize = 64 << 10;
@@ -60,8 +99,17 @@ const MAX_NAME: usize = 16_384;
 pub(crate) enum Root {
     /// `HKEY_LOCAL_MACHINE`.
     Machine,
+    /// `HKEY_USERS\.Default`.
+    Default,
     /// `HKEY_CURRENT_USER`.
     User,
+}
+
+/// Lets this process save keys.
+pub(crate) fn allow_saving() -> Result<(), Win32Error> {
+    let mut before = 0;
+    // SAFETY: the out pointer is valid.
+    win32(unsafe { RtlAdjustPrivilege(BACKUP_PRIVILEGE, 1, 0, &raw mut before) })
 }
 
 /// An open key.
@@ -96,6 +144,98 @@ impl Key {
             )
         };
         if status == 0 { Ok(Self(key)) } else { Err(Win32Error(status)) }
+    }
+
+    /// Opens the root of a tree for everything.
+    pub(crate) fn root(root: Root) -> Result<Self, Win32Error> {
+        let (root, path) = match root {
+            Root::Default => (HKEY_USERS, wide(".Default")),
+            other => (other.key(), wide("")),
+        };
+        let mut key = std::ptr::null_mut();
+        // SAFETY: the path ends with a NUL and the out pointer is valid.
+        let status = unsafe { RegOpenKeyExW(root, path.as_ptr(), 0, KEY_ALL_ACCESS, &raw mut key) };
+        if status == 0 { Ok(Self(key)) } else { Err(Win32Error(status)) }
+    }
+
+    /// Opens a key directly below, and follows a link there; `None` when there is none.
+    pub(crate) fn child(&self, name: &[u16]) -> Result<Option<Self>, Win32Error> {
+        let mut name = Name::exact(name);
+        let name = name.string();
+        let attributes = self.below(&name);
+        let mut key = std::ptr::null_mut();
+        // SAFETY: all pointers are to live values of the right layout.
+        match unsafe { NtOpenKey(&raw mut key, KEY_ALL_ACCESS, &raw const attributes) } {
+            STATUS_OBJECT_NAME_NOT_FOUND => Ok(None),
+            status => win32(status).map(|()| Some(Self(key))),
+        }
+    }
+
+    /// Opens or makes a key directly below, and follows a link there.
+    pub(crate) fn create_child(&self, name: &[u16]) -> Result<Self, Win32Error> {
+        let mut name = Name::exact(name);
+        let name = name.string();
+        let attributes = self.below(&name);
+        let mut key = std::ptr::null_mut();
+        // SAFETY: all pointers are to live values of the right layout; the rest is absent.
+        let status = unsafe {
+            NtCreateKey(
+                &raw mut key,
+                KEY_ALL_ACCESS,
+                &raw const attributes,
+                0,
+                std::ptr::null(),
+                0,
+                std::ptr::null_mut(),
+            )
+        };
+        win32(status).map(|()| Self(key))
+    }
+
+    fn below(&self, name: &UNICODE_STRING) -> ObjectAttributes {
+        let mut attributes = object::attributes(name, object::CASE_INSENSITIVE);
+        attributes.root = self.0;
+        attributes
+    }
+
+    /// Removes all keys and values in it.
+    pub(crate) fn empty(&self) -> Result<(), Win32Error> {
+        // SAFETY: the key is open; without a path the call keeps the key itself.
+        let status = unsafe { RegDeleteTreeW(self.0, std::ptr::null()) };
+        if status == 0 { Ok(()) } else { Err(Win32Error(status)) }
+    }
+
+    /// Removes the key, which has none below.
+    pub(crate) fn delete(self) -> Result<(), Win32Error> {
+        // SAFETY: the key is open.
+        win32(unsafe { NtDeleteKey(self.0) })
+    }
+
+    /// Sets a value to exactly these bytes.
+    pub(crate) fn set_exact(&self, name: &[u16], kind: u32, data: &[u8]) -> Result<(), Win32Error> {
+        let mut name = Name::exact(name);
+        let name = name.string();
+        let length = size_u32(data.len());
+        // SAFETY: the name lives until the call returns, the data has the length passed.
+        win32(unsafe { NtSetValueKey(self.0, &raw const name, 0, kind, data.as_ptr(), length) })
+    }
+
+    /// Removes a value; there being none is no error.
+    pub(crate) fn delete_value(&self, name: &[u16]) -> Result<(), Win32Error> {
+        let mut name = Name::exact(name);
+        let name = name.string();
+        // SAFETY: the name lives until the call returns.
+        match unsafe { NtDeleteValueKey(self.0, &raw const name) } {
+            STATUS_OBJECT_NAME_NOT_FOUND => Ok(()),
+            status => win32(status),
+        }
+    }
+
+    /// Writes the key and all below to a file, as the personality keeps registries; volatile keys
+    /// are left out. The registry does not change meanwhile.
+    pub(crate) fn save(&self, file: &File) -> Result<(), Win32Error> {
+        // SAFETY: key and file are open.
+        win32(unsafe { NtSaveKey(self.0, file.as_raw_handle()) })
     }
 
     /// The key's string values, in the order of the registry.
@@ -169,9 +309,16 @@ impl Root {
     fn key(self) -> HKEY {
         match self {
             Self::Machine => HKEY_LOCAL_MACHINE,
+            Self::Default => HKEY_USERS,
             Self::User => HKEY_CURRENT_USER,
         }
     }
+}
+
+/// A status as a Win32 error, for those who are told of it.
+fn win32(status: i32) -> Result<(), Win32Error> {
+    // SAFETY: looks a number up.
+    if status < 0 { Err(Win32Error(unsafe { RtlNtStatusToDosError(status) })) } else { Ok(()) }
 }
 
 fn text_of(data: &[u8]) -> String {

@@ -1,10 +1,18 @@
-//! The files of a container that does not run.
+//! The files of a container.
 //!
-//! COPY, ADD and WORKDIR of a build need no silo: they look names up through the sandbox and the
-//! layers below it as overlayfs would, and write to `upper`.
+//! COPY, ADD and WORKDIR of a build, and `docker cp`, need no silo: they look names up through the
+//! sandbox and the layers below it as overlayfs would, and write to `upper`. While the container
+//! runs, overlayfs does that itself, so its drive C: is then taken for the one directory there is.
+//! What is mounted is looked for in its own directory on the host, in either case.
+
+mod mounted;
+mod pack;
+mod unpack;
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use oriel_wclayer::Attributes;
@@ -14,7 +22,12 @@ use crate::attributes::{self, OPAQUE};
 use crate::disk::{self, Dir};
 use crate::error::Attempt;
 use crate::view::View;
-use crate::{CONTAINER_ROOT_UID, ImageError, Sandbox};
+use crate::{ImageError, Sandbox};
+
+pub use mounted::FileMount;
+use mounted::{Mounted, is_copied};
+pub use pack::{PathMode, PathStat};
+pub use unpack::{Clash, Unpack};
 
 /// Most symbolic links along a path, as in Linux.
 const MAX_LINKS: u32 = 40;
@@ -52,7 +65,8 @@ pub struct DirectoryItem {
     pub stat: Stat,
 }
 
-/// The files of a sandbox, seen through its layers, for a container that does not run.
+/// The files of a container. Whoever has this keeps the container from starting and ending, but
+/// its programs may change any of them at any time.
 ///
 /// Paths are Windows paths such as `C:\app\x` or `app/x`: both separators, a drive letter C or
 /// none, any case. `..` is resolved by name and stops at the root. Symbolic links of layers are
@@ -60,6 +74,9 @@ pub struct DirectoryItem {
 #[derive(Clone, Debug)]
 pub struct SandboxFiles {
     sandbox: Sandbox,
+    /// Drive C: of the container, while it runs.
+    live: Option<Arc<Dir>>,
+    mounts: Vec<Arc<Mounted>>,
 }
 
 /// Where a path leads.
@@ -71,6 +88,15 @@ struct Place {
     name: Option<String>,
     /// Layer and status of what is there.
     found: Option<(usize, rustix::fs::Stat)>,
+    /// Whether it is a file that is mounted; `name` is then that of the source.
+    mounted: bool,
+}
+
+impl Place {
+    /// Names on disk along it.
+    fn names(&self) -> Vec<String> {
+        self.parents.iter().chain(&self.name).cloned().collect()
+    }
 }
 
 /// What to do with a link at the end of a path.
@@ -82,7 +108,29 @@ enum LastLink {
 
 impl SandboxFiles {
     pub(crate) fn new(sandbox: Sandbox) -> Self {
-        Self { sandbox }
+        Self { sandbox, live: None, mounts: Vec::new() }
+    }
+
+    /// The files of the container while it runs; `drive` is where the host reaches its drive C:.
+    ///
+    /// # Errors
+    /// [`ImageError::Io`] when it does not run any more.
+    pub fn live(self, drive: &Path) -> Result<Self, ImageError> {
+        let dir = Dir::open(drive).attempt(|| format!("open {}", drive.display()))?;
+        Ok(Self { live: Some(Arc::new(dir)), ..self })
+    }
+
+    /// The files with what is mounted among them.
+    ///
+    /// # Errors
+    /// [`ImageError::Io`] when a source is gone.
+    pub fn with_mounts(self, mounts: &[FileMount]) -> Result<Self, ImageError> {
+        let open = |mount: &FileMount| {
+            let attempt = || format!("open {}", mount.source.display());
+            Mounted::open(mount).attempt(attempt).map(Arc::new)
+        };
+        let mounts = mounts.iter().map(open).collect::<Result<_, _>>()?;
+        Ok(Self { mounts, ..self })
     }
 
     /// What `path` is, links followed; `None` when there is nothing.
@@ -117,18 +165,28 @@ impl SandboxFiles {
     pub fn list(&self, path: &str) -> Result<Vec<DirectoryItem>, ImageError> {
         let place = self.existing(path)?;
         let attempt = || format!("list {path}");
-        let view = match &place.name {
-            Some(name) => place.parent.child(name).attempt(attempt)?,
-            None => place.parent,
+        let names = place.names();
+        let view = match (self.mounted(&names), &place.name) {
+            (Some(mount), _) => mount.view().attempt(attempt)?,
+            (None, Some(name)) => place.parent.child(name).attempt(attempt)?,
+            (None, None) => place.parent,
         };
         if view.dirs.is_empty() {
             return Err(bad(path, "the directory name is invalid"));
         }
         let mut items = Vec::new();
         for name in view.names().attempt(attempt)?.into_values() {
-            if let Some((name, at, stat)) = view.find(&name).attempt(attempt)? {
+            let found = view.find(&name).attempt(attempt)?;
+            if let Some((name, at, stat)) = found.filter(|(_, _, stat)| is_copied(stat)) {
                 let stat = stat_of(&view.dirs[at], &name, &stat);
                 items.push(DirectoryItem { name, stat });
+            }
+        }
+        for mount in self.mounts.iter().filter(|mount| mount.is_in(&names)) {
+            let stat = mount.stat().attempt(attempt)?;
+            match items.iter_mut().find(|item| disk::fold(&item.name) == disk::fold(mount.name())) {
+                Some(item) => item.stat = stat,
+                None => items.push(DirectoryItem { name: mount.name().to_owned(), stat }),
             }
         }
         Ok(items)
@@ -155,6 +213,9 @@ impl SandboxFiles {
     /// [`ImageError::BadPath`] when a file is in the way.
     pub fn create_dir_all(&self, path: &str) -> Result<(), ImageError> {
         let parents = self.directory_path(path)?;
+        if !self.is_dir(path)? {
+            self.check_writable(&parents)?;
+        }
         self.upper_directory(&parents).attempt(|| format!("make directory {path}"))?;
         Ok(())
     }
@@ -171,6 +232,7 @@ impl SandboxFiles {
         modified: Option<SystemTime>,
     ) -> Result<u64, ImageError> {
         let (parents, name) = self.target(path)?;
+        self.check_change(path, &parents, &name)?;
         let attempt = || format!("write {path}");
         let dir = self.upper_directory(&parents).attempt(attempt)?;
         if dir.child(&name).attempt(attempt)?.is_some() {
@@ -179,7 +241,7 @@ impl SandboxFiles {
         dir.remove(&name).attempt(attempt)?;
         let mut file = dir.create(&name).attempt(attempt)?;
         let length = io::copy(data, &mut file).attempt(attempt)?;
-        dir.give(&name, CONTAINER_ROOT_UID).attempt(attempt)?;
+        dir.give(&name, self.owner(&parents)).attempt(attempt)?;
         attributes::show(&file, &name).attempt(attempt)?;
         if let Some(modified) = modified.map(unix) {
             disk::set_times(&file, &disk::timestamps(modified, modified)).attempt(attempt)?;
@@ -198,6 +260,7 @@ impl SandboxFiles {
         if place.found.is_none() {
             return Ok(());
         }
+        self.check_change(path, &place.parents, &name)?;
         let attempt = || format!("remove {path}");
         let dir = self.upper_directory(&place.parents).attempt(attempt)?;
         dir.remove(&name).attempt(attempt)?;
@@ -212,12 +275,21 @@ impl SandboxFiles {
 
     /// The root of C: as its layers show it.
     pub(crate) fn root(&self) -> io::Result<View> {
-        let upper = Dir::open(&self.sandbox.path.join("upper"))?;
-        let mut dirs = vec![upper];
-        for layer in &self.sandbox.layers {
-            dirs.push(Dir::open(layer)?);
+        let mut dirs = vec![self.top()?];
+        if self.live.is_none() {
+            for layer in &self.sandbox.layers {
+                dirs.push(Dir::open(layer)?);
+            }
         }
         Ok(View { dirs, upper: true })
+    }
+
+    /// The directory that changes go to.
+    fn top(&self) -> io::Result<Dir> {
+        match &self.live {
+            Some(drive) => drive.duplicate(),
+            None => Dir::open(&self.sandbox.path.join("upper")),
+        }
     }
 
     /// Follows `path` through the layers; `None` when a directory on the way is missing.
@@ -238,14 +310,30 @@ impl SandboxFiles {
                 continue;
             }
             let view = views.last().expect("the root is never left");
-            let found = view.find(&component)?;
             let is_last = pending.is_empty();
+            names.push(component);
+            let mount = self.mounted(&names);
+            let component = names.pop().expect("it was put there");
+            match mount {
+                Some(mount) if mount.is_file() => {
+                    let parents = names;
+                    return if is_last { mount.place(parents).map(Some) } else { Ok(None) };
+                }
+                Some(mount) => {
+                    views.push(mount.view()?);
+                    names.push(component);
+                    continue;
+                }
+                None => {}
+            }
+            let found = view.find(&component)?;
             let Some((name, at, stat)) = found else {
                 let place = views.pop().map(|parent| Place {
                     parents: names,
                     parent,
                     name: Some(component),
                     found: None,
+                    mounted: false,
                 });
                 return Ok(place.filter(|_| is_last));
             };
@@ -276,17 +364,23 @@ impl SandboxFiles {
                 parent,
                 name: Some(name),
                 found: Some((at, stat)),
+                mounted: false,
             });
             return Ok(place.filter(|_| is_last));
         }
         let Some(name) = names.pop() else {
             let parent = views.pop().expect("the root is never left");
-            return Ok(Some(Place { parents: names, parent, name: None, found: None }));
+            let (name, found, mounted) = (None, None, false);
+            return Ok(Some(Place { parents: names, parent, name, found, mounted }));
         };
-        views.pop();
+        let here = views.pop().expect("the root is never left");
         let parent = views.pop().expect("the root is never left");
-        let found = parent.find(&name)?.map(|(_, at, stat)| (at, stat));
-        Ok(Some(Place { parents: names, parent, name: Some(name), found }))
+        let mut found = parent.find(&name)?.map(|(_, at, stat)| (at, stat));
+        if found.is_none() {
+            // Something is mounted where nothing was.
+            found = Some((0, here.dirs[0].status()?));
+        }
+        Ok(Some(Place { parents: names, parent, name: Some(name), found, mounted: false }))
     }
 
     fn existing(&self, path: &str) -> Result<Place, ImageError> {
@@ -352,14 +446,19 @@ impl SandboxFiles {
     /// The sandbox's own directory of that path, copied up or made where missing.
     fn upper_directory(&self, path: &[String]) -> io::Result<Dir> {
         let mut view = self.root()?;
-        let mut dir = Dir::open(&self.sandbox.path.join("upper"))?;
-        for name in path {
+        let mut dir = self.top()?;
+        for (depth, name) in path.iter().enumerate() {
+            if let Some(mount) = self.mounted(&path[..=depth]) {
+                view = mount.view()?;
+                dir = mount.view()?.dirs.swap_remove(0);
+                continue;
+            }
             let next = view.child(name)?;
             if !next.upper {
                 let hides = dir.stat(name)?.is_some();
                 dir.remove(name)?;
                 dir.make_dir(name)?;
-                dir.give(name, CONTAINER_ROOT_UID)?;
+                dir.give(name, self.owner(&path[..depth]))?;
                 let made = dir.child(name)?.ok_or(io::ErrorKind::NotADirectory)?;
                 match next.dirs.first() {
                     Some(below) => attributes::copy_up(below, &made)?,

@@ -1,10 +1,16 @@
 //! The engine on fakes: no root, no network, no Windows.
 
 mod bench;
+mod copies;
+mod health;
+mod networks;
+mod registry;
+mod volumes;
 
 use bench::{Bench, request};
 use oriel_engine::{
-    EngineError, ExecSpec, ExecState, LogOptions, RestartPolicy, Stream, StreamOptions, WaitFor,
+    CommitRequest, EngineError, ExecSpec, ExecState, LogOptions, RestartPolicy, Stillness, Stream,
+    StreamOptions, WaitFor,
 };
 use oriel_hcs::Class;
 
@@ -435,8 +441,8 @@ fn pruning_images_keeps_what_is_in_use_and_what_it_stands_on() {
     let id = bench.create("out one");
     let sandbox = bench.engine.images().sandbox(&id).unwrap();
     fs_err::write(sandbox.path.join("upper/data"), "12345").unwrap();
-    let words = (String::new(), String::new());
-    let image = bench.on(bench.engine.commit(&id, None, Vec::new(), words)).unwrap();
+    let commit = bench.engine.commit(&id, CommitRequest::default(), Stillness::Pause);
+    let image = bench.on(commit).unwrap();
     assert_eq!(bench.on(bench.engine.prune_images(|image| image.id == base)).unwrap().0, []);
     let (removed, reclaimed) = bench.on(bench.engine.prune_images(|_| true)).unwrap();
     assert_eq!(removed, [oriel_image::Removed::Deleted(image)]);

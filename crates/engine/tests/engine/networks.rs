@@ -1,10 +1,8 @@
 //! Networks of clients, on a driver in memory that is stricter than the real one.
 
-mod bench;
-
 use std::net::Ipv4Addr;
 
-use bench::{Bench, request};
+use crate::bench::{Bench, request};
 use oriel_engine::{CreateRequest, EngineError, Membership, NetworkRequest, SubnetRequest};
 use oriel_hcs::{Class, PortMapping, Protocol};
 
@@ -205,7 +203,10 @@ fn an_address_that_is_taken_fails_the_start_and_leaves_nothing() {
     started(&bench, wanting());
     let late = bench.on(bench.engine.create(wanting())).unwrap();
     let error = bench.on(bench.engine.start(&late)).unwrap_err();
-    assert_eq!((error.class(), error.to_string().as_str()), (Class::Denied, "Address already in use"));
+    assert_eq!(
+        (error.class(), error.to_string().as_str()),
+        (Class::Denied, "Address already in use")
+    );
     assert_eq!(bench.world.network.compartments().len(), 1);
     assert_eq!(bench.world.network.endpoints().len(), 2);
 }
