@@ -100,7 +100,7 @@ impl Served {
 
     fn nothing_runs(&self) {
         assert_eq!(self.world.host.systems(), Vec::<String>::new());
-        assert_eq!(self.world.network.endpoints(), Vec::<String>::new());
+        assert_eq!(self.world.network.compartments(), Vec::<String>::new());
     }
 }
 
@@ -137,7 +137,6 @@ fn errors_have_dockers_shape() {
         ("GET", "/containers/nobody/json", 404, "No such container: nobody"),
         ("GET", "/images/nope/json", 404, "No such image: nope:latest"),
         ("GET", "/services", 503, "This node is not a swarm manager."),
-        ("POST", "/networks/create", 501, "not supported"),
         ("GET", "/volumes/x", 404, "get x: no such volume"),
         (
             "GET",

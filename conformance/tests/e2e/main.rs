@@ -13,6 +13,7 @@ mod health;
 mod images;
 mod isolation;
 mod network;
+mod networks;
 mod processes;
 mod programs;
 mod registries;
@@ -57,6 +58,7 @@ fn suite(filter: &str) -> Result<bool> {
         processes::CASES,
         isolation::CASES,
         network::CASES,
+        networks::CASES,
         build::CASES,
         images::CASES,
         archives::CASES,
