@@ -297,6 +297,15 @@ fn no_agent(daemon: &mut Daemon) -> Result<Outcome> {
     PASSED
 }
 
+/// Deletes all it can reach; the registry first, for afterwards there is no reg.exe. Wine's reg
+/// gives up at a link that leads nowhere, so what is left is deleted key by key.
+const VANDAL: &str = "\
+reg delete HKLM\\SOFTWARE\\Microsoft /f
+for /f \"delims=\" %%k in ('reg query HKLM\\SOFTWARE\\Microsoft /s') do reg delete \"%%k\" /f
+del /f /s /q C:\\*
+rd /s /q C:\\
+";
+
 /// Every file below these places, with its owner, mode, link and content.
 fn fingerprint(places: &[&Path]) -> Result<String> {
     let mut told = String::new();
@@ -328,6 +337,15 @@ fn host_fingerprint(daemon: &Daemon, sentinel: &Path) -> Result<String> {
     ])
 }
 
+/// Files and registry keys that a container changed.
+fn oriel_diff(daemon: &Daemon, name: &str) -> Result<String> {
+    let mut oriel = Command::new(daemon.program("oriel"));
+    let socket = format!("unix://{}", daemon.socket().display());
+    let output = oriel.args(["-H", &socket, "diff", name]).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 fn works(docker: &Docker, name: &str) -> Result<()> {
     let file = "if exist C:\\Windows\\System32\\kernel32.dll (echo whole) else (echo broken)";
     let seen = exec(docker, name, file)?;
@@ -342,16 +360,26 @@ fn vandal(daemon: &mut Daemon) -> Result<Outcome> {
     let sentinel = daemon.scratch().join("sentinel");
     fs_err::create_dir_all(&sentinel)?;
     fs_err::write(sentinel.join("precious"), "the host's")?;
+    fs_err::write(sentinel.join("vandal.cmd"), VANDAL.replace('\n', "\r\n"))?;
     let idle = "ping -n 1000 127.0.0.1 >nul";
     start(&docker, "sibling", idle)?;
-    start(&docker, "vandal", idle)?;
+    let shown = format!("{}:C:\\t:ro", sentinel.display());
+    let run = ["run", "-d", "--name", "vandal", "-v", &shown];
+    docker.run(&[&run[..], &ADMINISTRATOR, &["nanoserver", "cmd", "/c", idle]].concat())?;
     let before = host_fingerprint(daemon, &sentinel)?;
-    // The registry first: afterwards there is no reg.exe. What fails, fails.
-    let destroy = "reg delete HKLM\\SOFTWARE\\Microsoft /f& del /f /s /q C:\\*& rd /s /q C:\\";
-    let _ = docker.try_run(&["exec", "vandal", "cmd", "/c", destroy])?;
+    let _ = docker.try_run(&["exec", "vandal", "C:\\t\\vandal.cmd"])?;
     let left = daemon.docker().run(&["diff", "vandal"])?;
     let gone = left.lines().filter(|line| line.starts_with("D ")).count();
     ensure!(gone > 5 && left.contains("/Windows/System32"), "{gone} gone:\n{left}");
+
+    let keys = oriel_diff(daemon, "vandal")?;
+    let gone = keys.lines().filter(|line| line.starts_with("D HKEY_LOCAL_MACHINE\\Software"));
+    ensure!(gone.count() > 100, "{keys}");
+    for key in ["Rpc", "Windows\\CurrentVersion\\Uninstall", "Windows NT\\CurrentVersion\\Winlogon"]
+    {
+        let line = format!("D HKEY_LOCAL_MACHINE\\Software\\Microsoft\\{key}");
+        ensure!(keys.lines().any(|told| told == line), "{key} is not deleted: {keys}");
+    }
 
     let begun = Instant::now();
     let broken = docker.run(&["commit", "vandal", "vandal:1"]);
