@@ -16,7 +16,9 @@ mod network;
 mod processes;
 mod programs;
 mod registries;
+mod registry;
 mod running;
+mod settings;
 mod storage;
 mod surface;
 mod volumes;
@@ -64,6 +66,8 @@ fn suite(filter: &str) -> Result<bool> {
         volumes::CASES,
         programs::CASES,
         registries::CASES,
+        registry::CASES,
+        settings::CASES,
         running::CASES,
         faults::CASES,
     ]

@@ -94,7 +94,8 @@ impl Engine {
             computer_name: spec.hostname.clone(),
             domain_name: spec.domain_name.clone(),
             account: spec.account().to_owned(),
-            time_zone: command::variable(&spec.run.env, "TZ"),
+            // Wine tells the time by this variable alone.
+            time_zone: Some(command::variable(&spec.run.env, "TZ").unwrap_or_default()),
             variables: command::pairs(&spec.run.env),
             size: spec.host.sandbox_size.or(self.inner.parts.sandbox_size),
         };

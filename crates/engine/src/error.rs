@@ -54,12 +54,6 @@ pub enum EngineError {
     /// A registry file cannot be read or written.
     #[error(transparent)]
     RegistryFile(#[from] RegError),
-    /// It began to run while its files were to be looked at.
-    #[error("container {id} has just been started: try again")]
-    JustStarted {
-        /// The container.
-        id: String,
-    },
     /// A path is not in a container.
     #[error("Could not find the file {path} in container {container}")]
     NoSuchFile {
@@ -306,7 +300,6 @@ impl EngineError {
             | Self::AttachPaused { .. }
             | Self::StartPaused
             | Self::StillRunning { .. }
-            | Self::JustStarted { .. }
             | Self::StillPaused { .. }
             | Self::RemovalInProgress { .. } => Class::Conflict,
             Self::AlreadyStarted { .. } | Self::AlreadyStopped { .. } => Class::NotModified,

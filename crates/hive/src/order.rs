@@ -33,7 +33,7 @@ impl<'a, T> NameIndex<'a, T> {
     }
 
     /// Places of the items whose name a later item has too.
-    fn replaced(&self) -> Vec<usize> {
+    pub(crate) fn replaced(&self) -> Vec<usize> {
         self.equal_neighbours().map(|(earlier, _)| earlier).collect()
     }
 

@@ -20,12 +20,16 @@ use oriel_image::{Empty, RunConfig};
 use serde_json::{Map, Value, json};
 
 use super::exec::size;
-use crate::http::{Answer, Call, HttpError, json as answer};
+use crate::{
+    daemon::Fixed,
+    http::{Answer, Call, HttpError, json as answer},
+};
 
 pub(crate) async fn create(mut call: Call) -> Answer {
     let document: Value = call.json().await?;
     let sent = document.get("HostConfig").and_then(Value::as_object).cloned().unwrap_or_default();
-    let wire: WireRequest = serde_json::from_value(document).map_err(HttpError::invalid)?;
+    let mut wire: WireRequest = serde_json::from_value(document).map_err(HttpError::invalid)?;
+    add_defaults(&mut wire, &call.daemon.fixed);
     if let Some(platform) = call.query.non_empty("platform")
         && !platform.to_ascii_lowercase().starts_with("windows")
     {
@@ -302,6 +306,19 @@ fn log_driver(host: &HostConfig, warnings: &mut Vec<String>) -> Result<LogDriver
         other => Err(EngineError::invalid(format!(
             "logger: no log driver named '{other}' is registered"
         ))),
+    }
+}
+
+/// What the daemon's configuration says of containers that do not say it themselves.
+fn add_defaults(wire: &mut WireRequest, fixed: &Fixed) {
+    let host = wire.host_config.get_or_insert_default();
+    let dns = host.dns.get_or_insert_default();
+    if dns.is_empty() {
+        dns.extend(fixed.dns.iter().map(Ipv4Addr::to_string));
+    }
+    let driver = host.log_config.get_or_insert_default().kind.get_or_insert_default();
+    if driver.is_empty() && fixed.log_driver == LogDriver::None {
+        "none".clone_into(driver);
     }
 }
 

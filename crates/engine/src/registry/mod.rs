@@ -17,16 +17,16 @@ mod tests;
 mod view;
 mod walk;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use oriel_hcs::Class;
 use oriel_hive::reg;
 use oriel_image::{Change, Commit, ImageError, ImageId, RegistryChange, RegistryTrees, Sandbox};
 
-use crate::container::{Container, Live};
+use crate::container::Container;
 use crate::images::system_time;
-use crate::saved::SavedRegistry;
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, Stillness};
 use plan::Plan;
 
 pub use name::KeyName;
@@ -71,8 +71,7 @@ impl Engine {
                 self.blocking(move |engine| engine.images().image_registry(&id)).await?
             }
             Target::Container(container) => {
-                self.look(&container, |engine, sandbox, saved| {
-                    let saved = saved.map(SavedRegistry::path);
+                self.look(container, |engine, sandbox, saved| {
                     engine.images().sandbox_registry(sandbox, saved)
                 })
                 .await?
@@ -98,7 +97,7 @@ impl Engine {
                     "{reference} is a container, which is compared with its own image only"
                 )));
             }
-            Target::Container(container) => return self.container_difference(&container).await,
+            Target::Container(container) => return self.container_difference(container).await,
         };
         let base = match base {
             Some(base) => self.image_target(base).await?,
@@ -134,10 +133,9 @@ impl Engine {
             let sections = engine.blocking(move |_| reg::parse(&file)).await?;
             match target {
                 Target::Image(id) => engine.import_into_image(id, sections).await,
-                Target::Container(container) => match container.live() {
-                    Some(live) => engine.import_running(&container, &live, sections).await,
-                    None => engine.import_stopped(&container, sections).await,
-                },
+                Target::Container(container) => {
+                    engine.import_into_container(&container, sections).await
+                }
             }
         };
         self.inner.tasks.complete(task).await
@@ -170,52 +168,45 @@ impl Engine {
         .await
     }
 
-    async fn import_running(
+    async fn import_into_container(
         &self,
-        container: &Container,
-        live: &Live,
-        sections: Vec<reg::Section>,
-    ) -> Result<RegistryImport, EngineError> {
-        let id = container.id.clone();
-        let saved = SavedRegistry::of(live).await?;
-        let plan = self
-            .blocking(move |engine| {
-                let sandbox = engine.images().sandbox(&id)?;
-                let trees = engine.images().sandbox_registry(&sandbox, Some(saved.path()))?;
-                Plan::new(&RegistryView { trees }, sections)
-            })
-            .await?;
-        let (keys, values) = plan.size();
-        live.system.change_registry(plan.operations()).await?;
-        Ok(RegistryImport { keys, values, image: None })
-    }
-
-    async fn import_stopped(
-        &self,
-        container: &Container,
+        container: &Arc<Container>,
         sections: Vec<reg::Section>,
     ) -> Result<RegistryImport, EngineError> {
         let _operation = container.operation.lock().await;
-        still_stopped(container)?;
         let id = container.id.clone();
-        self.blocking(move |engine| {
+        let read = move |engine: &Self, saved: Option<&Path>| {
             let sandbox = engine.images().sandbox(&id)?;
-            let view = RegistryView { trees: engine.images().sandbox_registry(&sandbox, None)? };
-            let plan = Plan::new(&view, sections)?;
-            let (keys, values) = plan.size();
-            engine.images().change_registry(&sandbox, &plan.change(&view)?)?;
-            Ok::<_, EngineError>(RegistryImport { keys, values, image: None })
-        })
-        .await
+            let trees = engine.images().sandbox_registry(&sandbox, saved)?;
+            Ok((sandbox, RegistryView { trees }))
+        };
+        let (sandbox, view) = self.read_still(container, Stillness::GoOn, read).await?;
+        let live = container.live();
+        let plan = self
+            .blocking(move |engine| {
+                let plan = Plan::new(&view, sections)?;
+                let (keys, values) = plan.size();
+                let done = RegistryImport { keys, values, image: None };
+                if live.is_some() {
+                    return Ok::<_, EngineError>((done, live, plan.operations()));
+                }
+                engine.images().change_registry(&sandbox, &plan.change(&view)?)?;
+                Ok((done, live, Vec::new()))
+            })
+            .await;
+        let (done, live, operations) = plan?;
+        if let Some(live) = live {
+            live.system.change_registry(operations).await?;
+        }
+        Ok(done)
     }
 
     async fn container_difference(
         &self,
-        container: &Arc<Container>,
+        container: Arc<Container>,
     ) -> Result<Difference, EngineError> {
         self.look(container, |engine, sandbox, saved| {
             let images = engine.images();
-            let saved = saved.map(SavedRegistry::path);
             Ok(Difference {
                 files: images.changes(sandbox)?,
                 before: images.registry_before(sandbox)?,
@@ -225,32 +216,22 @@ impl Engine {
         .await
     }
 
-    /// Looks at a container's sandbox: with what it saved when it runs, else while nobody starts
-    /// it. What it saved is removed although the caller goes away.
+    /// Looks at a container's sandbox, with what it saved when it runs, while nobody starts it.
+    /// What it saved is removed although the caller goes away.
     async fn look<T: Send + 'static>(
         &self,
-        container: &Arc<Container>,
-        look: impl FnOnce(&Self, &Sandbox, Option<&SavedRegistry>) -> Result<T, ImageError>
-        + Send
-        + 'static,
+        container: Arc<Container>,
+        look: impl FnOnce(&Self, &Sandbox, Option<&Path>) -> Result<T, ImageError> + Send + 'static,
     ) -> Result<T, EngineError> {
-        let (engine, container) = (self.clone(), container.clone());
+        let engine = self.clone();
         let task = async move {
-            let (_operation, saved) = match container.live() {
-                Some(live) => (None, Some(SavedRegistry::of(&live).await?)),
-                None => {
-                    let operation = container.operation.lock().await;
-                    still_stopped(&container)?;
-                    (Some(operation), None)
-                }
-            };
+            let _operation = container.operation.lock().await;
             let id = container.id.clone();
-            engine
-                .blocking(move |engine| {
-                    let sandbox = engine.images().sandbox(&id)?;
-                    look(engine, &sandbox, saved.as_ref())
-                })
-                .await
+            let work = move |engine: &Self, saved: Option<&Path>| {
+                let sandbox = engine.images().sandbox(&id)?;
+                look(engine, &sandbox, saved)
+            };
+            engine.read_still(&container, Stillness::GoOn, work).await
         };
         self.inner.tasks.complete(task).await
     }
@@ -284,13 +265,5 @@ impl Engine {
                 "the image was not made from another one here: name the image to compare it with",
             )
         })
-    }
-}
-
-/// Refuses a container that began to run while its operation lock was awaited.
-fn still_stopped(container: &Container) -> Result<(), EngineError> {
-    match container.live() {
-        None => Ok(()),
-        Some(_) => Err(EngineError::JustStarted { id: container.id.clone() }),
     }
 }

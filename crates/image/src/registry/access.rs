@@ -6,6 +6,7 @@ use oriel_hive::wine;
 
 use super::cache::Rendered;
 use super::chain::Chain;
+use super::layer::Below;
 use super::seen::Floor;
 use super::{FILES, LayerHives, RegistryChange, RegistryTrees, capture, links};
 use crate::disk::Dir;
@@ -53,9 +54,7 @@ impl ImageStore {
     /// # Errors
     /// [`ImageError::Hive`], [`ImageError::Io`].
     pub fn registry_before(&self, sandbox: &Sandbox) -> Result<RegistryTrees, ImageError> {
-        let mut trees = capture::read(&self.registry_below(sandbox)?.path)?;
-        self.sandbox_settings(&sandbox.id)?.apply(&mut trees)?;
-        Ok(trees)
+        capture::before(&self.registry_below(sandbox)?.path, &self.sandbox_settings(&sandbox.id)?)
     }
 
     /// What the container of `sandbox` changed in its registry, without what a mere boot changes.
@@ -68,8 +67,10 @@ impl ImageStore {
         sandbox: &Sandbox,
         saved: Option<&Path>,
     ) -> Result<RegistryChange, ImageError> {
-        let old = self.registry_before(sandbox)?;
-        Ok(capture::compare(old, self.sandbox_registry(sandbox, saved)?))
+        let own = sandbox.path.join(DIRECTORY);
+        let settings = self.sandbox_settings(&sandbox.id)?;
+        let rendered = self.registry_below(sandbox)?;
+        capture::changes(&rendered.path, &settings, saved.unwrap_or(&own))
     }
 
     /// Changes the registry of a container that does not run. What is said of keys below a link is
@@ -116,8 +117,8 @@ impl ImageStore {
         saved: Option<&Path>,
     ) -> Result<LayerHives, ImageError> {
         let change = self.registry_changes(sandbox, saved)?;
-        let (layers, shape) = (self.layers_below(sandbox)?, self.registry_below(sandbox)?.shape()?);
-        LayerHives::above(Chain::new(&layers)?, &shape, &sandbox.account, &change)
+        let (layers, rendered) = (self.layers_below(sandbox)?, self.registry_below(sandbox)?);
+        Below::new(Chain::new(&layers)?, &sandbox.account, &rendered)?.layer(&change)
     }
 
     /// The hives of a base layer with the whole registry of the container of `sandbox`.
@@ -127,8 +128,8 @@ impl ImageStore {
         saved: Option<&Path>,
     ) -> Result<LayerHives, ImageError> {
         let change = self.registry_changes(sandbox, saved)?;
-        let (layers, shape) = (self.layers_below(sandbox)?, self.registry_below(sandbox)?.shape()?);
-        LayerHives::whole(Chain::new(&layers)?, &shape, &sandbox.account, &change)
+        let (layers, rendered) = (self.layers_below(sandbox)?, self.registry_below(sandbox)?);
+        Below::new(Chain::new(&layers)?, &sandbox.account, &rendered)?.whole(&change)
     }
 
     /// The registry that a container got, but for its settings.

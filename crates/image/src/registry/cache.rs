@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::seen::{self, Floor, Shape};
-use super::{FILES, policy};
+use super::{FILES, policy, settings};
 use crate::disk::fold;
 use crate::error::Attempt;
 use crate::{Digest, ImageError};
@@ -40,7 +40,8 @@ impl Rendered {
     /// How it differs from what the layers store.
     pub(super) fn shape(&self) -> Result<Shape, ImageError> {
         let path = self.path.join(SHAPE);
-        Shape::from_bytes(&fs_err::read(path).attempt(|| "read a cached registry".into())?)
+        let attempt = || "read a cached registry".to_owned();
+        serde_json::from_slice(&fs_err::read(path).attempt(attempt)?).attempt(attempt)
     }
 }
 
@@ -120,7 +121,9 @@ impl RegistryCache {
             oriel_hive::wine::render_to(&mut file, tree, &branch).attempt(attempt)?;
             file.flush().attempt(attempt)?;
         }
-        fs_err::write(made.path().join(SHAPE), seen.shape.to_bytes()?).attempt(attempt)?;
+        settings::keep_zones(&seen.trees.machine, made.path())?;
+        let shape = serde_json::to_vec(&seen.shape).attempt(attempt)?;
+        fs_err::write(made.path().join(SHAPE), shape).attempt(attempt)?;
         match fs_err::rename(made.path(), place) {
             Ok(()) => drop(made.keep()),
             // Another container was faster; its registry is the same.

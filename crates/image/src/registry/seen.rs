@@ -1,14 +1,13 @@
-//! The registry of a chain as programs see it, and how what they change goes back to the layers.
+//! The registry of a chain as programs see it.
 
 use std::path::PathBuf;
 
-use oriel_hive::{Delta, Key};
+use oriel_hive::Key;
 use serde::{Deserialize, Serialize};
 
 use super::chain::{Chain, Hive};
 use super::policy::{self, Guard};
-use super::{RegistryChange, RegistryTrees, project};
-use crate::error::Attempt;
+use super::{RegistryTrees, project};
 use crate::{ImageError, NANOSERVER, SERVERCORE};
 
 /// A base of Oriel's, on which the registry of an image without one stands.
@@ -25,9 +24,11 @@ pub(crate) struct Floor {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Shape {
     /// The current control set of the layers; programs see it as the first.
-    control_set: u32,
+    pub(super) control_set: u32,
     /// Whether programs see all of it and nothing else.
-    whole: bool,
+    pub(super) whole: bool,
+    /// Whether the same is true of the account's hive.
+    pub(super) user: bool,
     /// Whether the base is not Oriel's.
     pub(super) foreign: bool,
 }
@@ -55,13 +56,15 @@ pub(super) fn merge<'a>(
     let mut whole = !foreign;
     let mut machine = Key::new("");
     for (hive, base) in [(Hive::System, system), (Hive::Software, software)] {
-        let (tree, changed) = on.hive(hive, base)?;
-        whole &= changed;
+        let (tree, as_stored) = on.hive(hive, base)?;
+        whole &= as_stored;
         machine.insert(tree.renamed(hive.key().unwrap_or_default()));
     }
-    let (default, changed) = on.hive(Hive::Default, default)?;
-    let trees = RegistryTrees { machine, default, user: on.user(account)? };
-    let shape = Shape { control_set: on.control_set, whole: whole && changed, foreign };
+    let (default, as_stored) = on.hive(Hive::Default, default)?;
+    whole &= as_stored;
+    let (user, as_stored) = on.user(account)?;
+    let shape = Shape { control_set: on.control_set, whole, user: as_stored, foreign };
+    let trees = RegistryTrees { machine, default, user };
     let mut seen = Seen { trees, shape, floor };
     project::show(&mut seen.trees, on.control_set)?;
     Ok(seen)
@@ -116,58 +119,17 @@ impl Ground<'_> {
         Ok(tree)
     }
 
-    /// The hive of an account.
-    fn user(&self, account: &str) -> Result<Key, ImageError> {
+    /// The hive of an account, and whether it is as stored.
+    fn user(&self, account: &str) -> Result<(Key, bool), ImageError> {
         let user = self.chain.account(account)?;
         if policy::is_own_user(&user) {
-            return Ok(user);
+            return Ok((user, true));
         }
         let below = match self.floor {
             Some(floor) => Chain::new(&floor.layers)?.account(account)?,
             None if self.foreign => Key::new(""),
             None => self.chain.bottom().account(account)?,
         };
-        Ok(policy::adopt_user(below, user))
+        Ok((policy::adopt_user(below, user), false))
     }
-}
-
-impl Shape {
-    /// What a change that programs made means for a hive of the layers of `chain`.
-    pub(super) fn lift(
-        &self,
-        chain: Chain<'_>,
-        hive: Hive,
-        change: &RegistryChange,
-    ) -> Result<Delta, ImageError> {
-        let mut delta = part(change, hive);
-        if hive == Hive::System {
-            project::swap_delta(&mut delta, self.control_set);
-        }
-        if self.whole || delta.is_empty() {
-            return Ok(delta);
-        }
-        // What comes from the floor is not there to be removed, and what was never shown is.
-        let stored = chain.stored(hive)?;
-        let mut changed = stored.clone();
-        oriel_hive::apply(&mut changed, &delta);
-        Ok(oriel_hive::diff(&stored, &changed))
-    }
-
-    /// Reads what [`Shape::to_bytes`] wrote.
-    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, ImageError> {
-        serde_json::from_slice(bytes).attempt(|| "read the shape of a registry".into())
-    }
-
-    /// Writes it down.
-    pub(super) fn to_bytes(&self) -> Result<Vec<u8>, ImageError> {
-        serde_json::to_vec(self).attempt(|| "write the shape of a registry".into())
-    }
-}
-
-/// The part of a change that concerns one hive.
-fn part(change: &RegistryChange, hive: Hive) -> Delta {
-    let Some(name) = hive.key() else { return change.default.clone() };
-    let mut keys = change.machine.root.subkeys.iter();
-    let root = keys.find(|key| key.name.matches(name));
-    root.map_or_else(Delta::default, |root| Delta { root: root.clone() })
 }

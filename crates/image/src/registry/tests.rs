@@ -5,9 +5,12 @@ use std::path::PathBuf;
 use oriel_hive::{Key, Value, wine};
 use oriel_wclayer::{LayerPath, Root};
 
+use super::cache::Rendered;
 use super::chain::{Chain, Hive};
+use super::layer::Below;
 use super::seen::{self, Floor};
-use super::{LayerHives, RegistryChange, RegistryTrees, capture};
+use super::settings::Settings;
+use super::{FILES, LayerHives, RegistryChange, RegistryTrees, capture};
 
 mod control_sets;
 mod foreign;
@@ -79,9 +82,12 @@ impl Layers {
 
     /// Lets a container change what it sees, as text and back, and commits that.
     fn commit(&mut self, floors: &[Floor], change: impl FnOnce(&mut RegistryTrees)) -> LayerHives {
-        let (trees, shape) = self.seen_on(floors);
-        let changed = changed(&trees, change);
-        let made = LayerHives::above(self.chain(), &shape, ACCOUNT, &changed).unwrap();
+        let rendered = self.rendered(floors);
+        let mut new = capture::read(rendered.path()).unwrap();
+        change(&mut new);
+        let own = written(&new);
+        let change = capture::changes(rendered.path(), &Settings::default(), own.path()).unwrap();
+        let made = self.below(&rendered).layer(&change).unwrap();
         self.add();
         for (name, hive) in &made.hives {
             self.file(Root::Hives, name, hive);
@@ -94,11 +100,25 @@ impl Layers {
 
     /// What an export of a container without changes stores, by file.
     fn exported(&self, floors: &[Floor], file: &str) -> Key {
-        let (_, shape) = self.seen_on(floors);
-        let change = RegistryChange::default();
-        let whole = LayerHives::whole(self.chain(), &shape, ACCOUNT, &change).unwrap();
+        let rendered = self.rendered(floors);
+        let whole = self.below(&rendered).whole(&RegistryChange::default()).unwrap();
         let (_, hive) = whole.hives.iter().find(|(name, _)| *name == file).unwrap();
         oriel_hive::read(hive).unwrap()
+    }
+
+    /// The files that containers get copies of.
+    fn rendered(&self, floors: &[Floor]) -> tempfile::TempDir {
+        let (trees, shape) = self.seen_on(floors);
+        let rendered = written(&trees);
+        super::settings::keep_zones(&trees.machine, rendered.path()).unwrap();
+        let shape = serde_json::to_vec(&shape).unwrap();
+        fs_err::write(rendered.path().join("shape.json"), shape).unwrap();
+        rendered
+    }
+
+    fn below(&self, rendered: &tempfile::TempDir) -> Below<'_> {
+        let rendered = Rendered { path: rendered.path().to_owned() };
+        Below::new(self.chain(), ACCOUNT, &rendered).unwrap()
     }
 
     /// This chain as what a foreign base stands on.
@@ -107,18 +127,13 @@ impl Layers {
     }
 }
 
-/// What a container changed, after its registry went to text and back.
-fn changed(trees: &RegistryTrees, change: impl FnOnce(&mut RegistryTrees)) -> RegistryChange {
-    let mut new = trees.clone();
-    change(&mut new);
-    let [old, new] = [trees, &new].map(|trees| {
-        let read = trees
-            .branches()
-            .map(|(tree, branch)| wine::parse(&wine::render(tree, &branch)).unwrap());
-        let [machine, default, user] = read;
-        RegistryTrees { machine, default, user }
-    });
-    capture::compare(old, new)
+/// Registry files of Wine's in a directory of their own.
+fn written(trees: &RegistryTrees) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    for (file, (tree, branch)) in FILES.iter().zip(trees.branches()) {
+        fs_err::write(directory.path().join(file), wine::render(tree, &branch)).unwrap();
+    }
+    directory
 }
 
 /// Makes a delta one that Windows wrote: nothing where ours have a name.

@@ -118,3 +118,61 @@ fn removed_files_are_hidden_and_can_come_back() {
     files.remove("nope").unwrap();
     assert!(files.remove("/").is_err());
 }
+
+#[test]
+fn what_a_container_puts_in_the_place_of_its_registry_is_not_followed() {
+    let (fixture, base) = Fixture::with_base();
+    let sandbox = fixture.sandbox("c1", &base);
+    let file = sandbox.path.join("registry/user.reg");
+    let outside = fixture.directory.path().join("secret");
+    fs_err::write(&outside, fs_err::read(&file).unwrap()).unwrap();
+    let cases: [(&str, &dyn Fn()); 4] = [
+        ("a link", &|| std::os::unix::fs::symlink(&outside, &file).unwrap()),
+        ("a pipe", &|| {
+            let kind = rustix::fs::FileType::Fifo;
+            rustix::fs::mknodat(rustix::fs::CWD, &file, kind, 0o600.into(), 0).unwrap();
+        }),
+        ("a directory", &|| fs_err::create_dir(&file).unwrap()),
+        ("too much", &|| {
+            fs_err::File::create(&file).unwrap().set_len(1 << 40).unwrap();
+        }),
+    ];
+    for (what, make) in cases {
+        let _ = fs_err::remove_file(&file);
+        make();
+        let read = fixture.store.sandbox_registry(&sandbox, None);
+        assert!(matches!(read, Err(ImageError::Io { .. })), "{what}: {read:?}");
+        let changes = fixture.store.registry_changes(&sandbox, None);
+        assert!(matches!(changes, Err(ImageError::Io { .. })), "{what}: {changes:?}");
+        let saved = Some(file.parent().unwrap());
+        assert!(fixture.store.registry_changes(&sandbox, saved).is_err(), "{what}");
+        assert!(fixture.store.commit(&commit_of(Some("c1"), base)).is_err(), "{what}");
+        if fs_err::remove_dir(&file).is_err() {
+            fs_err::remove_file(&file).unwrap();
+        }
+    }
+    assert!(outside.exists());
+}
+
+#[test]
+fn a_container_keeps_the_registry_it_was_made_with() {
+    let (fixture, base) = Fixture::with_base();
+    let sandbox = fixture.sandbox("c1", &base);
+    let cache = fixture.directory.path().join("registry-cache");
+    let entry = fs_err::read_dir(&cache).unwrap().next().unwrap().unwrap().path();
+    // As of an older policy.
+    let name = entry.file_name().unwrap().to_str().unwrap().to_owned();
+    let old = cache.join(name.replacen("-v", "-v0", 1));
+    fs_err::rename(&entry, &old).unwrap();
+    let record = fixture.directory.path().join("windowsfilter/c1/sandbox.json");
+    let text = fs_err::read_to_string(&record).unwrap();
+    fs_err::write(&record, text.replace(&name, old.file_name().unwrap().to_str().unwrap()))
+        .unwrap();
+    fixture.store.collect().unwrap();
+    assert!(old.exists());
+    assert!(fixture.store.registry_changes(&sandbox, None).unwrap().is_empty());
+    assert!(!entry.exists());
+    fixture.store.remove_sandbox("c1").unwrap();
+    fixture.store.collect().unwrap();
+    assert!(!old.exists());
+}

@@ -297,3 +297,38 @@ fn a_damaged_import_leaves_nothing() {
         assert!(fixture.everything().is_empty());
     }
 }
+
+#[test]
+fn a_damaged_hive_is_found_when_an_image_arrives() {
+    let fixture = Fixture::new();
+    let hive = system_hive();
+    let mut damaged = hive.clone();
+    damaged[0x1020..0x1040].fill(0xff);
+    for (path, layer) in [
+        (
+            "a base hive",
+            tar_of(&[
+                ("Files/", b""),
+                ("Files/Windows/", b""),
+                ("Files/Windows/System32/", b""),
+                ("Files/Windows/System32/config/", b""),
+                ("Files/Windows/System32/config/SYSTEM", &damaged),
+            ]),
+        ),
+        (
+            "an account's hive",
+            tar_of(&[
+                ("Files/", b""),
+                ("Files/Users/", b""),
+                ("Files/Users/ContainerUser/", b""),
+                ("Files/Users/ContainerUser/NTUSER.DAT", &damaged),
+            ]),
+        ),
+    ] {
+        let archive = docker_archive("windows", &layer, Digest::of(&layer));
+        let loaded = fixture.store.load(&mut &archive[..], &mut |_| {});
+        assert!(matches!(loaded, Err(ImageError::Hive { .. })), "{path}: {loaded:?}");
+        assert_eq!(fixture.store.list().unwrap(), []);
+        assert!(fixture.everything().iter().all(|name| !name.contains("windowsfilter")), "{path}");
+    }
+}

@@ -4,7 +4,7 @@ use crate::make::{
     BLOCK, base_layer, config_of, digest, dir, docker, docker_of, file, gzip, hard, header, image,
     image_of, junction, layer, member, oci, on_base, padded, pax, raw_pax, seal, symlink, tar,
 };
-use crate::{Case, refused, unusable};
+use crate::{Case, refused};
 
 pub(crate) fn cases() -> Vec<Case> {
     [
@@ -593,7 +593,7 @@ fn hives() -> Vec<Case> {
         ("with torn cells", torn),
     ] {
         let base = "Files/Windows/System32/config/SYSTEM";
-        cases.push(unusable(
+        cases.push(refused(
             format!("a base hive that is {what}"),
             image_of(&[file(base, &bytes)]),
             "read hive SYSTEM",
@@ -601,7 +601,7 @@ fn hives() -> Vec<Case> {
         for delta in ["System_Delta", "Software_Delta", "DefaultUser_Delta"] {
             let name = format!("a {delta} that is {what}");
             let archive = on_base(&[file(&format!("Hives/{delta}"), &bytes)]);
-            cases.push(unusable(name, archive, "_Delta of"));
+            cases.push(refused(name, archive, "_Delta of"));
         }
     }
     let blob = gzip(&layer("other"));

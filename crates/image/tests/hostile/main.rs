@@ -32,8 +32,6 @@ enum Outcome {
     Refused(&'static str),
     /// The load succeeds.
     Loaded,
-    /// The load succeeds, but no container can be made; the error says this.
-    Unusable(&'static str),
 }
 
 /// One archive and what must come of it.
@@ -49,10 +47,6 @@ fn refused(name: impl Into<String>, archive: Vec<u8>, says: &'static str) -> Cas
 
 fn loaded(name: impl Into<String>, archive: Vec<u8>) -> Case {
     Case { name: name.into(), archive, outcome: Outcome::Loaded }
-}
-
-fn unusable(name: impl Into<String>, archive: Vec<u8>, says: &'static str) -> Case {
-    Case { name: name.into(), archive, outcome: Outcome::Unusable(says) }
 }
 
 /// A store in a directory of its own, with a base image.
@@ -91,16 +85,15 @@ impl Fixture {
         let complaint = match (&case.outcome, result) {
             (Outcome::Refused(says), Err(error)) => differs(&error, says),
             (Outcome::Refused(says), Ok(_)) => Some(format!("loaded, but: {says}")),
-            (Outcome::Loaded | Outcome::Unusable(_), Err(error)) => Some(chain(&error)),
-            (Outcome::Loaded, Ok(images)) => self.settle(&images, None),
-            (Outcome::Unusable(says), Ok(images)) => self.settle(&images, Some(says)),
+            (Outcome::Loaded, Err(error)) => Some(chain(&error)),
+            (Outcome::Loaded, Ok(images)) => self.settle(&images),
         };
         let slow = (started.elapsed() > LONGEST).then(|| format!("{:?}", started.elapsed()));
         complaint.or(slow)
     }
 
     /// Makes a container of each image and removes both.
-    fn settle(&self, images: &[Loaded], fails: Option<&str>) -> Option<String> {
+    fn settle(&self, images: &[Loaded]) -> Option<String> {
         let id = |loaded: &Loaded| match loaded {
             Loaded::Reference(_, id) | Loaded::Id(id) => *id,
         };
@@ -109,12 +102,7 @@ impl Fixture {
             .iter()
             .filter_map(|id| {
                 let made = self.store.create_sandbox("c1", id, &SandboxSettings::default());
-                let complaint = match (made, fails) {
-                    (Ok(_), None) => None,
-                    (Ok(_), Some(says)) => Some(format!("a container could be made, but: {says}")),
-                    (Err(error), None) => Some(chain(&error)),
-                    (Err(error), Some(says)) => differs(&error, says),
-                };
+                let complaint = made.err().map(|error| chain(&error));
                 self.store.remove_sandbox("c1").expect("a sandbox goes");
                 self.store.remove(&id.to_string(), true, false, &|_| None).expect("an image goes");
                 complaint

@@ -219,6 +219,21 @@ fn what_is_not_shown_of_a_layer_from_windows_is_kept() {
 }
 
 #[test]
+fn a_key_that_was_not_shown_is_replaced_by_one_a_container_makes() {
+    let mut layers = built_on_windows();
+    let path = r"System\ControlSet001\Services\driver";
+    layers.commit(&[], |trees| {
+        let service = trees.machine.get_or_create(path).unwrap();
+        assert!(service.values().is_empty());
+        service.set_value(Value::dword("Type", 1));
+    });
+    let seen = layers.seen();
+    assert_eq!(seen.machine.get(path).unwrap().values(), [Value::dword("Type", 1)]);
+    let stored = layers.exported(&[], "SYSTEM");
+    assert_eq!(stored.get(r"ControlSet001\Services\driver").unwrap().values().len(), 1);
+}
+
+#[test]
 fn what_a_container_here_changed_is_there_again() {
     let mut layers = oriel();
     let services = r"System\ControlSet001\Services";

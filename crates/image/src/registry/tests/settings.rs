@@ -41,10 +41,7 @@ fn settings() -> Settings {
 
 /// What the container reads, from the files it gets.
 fn personalised(layers: &Layers, settings: &Settings) -> RegistryTrees {
-    let [rendered, own] = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    for (file, (tree, branch)) in super::super::FILES.iter().zip(layers.seen().branches()) {
-        fs_err::write(rendered.path().join(file), wine::render(tree, &branch)).unwrap();
-    }
+    let (rendered, own) = (layers.rendered(&[]), tempfile::tempdir().unwrap());
     personalise(rendered.path(), own.path(), settings).unwrap();
     capture::read(own.path()).unwrap()
 }
@@ -81,14 +78,21 @@ fn programs_read_the_containers_truth() {
 
 #[test]
 fn a_commit_keeps_of_them_only_what_the_container_changed() {
-    let layers = base();
-    let (settings, mut old) = (settings(), layers.seen());
-    settings.apply(&mut old).unwrap();
-    let mut new = personalised(&layers, &settings);
-    assert!(capture::compare(old.clone(), new.clone()).is_empty());
+    let (layers, settings) = (base(), settings());
+    let rendered = layers.rendered(&[]);
+    let changes =
+        |own: &std::path::Path| capture::changes(rendered.path(), &settings, own).unwrap();
+    let own = tempfile::tempdir().unwrap();
+    personalise(rendered.path(), own.path(), &settings).unwrap();
+    assert!(changes(own.path()).is_empty(), "before the container ran");
+    let mut new = capture::read(own.path()).unwrap();
+    let before = capture::before(rendered.path(), &settings).unwrap();
+    assert!(oriel_hive::diff(&before.machine, &new.machine).is_empty());
+    assert!(oriel_hive::diff(&before.user, &new.user).is_empty());
+    assert!(changes(written(&new).path()).is_empty(), "after wineserver wrote it");
     let environment = r"System\ControlSet001\Control\Session Manager\Environment";
     set(&mut new.machine, environment, Value::sz("Path", r"C:\app;C:\more"));
-    let change = capture::compare(old, new);
+    let change = changes(written(&new).path());
     let mut image = Key::new("");
     oriel_hive::apply(&mut image, &change.machine);
     let values = image.get(environment).unwrap().values();
@@ -97,34 +101,71 @@ fn a_commit_keeps_of_them_only_what_the_container_changed() {
 }
 
 #[test]
-fn an_image_without_a_time_zone_is_in_utc_and_one_with_it_keeps_it() {
+fn a_setting_that_the_image_has_already_is_no_change() {
+    let mut layers = base();
+    let settings = settings();
+    let zone = r"System\ControlSet001\Control\TimeZoneInformation";
+    let own = personalised(&layers, &settings);
+    layers.commit(&[], |trees| {
+        let own = own.machine.get(zone).unwrap();
+        own.values().iter().for_each(|value| set(&mut trees.machine, zone, value.clone()));
+    });
+    let rendered = layers.rendered(&[]);
+    let own = written(&personalised(&layers, &settings));
+    assert!(capture::changes(rendered.path(), &settings, own.path()).unwrap().is_empty());
+}
+
+#[test]
+fn a_container_that_asks_for_no_time_zone_there_is_has_utc() {
     let zone = r"System\ControlSet001\Control\TimeZoneInformation";
     let mut layers = base();
-    let none = personalised(&layers, &Settings::default());
-    assert_eq!(text(&none.machine, zone, "TimeZoneKeyName").as_deref(), Some("UTC"));
-    let unknown = Settings::from(&SandboxSettings {
-        time_zone: Some("Europe/Atlantis".into()),
-        ..SandboxSettings::default()
-    });
     layers.commit(&[], |trees| {
-        set(&mut trees.machine, zone, Value::sz("TimeZoneKeyName", "Tokyo Standard Time"));
+        set(&mut trees.machine, zone, Value::dword("Bias", 1));
+        let utc = r"Software\Microsoft\Windows NT\CurrentVersion\Time Zones\UTC";
+        let none = Value::new("TZI", oriel_hive::ValueKind::BINARY, [0; 44]);
+        set(&mut trees.machine, utc, none);
     });
-    let seen = personalised(&layers, &unknown);
-    assert_eq!(
-        text(&seen.machine, zone, "TimeZoneKeyName").as_deref(),
-        Some("Tokyo Standard Time")
-    );
+    let bias = |name: Option<&str>| {
+        let time_zone = name.map(str::to_owned);
+        let settings = SandboxSettings { time_zone, ..SandboxSettings::default() };
+        let seen = personalised(&layers, &Settings::from(&settings));
+        seen.machine.get(zone)?.value("Bias")?.number()
+    };
+    assert_eq!(bias(Some("Europe/Atlantis")), Some(0));
+    assert_eq!(bias(Some("")), Some(0));
+    assert_eq!(bias(None), Some(1), "as the image has it");
+}
+
+#[test]
+fn what_wineserver_makes_at_its_start_is_no_change() {
+    let layers = {
+        let mut layers = oriel();
+        layers.commit(&[], |trees| drop(trees.machine.remove(r"Software\Classes")));
+        layers
+    };
+    let rendered = layers.rendered(&[]);
+    let changes = |change: &dyn Fn(&mut Key)| {
+        let mut new = capture::read(rendered.path()).unwrap();
+        new.machine.get_or_create(r"Software\Classes\Wow6432Node").unwrap();
+        change(&mut new.machine);
+        let own = written(&new);
+        capture::changes(rendered.path(), &Settings::default(), own.path()).unwrap()
+    };
+    assert!(changes(&|_| {}).is_empty());
+    let made = changes(&|machine| {
+        machine.get_or_create(r"Software\Classes\Wow6432Node\CLSID").unwrap();
+    });
+    assert!(!made.is_empty());
 }
 
 #[test]
 fn a_container_without_settings_gets_copies() {
     let layers = oriel();
-    assert_eq!(personalised(&layers, &Settings::default()), {
-        let seen = layers.seen();
-        let read = seen
-            .branches()
-            .map(|(tree, branch)| wine::parse(&wine::render(tree, &branch)).unwrap());
-        let [machine, default, user] = read;
-        RegistryTrees { machine, default, user }
-    });
+    let (rendered, own) = (layers.rendered(&[]), tempfile::tempdir().unwrap());
+    personalise(rendered.path(), own.path(), &Settings::default()).unwrap();
+    for file in FILES {
+        let [given, made] =
+            [own.path(), rendered.path()].map(|path| fs_err::read(path.join(file)).unwrap());
+        assert_eq!(given, made, "{file}");
+    }
 }
