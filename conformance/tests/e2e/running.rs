@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use oriel_conformance::{Case, Daemon, Docker, Outcome};
 
-use crate::PASSED;
+use crate::{PASSED, faults::kill_during};
 
 pub(crate) const CASES: &[Case] = &[
     Case { name: "a_running_container_is_committed_as_it_is_at_that_moment", run: committed },
@@ -20,6 +20,8 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "a_paused_container_can_be_ended", run: ended },
     Case { name: "a_paused_container_outlives_the_daemon", run: outlives },
     Case { name: "a_paused_container_is_committed", run: committed_paused },
+    Case { name: "a_running_container_with_a_size_is_committed", run: committed_size },
+    Case { name: "a_daemon_killed_during_a_commit_leaves_the_container_running", run: killed },
     Case { name: "a_container_without_its_agent_fails_in_time", run: no_agent },
     Case { name: "a_container_that_deletes_everything_breaks_only_itself", run: vandal },
 ];
@@ -279,6 +281,38 @@ fn committed_paused(daemon: &mut Daemon) -> Result<Outcome> {
     let seen = docker.run(&[&run[..], &ADMINISTRATOR, &query].concat())?;
     docker.run(&["rmi", "asleep:1"])?;
     ensure!(seen.contains("dream"), "{seen}");
+    PASSED
+}
+
+fn committed_size(daemon: &mut Daemon) -> Result<Outcome> {
+    let docker = daemon.docker();
+    let run = ["run", "-d", "--name", "tight", "--storage-opt", "size=64m", "nanoserver"];
+    docker.run(&[&run[..], &["ping", "-n", "1000", "127.0.0.1"]].concat())?;
+    exec(&docker, "tight", "echo kept> C:\\kept.txt& reg add HKLM\\Software\\Tight /v a /f")?;
+    docker.run(&["commit", "tight", "tight:1"])?;
+    ensure!(state(&docker, "tight")? == RUNNING, "{}", state(&docker, "tight")?);
+    docker.run(&["rm", "-f", "tight"])?;
+    let look = "type C:\\kept.txt& reg query HKLM\\Software\\Tight";
+    let seen = docker.run(&["run", "--rm", "tight:1", "cmd", "/c", look])?;
+    docker.run(&["rmi", "tight:1"])?;
+    ensure!(seen.contains("kept") && seen.contains("REG_SZ"), "{seen}");
+    PASSED
+}
+
+fn killed(daemon: &mut Daemon) -> Result<Outcome> {
+    let docker = daemon.docker();
+    start_counter(&docker, "struck")?;
+    for delay in [5, 30, 60, 90, 150] {
+        let delay = Duration::from_millis(delay);
+        kill_during(daemon, &["commit", "-c", "LABEL of=struck", "struck", "struck:1"], delay)?;
+        ensure!(state(&docker, "struck")? == RUNNING, "{}", state(&docker, "struck")?);
+        ensure!(leftovers(daemon, "struck")?.is_empty(), "{:?}", leftovers(daemon, "struck")?);
+        grows(&docker, "struck")?;
+    }
+    docker.run(&["commit", "-c", "LABEL of=struck", "struck", "struck:1"])?;
+    docker.run(&["rm", "-f", "struck"])?;
+    docker.run(&["rmi", "struck:1"])?;
+    docker.run(&["image", "prune", "-f", "--filter", "label=of=struck"])?;
     PASSED
 }
 
