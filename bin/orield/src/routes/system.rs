@@ -100,10 +100,9 @@ async fn info(call: &Call) -> Result<Value, HttpError> {
     let (engine, current) = (&call.daemon.engine, call.daemon.current());
     let live = &current.live;
     let containers = engine.containers();
-    let paused = containers.iter().filter(|c| c.state.is_paused()).count();
-    let running = containers.iter().filter(|c| c.state.is_running()).count() - paused;
-    let restarting = |state: &State| matches!(state, State::Restarting(_));
-    let stopped = containers.iter().filter(|c| !c.state.is_running() && !restarting(&c.state));
+    let count = |wanted: fn(&State) -> bool| {
+        containers.iter().filter(|container| wanted(&container.state)).count()
+    };
     let images = engine.blocking(|engine| engine.images().list()).await?.len();
     let version = OS_VERSION.rsplit_once('.').map_or(OS_VERSION, |(version, _)| version);
     let warnings = match call.daemon.fixed.warnings.as_slice() {
@@ -113,9 +112,9 @@ async fn info(call: &Call) -> Result<Value, HttpError> {
     let mut info = json!({
         "ID": engine.id(),
         "Containers": containers.len(),
-        "ContainersRunning": running,
-        "ContainersPaused": paused,
-        "ContainersStopped": stopped.count(),
+        "ContainersRunning": count(|state| matches!(state, State::Running { .. })),
+        "ContainersPaused": count(State::is_paused),
+        "ContainersStopped": count(|state| !state.is_active()),
         "Images": images,
         "Driver": "windowsfilter",
         "DriverStatus": [["Windows", ""], ["Sandbox size", sandbox_size(engine.sandbox_size())]],
