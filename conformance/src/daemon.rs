@@ -253,7 +253,7 @@ os.execv(sys.argv[2], sys.argv[2:])
         Ok(())
     }
 
-    /// Removes every container, ends the daemon, and tells what is still there.
+    /// Removes every container and every volume, ends the daemon, and tells what is still there.
     ///
     /// # Errors
     /// When the daemon does not end.
@@ -268,8 +268,9 @@ os.execv(sys.argv[2], sys.argv[2:])
         let docker = self.docker();
         let Ok(ids) = docker.run(&["ps", "-aq"]) else { return };
         for id in ids.lines() {
-            let _ = docker.try_run(&["rm", "-f", id]);
+            let _ = docker.try_run(&["rm", "-f", "-v", id]);
         }
+        let _ = docker.try_run(&["volume", "prune", "-af"]);
     }
 }
 

@@ -113,7 +113,7 @@ impl Served {
 
     fn nothing_runs(&self) {
         assert_eq!(self.world.host.systems(), Vec::<String>::new());
-        assert_eq!(self.world.network.endpoints(), Vec::<String>::new());
+        assert_eq!(self.world.network.compartments(), Vec::<String>::new());
     }
 }
 
@@ -150,7 +150,6 @@ fn errors_have_dockers_shape() {
         ("GET", "/containers/nobody/json", 404, "No such container: nobody"),
         ("GET", "/images/nope/json", 404, "No such image: nope:latest"),
         ("GET", "/services", 503, "This node is not a swarm manager."),
-        ("POST", "/networks/create", 501, "not supported"),
         ("GET", "/volumes/x", 404, "get x: no such volume"),
         (
             "GET",
@@ -389,4 +388,62 @@ fn events_reach_a_listener() {
     }
     assert!(text.contains("\"status\":\"die\"") && !text.contains("\"start\""), "{text}");
     drop(served.runtime);
+}
+
+#[test]
+fn volumes_answer_as_dockers_do() {
+    let served = Served::new();
+    let (head, body) = served.http("POST", "/volumes/create", r#"{"Name":"v1","Labels":null}"#);
+    assert!(head.starts_with("HTTP/1.1 201"), "{head}");
+    for part in ["\"Driver\":\"local\"", "\"Labels\":null", "\"Scope\":\"local\"", "v1/_data"] {
+        assert!(body.contains(part), "{part} in {body}");
+    }
+    let (_, body) = served.http("GET", "/volumes", "");
+    assert!(body.contains("\"Name\":\"v1\"") && body.contains("\"Warnings\":null"), "{body}");
+    let (_, body) = served.http("GET", "/system/df", "");
+    assert!(body.contains("\"UsageData\":{\"RefCount\":0,\"Size\":0}"), "{body}");
+    let (_, body) = served.http("POST", "/volumes/prune", "");
+    assert!(body.contains("\"VolumesDeleted\":[]"), "a volume with a name is kept: {body}");
+    let (_, body) = served.http("POST", "/v1.41/volumes/prune", "");
+    assert!(body.contains("\"VolumesDeleted\":[\"v1\"]"), "an old client means all: {body}");
+    for (method, path, body, status, message) in [
+        ("DELETE", "/volumes/v1", "", 404, "get v1: no such volume"),
+        ("DELETE", "/volumes/v1?force=1", "", 204, ""),
+        ("POST", "/volumes/create", r#"{"Name":"x"}"#, 400, "volume name is too short"),
+        ("POST", "/volumes/create", r#"{"Name":3}"#, 400, "invalid type"),
+        ("POST", "/volumes/create", r#"{"Name":"x1","Driver":"nfs"}"#, 404, "plugin"),
+        ("POST", "/volumes/create", r#"{"ClusterVolumeSpec":{}}"#, 503, "swarm"),
+        ("PUT", "/volumes/v1", "", 503, "only valid for cluster volumes"),
+        ("GET", "/containers/nobody/archive?path=/", "", 404, "No such container: nobody"),
+        ("GET", "/containers/nobody/archive", "", 400, "path cannot be empty"),
+    ] {
+        let (head, body) = served.http(method, path, body);
+        assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{method} {path}: {head}");
+        assert!(body.contains(message), "{method} {path}: {body}");
+    }
+}
+
+#[test]
+fn a_path_of_a_container_is_told_in_a_header() {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+    let served = Served::new();
+    served.http("POST", "/containers/create?name=one", r#"{"Image":"nanoserver"}"#);
+    let (head, body) =
+        served.http("HEAD", "/containers/one/archive?path=C%3A%5Cwindows%5CSystem32", "");
+    assert!(head.starts_with("HTTP/1.1 200") && body.is_empty(), "{head}");
+    let line = head.lines().find_map(|line| {
+        line.to_ascii_lowercase()
+            .starts_with("x-docker-container-path-stat: ")
+            .then(|| line.split_once(": ").map(|(_, value)| value.to_owned()))
+    });
+    let stat = STANDARD.decode(line.flatten().unwrap()).unwrap();
+    let stat: serde_json::Value = serde_json::from_slice(&stat).unwrap();
+    assert_eq!(stat["name"], "System32");
+    // Go's bit for a directory, and everybody's permissions.
+    assert_eq!(stat["mode"], 0x8000_01ff_u32);
+    let (head, _) = served.http("HEAD", "/containers/one/archive?path=/none", "");
+    assert!(head.starts_with("HTTP/1.1 404"), "{head}");
+    let (head, _) = served.http("GET", "/containers/one/archive?path=D%3A%5Cx", "");
+    assert!(head.starts_with("HTTP/1.1 400"), "{head}");
 }

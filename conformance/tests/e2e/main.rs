@@ -14,10 +14,12 @@ mod health;
 mod images;
 mod isolation;
 mod network;
+mod networks;
 mod processes;
 mod programs;
 mod registries;
 mod registry;
+mod running;
 mod settings;
 mod storage;
 mod surface;
@@ -57,6 +59,7 @@ fn suite(filter: &str) -> Result<bool> {
         processes::CASES,
         isolation::CASES,
         network::CASES,
+        networks::CASES,
         build::CASES,
         images::CASES,
         archives::CASES,
@@ -69,6 +72,7 @@ fn suite(filter: &str) -> Result<bool> {
         registry::CASES,
         settings::CASES,
         access::CASES,
+        running::CASES,
         faults::CASES,
     ]
     .into_iter()

@@ -72,6 +72,7 @@ impl Engine {
         let image_id = image.id.to_string();
         let wishes = std::mem::take(&mut request.mounts);
         let mut spec = Spec::settle(&id, &image_id, &image.config.config, request)?;
+        self.settle_networks(&mut spec)?;
         let declared = spec.run.volumes.keys().map(String::as_str);
         spec.host.mounts = self.settle_mounts(&id, wishes, declared)?;
         let mounts = spec.host.mounts.clone();
@@ -94,7 +95,8 @@ impl Engine {
             computer_name: spec.hostname.clone(),
             domain_name: spec.domain_name.clone(),
             account: spec.account().to_owned(),
-            time_zone: command::variable(&spec.run.env, "TZ"),
+            // Wine tells the time by this variable alone.
+            time_zone: Some(command::variable(&spec.run.env, "TZ").unwrap_or_default()),
             variables: command::pairs(&spec.run.env),
             size: spec.host.sandbox_size.or(self.inner.parts.sandbox_size),
         };
@@ -159,6 +161,7 @@ impl Engine {
             return Err(error);
         }
         self.registry().names.remove(&old);
+        self.rename_endpoints(container).await;
         self.emit(&container.record(), "rename", &[("oldName", format!("/{old}"))]);
         Ok(())
     }

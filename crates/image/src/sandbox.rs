@@ -34,8 +34,8 @@ pub struct SandboxSettings {
     pub account: String,
     /// Variables put in the registry for programs that read them there. No commit keeps them.
     pub variables: Vec<(String, String)>,
-    /// Its time zone, by its name in the IANA database or in Windows; one that is neither, or none:
-    /// as the image has it.
+    /// Its time zone, by its name in the IANA database; any other name is UTC. `None` is what the
+    /// image has.
     pub time_zone: Option<String>,
     /// Bytes its drive C: has room for; `None` is as much as the host has.
     pub size: Option<u64>,

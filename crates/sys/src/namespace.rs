@@ -42,6 +42,14 @@ impl UserNamespace {
     /// Those of fork(2), unshare(2) and of writing the mapping; `Unsupported` when the process has
     /// more than one thread.
     pub fn new(range: IdRange) -> io::Result<Self> {
+        Self::with(&[range], &[range])
+    }
+
+    /// Makes a user namespace in which users and groups are mapped each in their own way.
+    ///
+    /// # Errors
+    /// Those of [`UserNamespace::new`]; the kernel refuses ranges that overlap.
+    pub fn with(users: &[IdRange], groups: &[IdRange]) -> io::Result<Self> {
         let (made, tell_made) = pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
         let (stop, tell_stop) = pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
         match fork()? {
@@ -51,7 +59,7 @@ impl UserNamespace {
             }
             Fork::Parent(child) => {
                 drop((tell_made, stop));
-                let namespace = take_namespace(child, &made, range);
+                let namespace = take_namespace(child, &made, users, groups);
                 drop(tell_stop);
                 wait_for(child)?;
                 namespace
@@ -88,16 +96,25 @@ fn hold_namespace(tell_made: OwnedFd, stop: &OwnedFd) -> ! {
     crate::process::exit_now(status)
 }
 
-fn take_namespace(child: Pid, made: &OwnedFd, range: IdRange) -> io::Result<UserNamespace> {
+fn take_namespace(
+    child: Pid,
+    made: &OwnedFd,
+    users: &[IdRange],
+    groups: &[IdRange],
+) -> io::Result<UserNamespace> {
     if read(made, &mut [0])? != 1 {
         return Err(io::Error::other("the kernel made no user namespace"));
     }
-    let line = format!("{} {} {}\n", range.inside, range.outside, range.count);
     let process = PathBuf::from(format!("/proc/{child}"));
-    fs_err::write(process.join("uid_map"), &line)?;
-    fs_err::write(process.join("gid_map"), &line)?;
+    fs_err::write(process.join("uid_map"), lines(users))?;
+    fs_err::write(process.join("gid_map"), lines(groups))?;
     let (namespace, _) = fs_err::File::open(process.join("ns/user"))?.into_parts();
     Ok(UserNamespace(namespace.into()))
+}
+
+fn lines(ranges: &[IdRange]) -> String {
+    let line = |range: &IdRange| format!("{} {} {}\n", range.inside, range.outside, range.count);
+    ranges.iter().map(line).collect()
 }
 
 fn wait_for(child: Pid) -> io::Result<WaitStatus> {

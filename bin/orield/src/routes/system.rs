@@ -121,7 +121,7 @@ async fn info(call: &Call) -> Result<Value, HttpError> {
         "DriverStatus": [["Windows", ""], ["Sandbox size", sandbox_size(engine.sandbox_size())]],
         "Plugins": {
             "Volume": ["local"],
-            "Network": ["nat", "null"],
+            "Network": ["internal", "nat", "null"],
             "Authorization": null,
             "Log": ["json-file", "none"],
         },

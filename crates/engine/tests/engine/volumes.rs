@@ -159,7 +159,7 @@ fn what_another_container_shows_can_be_taken_over() {
     let mounts = bench.engine.container(&second).unwrap().spec.host.mounts;
     assert!(!mounts[0].read_only && mounts[1].read_only && mounts[2].read_only);
     // What was overridden is not held.
-    assert_eq!(bench.engine.volume("data").unwrap().users, [first.clone()]);
+    assert_eq!(bench.engine.volume("data").unwrap().users, std::slice::from_ref(&first));
     // The unnamed one stays for the container that took it over.
     remove(&bench, &first, Anonymous::Remove);
     assert_eq!(names(&bench).len(), 3);

@@ -317,7 +317,7 @@ impl SandboxFiles {
             match mount {
                 Some(mount) if mount.is_file() => {
                     let parents = names;
-                    return mount.place(parents).map(|place| is_last.then_some(place));
+                    return if is_last { mount.place(parents).map(Some) } else { Ok(None) };
                 }
                 Some(mount) => {
                     views.push(mount.view()?);

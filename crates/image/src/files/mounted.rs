@@ -13,9 +13,6 @@ use crate::disk::{self, Dir, fold};
 use crate::view::View;
 use crate::{CONTAINER_ROOT_UID, ImageError};
 
-/// Owner of what a container makes in a mount: user 0, which is itself seen from inside.
-const OWNER: u32 = 0;
-
 /// Something that is mounted into a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileMount {
@@ -37,6 +34,8 @@ pub(super) struct Mounted {
     /// The name of a source that is a file.
     file: Option<String>,
     read_only: bool,
+    /// Who owns the source. A container sees itself as that, so what it makes is owned so, too.
+    owner: u32,
 }
 
 impl Mounted {
@@ -51,7 +50,8 @@ impl Mounted {
             let name = name.ok_or(io::ErrorKind::InvalidData)?.to_owned();
             (Dir::open(source.parent().unwrap_or(Path::new("/")))?, Some(name))
         };
-        Ok(Self { names, dir, file, read_only: mount.read_only })
+        let owner = dir.status()?.st_uid;
+        Ok(Self { names, dir, file, read_only: mount.read_only, owner })
     }
 
     /// The last name of its target.
@@ -119,7 +119,7 @@ impl SandboxFiles {
 
     /// Who owns what is made in the directory `names`.
     pub(super) fn owner(&self, names: &[String]) -> u32 {
-        if self.around(names).is_some() { OWNER } else { CONTAINER_ROOT_UID }
+        self.around(names).map_or(CONTAINER_ROOT_UID, |mount| mount.owner)
     }
 
     /// Refuses changes in the directory `names` when it is in a mount that takes none.

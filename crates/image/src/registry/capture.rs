@@ -8,7 +8,7 @@ use std::path::Path;
 
 use oriel_hive::wine;
 
-use super::noise::drop_noise;
+use super::noise::{drop_made, drop_noise};
 use super::settings::Settings;
 use super::{FILES, RegistryChange, RegistryTrees};
 use crate::ImageError;
@@ -46,7 +46,7 @@ fn text(dir: &Dir, file: &str) -> std::io::Result<Vec<u8>> {
 
 /// What a container starts with that gets the registry in `rendered` with `settings`.
 pub(super) fn before(rendered: &Path, settings: &Settings) -> Result<RegistryTrees, ImageError> {
-    let zone = settings.zone(&rendered.join(FILES[0]))?;
+    let zone = settings.zone(rendered)?;
     let mut trees = read(rendered)?;
     settings.apply(zone.as_ref(), &mut trees, None)?;
     Ok(trees)
@@ -59,7 +59,7 @@ pub(super) fn changes(
     settings: &Settings,
     own: &Path,
 ) -> Result<RegistryChange, ImageError> {
-    let zone = settings.zone(&rendered.join(FILES[0]))?;
+    let zone = settings.zone(rendered)?;
     let [old, new] = [rendered, own]
         .map(|directory| Dir::open(directory).attempt(|| format!("open {}", directory.display())));
     let (old, new) = (old?, new?);
@@ -80,6 +80,7 @@ pub(super) fn changes(
 fn compare(mut old: RegistryTrees, mut new: RegistryTrees) -> RegistryChange {
     drop_noise(&mut old);
     drop_noise(&mut new);
+    drop_made(&old.machine, &mut new.machine);
     RegistryChange {
         machine: oriel_hive::diff(&old.machine, &new.machine),
         default: oriel_hive::diff(&old.default, &new.default),

@@ -15,7 +15,10 @@ const CONTROL_NOISE: [&str; 6] = [
 ];
 
 /// Values of a control set, likewise.
-const CONTROL_VALUES: [(&str, &str); 7] = [
+const CONTROL_VALUES: [(&str, &str); 9] = [
+    // Wine's name for the time zone, by `TZ`: the first one with the same rules.
+    (r"Control\TimeZoneInformation", "StandardName"),
+    (r"Control\TimeZoneInformation", "TimeZoneKeyName"),
     (r"Services\Tcpip\Parameters", "Hostname"),
     (r"Services\Tcpip\Parameters", "NV Hostname"),
     (r"Services\Tcpip\Parameters", "Domain"),
@@ -36,6 +39,20 @@ const MACHINE_NOISE: [&str; 5] = [
 
 /// Keys of an account, likewise.
 const USER_NOISE: [&str; 2] = ["Volatile Environment", r"Software\Wine\Fonts"];
+
+/// Keys that wineserver makes when it starts, without anything in them (`server/registry.c`,
+/// `init_registry`); the first is in the second.
+const MADE: [&str; 2] = [r"Software\Classes\Wow6432Node", r"Software\Classes"];
+
+/// Removes from the machine's tree of a container what wineserver made there and `old` lacks.
+pub(super) fn drop_made(old: &Key, new: &mut Key) {
+    for path in MADE {
+        let empty = |key: &Key| key.subkeys().is_empty() && key.values().is_empty();
+        if old.get(path).is_none() && new.get(path).is_some_and(empty) {
+            new.remove(path);
+        }
+    }
+}
 
 /// Removes it from the registry of a container or of its image.
 pub(super) fn drop_noise(trees: &mut RegistryTrees) {

@@ -95,7 +95,7 @@ pub(super) fn show(trees: &mut RegistryTrees, number: u32) -> Result<(), ImageEr
     }
     system.get_or_create(&first).attempt(attempt)?;
     system.insert(control_set_link());
-    super::settings::complete_time_zone(&mut trees.machine)
+    Ok(())
 }
 
 /// The link that makes `CurrentControlSet` the first control set, as wineserver makes it.

@@ -56,14 +56,14 @@ pub(super) fn merge<'a>(
     let mut whole = !foreign;
     let mut machine = Key::new("");
     for (hive, base) in [(Hive::System, system), (Hive::Software, software)] {
-        let (tree, changed) = on.hive(hive, base)?;
-        whole &= changed;
+        let (tree, as_stored) = on.hive(hive, base)?;
+        whole &= as_stored;
         machine.insert(tree.renamed(hive.key().unwrap_or_default()));
     }
-    let (default, changed) = on.hive(Hive::Default, default)?;
-    let (user, own_user) = on.user(account)?;
-    let shape =
-        Shape { control_set: on.control_set, whole: whole && changed, user: own_user, foreign };
+    let (default, as_stored) = on.hive(Hive::Default, default)?;
+    whole &= as_stored;
+    let (user, as_stored) = on.user(account)?;
+    let shape = Shape { control_set: on.control_set, whole, user: as_stored, foreign };
     let trees = RegistryTrees { machine, default, user };
     let mut seen = Seen { trees, shape, floor };
     project::show(&mut seen.trees, on.control_set)?;

@@ -26,10 +26,8 @@ const TIME_ZONE: &str = r"System\ControlSet001\Control\TimeZoneInformation";
 const TIME_ZONES: &str = r"Software\Microsoft\Windows NT\CurrentVersion\Time Zones";
 const VOLATILE_ENVIRONMENT: &str = "Volatile Environment";
 
-/// The time zone of images that say nothing of one.
+/// The time zone of containers that ask for none that there is, as Wine does.
 const UTC: &str = "UTC";
-/// The first zone that Wine finds for UTC; it notes the name when a base is made.
-const WINES_UTC: &str = "Greenwich Standard Time";
 
 /// What one container has of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +46,10 @@ impl From<&SandboxSettings> for Settings {
             computer_name: settings.computer_name.clone(),
             domain_name: settings.domain_name.clone(),
             variables: variables.cloned().collect(),
-            time_zone: settings.time_zone.as_deref().and_then(zones::windows_name),
+            time_zone: settings
+                .time_zone
+                .as_deref()
+                .map(|name| zones::windows_name(name).unwrap_or(UTC).to_owned()),
         }
     }
 }
@@ -57,9 +58,12 @@ impl From<&SandboxSettings> for Settings {
 type Values = Vec<(&'static str, Value)>;
 
 impl Settings {
-    /// The key of their time zone, from a registry file of the image.
-    pub(super) fn zone(&self, file: &Path) -> Result<Option<Key>, ImageError> {
-        self.time_zone.as_deref().map_or(Ok(None), |name| time_zone_key(file, name))
+    /// The key of their time zone, from the rendered registry of the image.
+    pub(super) fn zone(&self, rendered: &Path) -> Result<Option<Key>, ImageError> {
+        let Some(name) = &self.time_zone else { return Ok(None) };
+        let attempt = || format!("read the time zone {name}");
+        let text = fs_err::read(rendered.join(ZONES)).attempt(attempt)?;
+        Ok(wine::parse(&text).attempt(attempt)?.get(name).cloned())
     }
 
     /// Lays them over the registry of an image, `old`. When that is only what differs from the
@@ -122,7 +126,7 @@ pub(crate) fn personalise(
         fs_err::copy(rendered.join(file), target.join(file)).attempt(attempt)?;
     }
     let [machine, _, user] = FILES;
-    let zone = settings.zone(&rendered.join(machine))?;
+    let zone = settings.zone(rendered)?;
     let local = wine::Branch::User(wine::LOCAL_USER.to_owned());
     for (file, values, branch) in [
         (machine, settings.machine(zone.as_ref()), wine::Branch::Machine),
@@ -144,24 +148,21 @@ fn sections(text: &[u8]) -> &[u8] {
     if text[start..].starts_with(b"\n[]") { &[] } else { &text[start..] }
 }
 
-/// The key of a time zone, read from a text without reading the rest of it.
-fn time_zone_key(file: &Path, name: &str) -> Result<Option<Key>, ImageError> {
-    let attempt = || format!("look for a time zone in {}", file.display());
-    let text = fs_err::read(file).attempt(attempt)?;
-    let path = format!(r"{TIME_ZONES}\{name}").replace('\\', r"\\");
-    let heading = format!("\n[{path}] ");
-    let Some(start) = find(&text, heading.as_bytes()) else { return Ok(None) };
-    let length = find(&text[start + 1..], b"\n[").map_or(text.len(), |end| start + 1 + end);
-    let head = &text[..find(&text, b"\n[").unwrap_or(0)];
-    let part = [head, &text[start..length], b"\n"].concat();
-    let root = wine::parse(&part).attempt(attempt)?;
-    Ok(root.get(&format!(r"{TIME_ZONES}\{name}")).cloned())
-}
+/// File of a rendered registry with its time zones, each a key with what containers get of it: the
+/// registry itself is too long to be read for each.
+const ZONES: &str = "zones.reg";
 
-/// Where `what`, which begins with an end of a line, stands in `text`.
-fn find(text: &[u8], what: &[u8]) -> Option<usize> {
-    let lines = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
-    lines.map(|(at, _)| at).find(|at| text[*at..].starts_with(what))
+/// Writes the time zones of `machine` beside its rendered registry.
+pub(super) fn keep_zones(machine: &Key, rendered: &Path) -> Result<(), ImageError> {
+    let mut zones = Key::new("");
+    for zone in machine.get(TIME_ZONES).map_or(&[][..], Key::subkeys) {
+        let mut kept = Key::new(zone.name().clone());
+        let values = ["TZI", "Std", "Dlt"].into_iter().filter_map(|name| zone.value(name));
+        values.for_each(|value| drop(kept.set_value(value.clone())));
+        zones.insert(kept);
+    }
+    let text = wine::render(&zones, &wine::Branch::Machine);
+    fs_err::write(rendered.join(ZONES), text).attempt(|| "write time zones".into())
 }
 
 /// Sets values, making their keys.
@@ -184,26 +185,6 @@ fn variable(name: &str, text: &str) -> Value {
     if names_others { Value::expand_sz(name, text) } else { Value::sz(name, text) }
 }
 
-/// Fills in the time zone of an image that has only the name of one, or none.
-pub(super) fn complete_time_zone(machine: &mut Key) -> Result<(), ImageError> {
-    let known = machine.get(TIME_ZONE);
-    if known.is_some_and(|zone| zone.value("Bias").is_some()) {
-        return Ok(());
-    }
-    let name = known.and_then(|zone| zone.value("TimeZoneKeyName")?.text());
-    let name = name.filter(|name| name != WINES_UTC).unwrap_or_else(|| UTC.to_owned());
-    let zone = match machine.get(&format!(r"{TIME_ZONES}\{name}")) {
-        Some(zone) => zone.clone(),
-        None if name != UTC => return Ok(()),
-        None => {
-            let mut zone = Key::new(UTC);
-            zone.set_value(Value::new("TZI", ValueKind::BINARY, [0; TZI_LENGTH]));
-            zone
-        }
-    };
-    set(machine, time_zone(&zone).into_iter().map(|value| (TIME_ZONE, value)).collect())
-}
-
 /// Length of `TZI`: three numbers and two dates (`REG_TZI_FORMAT` of timezoneapi.h).
 const TZI_LENGTH: usize = 44;
 
@@ -214,9 +195,9 @@ fn time_zone(key: &Key) -> Vec<Value> {
     let number = |name, at: usize| Value::new(name, ValueKind::DWORD, &tzi[at..at + 4]);
     let date = |name, at: usize| Value::new(name, ValueKind::BINARY, &tzi[at..at + 16]);
     let zone = key.name().to_string();
-    let text = |name: &str| key.value(name).and_then(Value::text);
-    let named = |value, names: [&str; 2]| {
-        Value::sz(value, &names.into_iter().find_map(text).unwrap_or_else(|| zone.clone()))
+    let named = |value, name| {
+        let text = key.value(name).and_then(Value::text);
+        Value::sz(value, &text.unwrap_or_else(|| zone.clone()))
     };
     vec![
         number("Bias", 0),
@@ -225,8 +206,8 @@ fn time_zone(key: &Key) -> Vec<Value> {
         date("StandardStart", 12),
         date("DaylightStart", 28),
         Value::dword("DynamicDaylightTimeDisabled", 0),
-        named("StandardName", ["MUI_Std", "Std"]),
-        named("DaylightName", ["MUI_Dlt", "Dlt"]),
+        named("StandardName", "Std"),
+        named("DaylightName", "Dlt"),
         Value::sz("TimeZoneKeyName", &zone),
     ]
 }

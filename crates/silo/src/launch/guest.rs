@@ -1,5 +1,8 @@
 //! What a document wants mounted into drive C: directories and files of the host, and memory.
 //!
+//! What the owner of a source owns in it is the container's: so a container can write to the
+//! directory of whoever started it, and what it makes there is that user's.
+//!
 //! A mount may lie inside another one. Its mount point is then made where the outer one's files
 //! are: through the outer mount, which maps owners, this process is nobody and may make nothing.
 
@@ -8,7 +11,7 @@ use std::io;
 use oriel_hcs::{Mount, MountSource};
 use oriel_sys::{
     mount::{Attributes, Tree},
-    namespace::UserNamespace,
+    namespace::{IdRange, UserNamespace},
 };
 use rustix::{
     fs::{CWD, FileType, Mode, OFlags, fstat, openat},
@@ -91,15 +94,46 @@ fn prepare(mount: &Mount, users: &UserNamespace) -> io::Result<Prepared> {
         MountSource::Host(path) => path,
     };
     let pinned = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    let is_directory = match FileType::from_raw_mode(fstat(&pinned)?.st_mode) {
+    let status = fstat(&pinned)?;
+    let is_directory = match FileType::from_raw_mode(status.st_mode) {
         FileType::Directory => true,
         FileType::RegularFile => false,
         _ => return Err(io::Error::other("only directories and regular files can be mounted")),
     };
     let tree = Tree::copy(&pinned, std::path::Path::new(""))?;
-    restrict_and_map(&tree, users, attributes)?;
+    match mapped_to(status.st_uid, status.st_gid)? {
+        Some(users) => restrict_and_map(&tree, &users, attributes)?,
+        None => restrict_and_map(&tree, users, attributes)?,
+    }
     let source = is_directory.then(|| Folder::open(path)).transpose()?;
     Ok(Prepared { tree, source, is_directory })
+}
+
+/// A mapping in which the container's user 0 is `user`, and its group 0 `group`; `None` when the
+/// usual one is that.
+fn mapped_to(user: u32, group: u32) -> io::Result<Option<UserNamespace>> {
+    if (user, group) == (0, 0) {
+        return Ok(None);
+    }
+    UserNamespace::with(&swapped(user), &swapped(group)).map(Some)
+}
+
+/// The container's ids with `id` of the disk in the place of 0, and 0 in its place, where it has
+/// one.
+fn swapped(id: u32) -> Vec<IdRange> {
+    let IdRange { outside, count, .. } = CONTAINER_IDS;
+    let range = |inside, shown, count| IdRange { inside, outside: outside + shown, count };
+    let ranges = match id {
+        0 => vec![range(0, 0, count)],
+        _ if id >= count => vec![range(id, 0, 1), range(1, 1, count - 1)],
+        _ => vec![
+            range(id, 0, 1),
+            range(0, id, 1),
+            range(1, 1, id - 1),
+            range(id + 1, id + 1, count - id - 1),
+        ],
+    };
+    ranges.into_iter().filter(|range| range.count > 0).collect()
 }
 
 fn memory(size_bytes: Option<u64>, attributes: Attributes) -> io::Result<Tree> {
@@ -121,7 +155,8 @@ fn make_place(
     let outer = outer.max_by_key(|outer| outer.parts.len());
     let (mut folder, rest, owner) = match outer {
         Some(Shown { parts: above, source: Some(source), .. }) => {
-            (source.descend(&[])?, &parts[above.len()..], 0)
+            let owner = fstat(source)?.st_uid;
+            (source.descend(&[])?, &parts[above.len()..], owner)
         }
         Some(_) | None => (drive.descend(&[])?, parts, CONTAINER_IDS.outside),
     };
@@ -153,6 +188,31 @@ fn is_below(parts: &[&str], above: &[&str]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_owner_of_a_source_is_the_containers_own_user() {
+        let shown = |id: u32, on_disk: u32| {
+            let ranges = swapped(id);
+            let range = ranges.iter().find(|r| (r.inside..r.inside + r.count).contains(&on_disk));
+            range.map(|range| range.outside + (on_disk - range.inside) - CONTAINER_IDS.outside)
+        };
+        for (id, on_disk, inside) in [
+            (0, 0, Some(0)),
+            (1000, 1000, Some(0)),
+            (1000, 0, Some(1000)),
+            (1000, 999, Some(999)),
+            (1000, 1001, Some(1001)),
+            (1, 1, Some(0)),
+            (1, 0, Some(1)),
+            (65_535, 65_535, Some(0)),
+            (65_535, 65_534, Some(65_534)),
+            (200_000, 200_000, Some(0)),
+            (200_000, 5, Some(5)),
+            (200_000, 0, None),
+        ] {
+            assert_eq!(shown(id, on_disk), inside, "{id} {on_disk}");
+        }
+    }
 
     #[test]
     fn a_place_inside_another_is_told_without_case() {

@@ -116,23 +116,46 @@ fn a_setting_that_the_image_has_already_is_no_change() {
 }
 
 #[test]
-fn an_image_without_a_time_zone_is_in_utc_and_one_with_it_keeps_it() {
+fn a_container_that_asks_for_no_time_zone_there_is_has_utc() {
     let zone = r"System\ControlSet001\Control\TimeZoneInformation";
     let mut layers = base();
-    let none = personalised(&layers, &Settings::default());
-    assert_eq!(text(&none.machine, zone, "TimeZoneKeyName").as_deref(), Some("UTC"));
-    let unknown = Settings::from(&SandboxSettings {
-        time_zone: Some("Europe/Atlantis".into()),
-        ..SandboxSettings::default()
-    });
     layers.commit(&[], |trees| {
-        set(&mut trees.machine, zone, Value::sz("TimeZoneKeyName", "Tokyo Standard Time"));
+        set(&mut trees.machine, zone, Value::dword("Bias", 1));
+        let utc = r"Software\Microsoft\Windows NT\CurrentVersion\Time Zones\UTC";
+        let none = Value::new("TZI", oriel_hive::ValueKind::BINARY, [0; 44]);
+        set(&mut trees.machine, utc, none);
     });
-    let seen = personalised(&layers, &unknown);
-    assert_eq!(
-        text(&seen.machine, zone, "TimeZoneKeyName").as_deref(),
-        Some("Tokyo Standard Time")
-    );
+    let bias = |name: Option<&str>| {
+        let time_zone = name.map(str::to_owned);
+        let settings = SandboxSettings { time_zone, ..SandboxSettings::default() };
+        let seen = personalised(&layers, &Settings::from(&settings));
+        seen.machine.get(zone)?.value("Bias")?.number()
+    };
+    assert_eq!(bias(Some("Europe/Atlantis")), Some(0));
+    assert_eq!(bias(Some("")), Some(0));
+    assert_eq!(bias(None), Some(1), "as the image has it");
+}
+
+#[test]
+fn what_wineserver_makes_at_its_start_is_no_change() {
+    let layers = {
+        let mut layers = oriel();
+        layers.commit(&[], |trees| drop(trees.machine.remove(r"Software\Classes")));
+        layers
+    };
+    let rendered = layers.rendered(&[]);
+    let changes = |change: &dyn Fn(&mut Key)| {
+        let mut new = capture::read(rendered.path()).unwrap();
+        new.machine.get_or_create(r"Software\Classes\Wow6432Node").unwrap();
+        change(&mut new.machine);
+        let own = written(&new);
+        capture::changes(rendered.path(), &Settings::default(), own.path()).unwrap()
+    };
+    assert!(changes(&|_| {}).is_empty());
+    let made = changes(&|machine| {
+        machine.get_or_create(r"Software\Classes\Wow6432Node\CLSID").unwrap();
+    });
+    assert!(!made.is_empty());
 }
 
 #[test]
