@@ -5,6 +5,7 @@
 //! to find them: `ORIEL_TEST_BIN`, `ORIEL_TEST_DATA_ROOT`, `ORIEL_TEST_PROGRAMS`,
 //! `ORIEL_TEST_DOCKER`.
 
+mod access;
 mod archives;
 mod build;
 mod faults;
@@ -70,6 +71,7 @@ fn suite(filter: &str) -> Result<bool> {
         registries::CASES,
         registry::CASES,
         settings::CASES,
+        access::CASES,
         running::CASES,
         faults::CASES,
     ]

@@ -75,7 +75,13 @@ pub(crate) struct Arguments {
     #[arg(short = 'l', long, value_name = "LEVEL")]
     log_level: Option<String>,
     /// Say more: the same as --log-level=debug
-    #[arg(short = 'D', long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(
+        short = 'D',
+        long,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
     debug: Option<bool>,
     /// Label of this daemon, such as rack=4, which `docker info` shows; may be given more than once
     #[arg(long = "label", value_name = "KEY=VALUE")]

@@ -187,7 +187,11 @@ fn registry_config(registries: &RegistryOptions) -> Value {
     let (networks, hosts): (Vec<&str>, Vec<&str>) =
         registries.insecure.iter().map(String::as_str).partition(|entry| entry.contains('/'));
     let networks: Vec<&str> = networks.into_iter().chain(LOOPBACK).collect();
-    let index = |name: &str, mirrors: &[String], official: bool| json!({ "Name": name, "Mirrors": mirrors, "Secure": official, "Official": official });
+    let index = |name: &str, mirrors: &[String], official: bool| {
+        json!({
+            "Name": name, "Mirrors": mirrors, "Secure": official, "Official": official,
+        })
+    };
     let mut indexes = json!({ "docker.io": index("docker.io", &registries.mirrors, true) });
     for host in hosts {
         indexes[host] = index(host, &[], false);
