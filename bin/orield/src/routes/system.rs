@@ -96,6 +96,19 @@ fn version() -> Version {
     }
 }
 
+/// What `docker info` says no to on Windows.
+const FALSE_ON_WINDOWS: [&str; 9] = [
+    "MemoryLimit",
+    "SwapLimit",
+    "CpuCfsPeriod",
+    "CpuCfsQuota",
+    "CPUShares",
+    "CPUSet",
+    "PidsLimit",
+    "IPv4Forwarding",
+    "OomKillDisable",
+];
+
 async fn info(call: &Call) -> Result<Value, HttpError> {
     let (engine, current) = (&call.daemon.engine, call.daemon.current());
     let live = &current.live;
@@ -159,18 +172,7 @@ async fn info(call: &Call) -> Result<Value, HttpError> {
             "ControlAvailable": false, "Error": "", "RemoteManagers": null,
         },
     });
-    let false_on_windows = [
-        "MemoryLimit",
-        "SwapLimit",
-        "CpuCfsPeriod",
-        "CpuCfsQuota",
-        "CPUShares",
-        "CPUSet",
-        "PidsLimit",
-        "IPv4Forwarding",
-        "OomKillDisable",
-    ];
-    for name in false_on_windows {
+    for name in FALSE_ON_WINDOWS {
         info[name] = Value::Bool(false);
     }
     for name in ["NFd", "NGoroutines", "NEventsListener"] {

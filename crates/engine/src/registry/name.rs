@@ -40,7 +40,7 @@ const ROOTS: [(&[&str], RootKey, &[&str]); 5] = [
 const PREFIXES: [&str; 3] = [r"Computer\", "Registry::", r"Microsoft.PowerShell.Core\Registry::"];
 
 impl KeyName {
-    /// Reads a name: `HKLM\Software`, `HKEY_LOCAL_MACHINE\Software`, `HKLM:\Software` of PowerShell,
+    /// Reads a name: `HKLM\Software`, `HKEY_LOCAL_MACHINE\Software`, PowerShell's `HKLM:\Software`,
     /// in any case, with or without quotes.
     ///
     /// # Errors
