@@ -311,11 +311,17 @@ async fn import(client: &Client, wanted: &Import) -> anyhow::Result<ExitCode> {
     }
     let file = read(&wanted.file)?;
     let done: RegistryImported = client.post_bytes(&path, file.into()).await?.json().await?;
-    crate::commands::talk(&format!("imported {} keys and {} values", done.keys, done.values));
+    let (keys, values) = (counted(done.keys, "key"), counted(done.values, "value"));
+    crate::commands::talk(&format!("imported {keys} and {values}"));
     if let Some(image) = done.image {
         crate::commands::print(&format!("{image}\n"));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A number of things.
+fn counted(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Reads a registry file, unless it is larger than any.
@@ -345,8 +351,7 @@ async fn tree(client: &Client, wanted: &Tree) -> anyhow::Result<ExitCode> {
         let tail = match (&key.link, key.values) {
             (Some(link), _) => format!(" -> {}", plain(link)),
             (None, 0) => String::new(),
-            (None, 1) => "  1 value".to_owned(),
-            (None, values) => format!("  {values} values"),
+            (None, values) => format!("  {}", counted(values, "value")),
         };
         let (branch, tail) = (screen.paint(Colour::Dim, &branch), screen.paint(Colour::Dim, &tail));
         let line = format!("{branch}{text}{tail}");

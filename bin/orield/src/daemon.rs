@@ -1,23 +1,82 @@
 //! What every request may use.
 
-use oriel_distribution::Transfers;
-use oriel_engine::Engine;
+use std::{
+    net::Ipv4Addr,
+    sync::{Arc, RwLock},
+};
+
+use anyhow::Context as _;
+use oriel_distribution::{Registries, Transfers};
+use oriel_engine::{Engine, LogDriver};
+
+use crate::options::Live;
 
 /// The daemon, as requests see it.
 pub(crate) struct Daemon {
     /// The engine.
     pub(crate) engine: Engine,
-    /// Moves images from and to registries.
-    pub(crate) transfers: Transfers,
     /// Held by the one base build there may be at a time.
     pub(crate) base_build: tokio::sync::Mutex<()>,
+    /// What holds until the daemon ends.
+    pub(crate) fixed: Fixed,
+    current: RwLock<Arc<Current>>,
+}
+
+/// Settings that hold until the daemon ends.
+#[derive(Default)]
+pub(crate) struct Fixed {
     /// Warnings for `docker info`.
     pub(crate) warnings: Vec<String>,
+    /// Log driver of containers that name none.
+    pub(crate) log_driver: LogDriver,
+    /// Name servers of containers that name none.
+    pub(crate) dns: Vec<Ipv4Addr>,
+}
+
+/// Settings as they are now. A request that began with earlier ones ends with them.
+pub(crate) struct Current {
+    /// The settings.
+    pub(crate) live: Live,
+    /// Moves images from and to registries.
+    transfers: Transfers,
 }
 
 impl Daemon {
-    pub(crate) fn new(engine: Engine, transfers: Transfers, warnings: Vec<String>) -> Self {
-        Self { engine, transfers, base_build: tokio::sync::Mutex::new(()), warnings }
+    /// Puts a daemon together.
+    ///
+    /// # Errors
+    /// When the settings of registries are wrong.
+    pub(crate) fn new(engine: Engine, live: Live, fixed: Fixed) -> anyhow::Result<Self> {
+        let current = RwLock::new(Arc::new(Current::new(&engine, live)?));
+        Ok(Self { engine, base_build: tokio::sync::Mutex::new(()), fixed, current })
+    }
+
+    /// Settings as they are now.
+    pub(crate) fn current(&self) -> Arc<Current> {
+        self.current.read().expect("no panic while settings change").clone()
+    }
+
+    /// Moves images from and to registries.
+    pub(crate) fn transfers(&self) -> Transfers {
+        self.current().transfers.clone()
+    }
+
+    /// Changes the settings; when they are wrong, the old ones stay.
+    ///
+    /// # Errors
+    /// When the settings of registries are wrong.
+    pub(crate) fn change(&self, live: Live) -> anyhow::Result<()> {
+        let current = Arc::new(Current::new(&self.engine, live)?);
+        *self.current.write().expect("no panic while settings change") = current;
+        Ok(())
+    }
+}
+
+impl Current {
+    fn new(engine: &Engine, live: Live) -> anyhow::Result<Self> {
+        let registries =
+            Registries::new(live.registries.clone()).context("cannot prepare for registries")?;
+        Ok(Self { live, transfers: Transfers::new(engine.images().clone(), registries) })
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! This is the one place where an error's class becomes an HTTP status.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
@@ -17,7 +17,7 @@ use oriel_engine::EngineError;
 use oriel_hcs::Class;
 use oriel_image::ImageError;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 
 use crate::daemon::Daemon;
 
@@ -29,6 +29,9 @@ pub(crate) type Answer = Result<Response<Body>, HttpError>;
 
 /// Longest JSON body read into memory; the largest real ones are a few KiB.
 const LONGEST_JSON: usize = 4 << 20;
+
+/// Longest time that such a body may take; it comes in one piece, mostly.
+const BODY_TIME: Duration = Duration::from_secs(60);
 
 /// A request on its way to its route.
 pub(crate) struct Call {
@@ -58,7 +61,9 @@ impl Call {
     /// Reads the body, up to a bound.
     pub(crate) async fn bytes(&mut self) -> Result<Bytes, HttpError> {
         let limited = http_body_util::Limited::new(self.request.body_mut(), LONGEST_JSON);
-        let collected = limited.collect().await.map_err(|error| {
+        let late = |_| HttpError::new(StatusCode::REQUEST_TIMEOUT, "the request's body is late");
+        let collected = timeout(BODY_TIME, limited.collect()).await.map_err(late)?;
+        let collected = collected.map_err(|error| {
             HttpError::invalid(format!("cannot read the request's body: {error}"))
         })?;
         Ok(collected.to_bytes())

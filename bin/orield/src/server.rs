@@ -1,96 +1,38 @@
-//! Sockets, connections, and what every response has.
+//! Connections, and what every response has.
 
-use std::{
-    convert::Infallible,
-    io,
-    net::SocketAddr,
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-    sync::Arc,
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use hyper::{
+    Request, Response, StatusCode, body::Incoming, header::HeaderValue, service::service_fn,
 };
-
-use anyhow::{Context as _, bail};
-use hyper::{Request, Response, body::Incoming, header::HeaderValue, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use oriel_api::{ApiVersion, Query};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, UnixListener},
-    sync::watch,
-    task::JoinSet,
-};
+use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
+    connections::{Connections, Place, Turns},
     daemon::{Daemon, VERSION},
     http::{Answer, Body, Call, HttpError},
+    listen::{Listener, Stream},
     routes,
+    tls::Acceptor,
 };
 
-/// Connections served at a time; each costs a task and a descriptor.
-const CONNECTIONS: usize = 4096;
+/// Longest head of a request. The longest real ones carry the credentials of all registries of a
+/// client, a few hundred bytes each.
+const HEAD_BYTES: usize = 128 << 10;
 
-/// Where to listen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Address {
-    /// A Unix socket.
-    Unix(PathBuf),
-    /// A TCP port, without encryption.
-    Tcp(SocketAddr),
-}
+/// Longest wait for the head of a request, be the client slow or idle. Clients that keep
+/// connections for later take one that was closed for a reason to open another.
+const HEAD_TIME: Duration = Duration::from_secs(120);
 
-/// A socket that is listened on.
-pub(crate) enum Listener {
-    /// A Unix socket.
-    Unix(UnixListener),
-    /// A TCP port.
-    Tcp(TcpListener),
-}
+/// Pause after the host refused a connection: until some descriptors are back.
+const RETRY: Duration = Duration::from_millis(100);
 
-impl Listener {
-    /// Binds an address. A socket that nobody listens on any more is replaced.
-    pub(crate) async fn bind(address: &Address) -> anyhow::Result<Self> {
-        match address {
-            Address::Unix(path) => bind_unix(path).await.map(Self::Unix),
-            Address::Tcp(address) => {
-                let listener = TcpListener::bind(address)
-                    .await
-                    .with_context(|| format!("cannot listen on tcp://{address}"))?;
-                Ok(Self::Tcp(listener))
-            }
-        }
-    }
-}
-
-async fn bind_unix(path: &Path) -> anyhow::Result<UnixListener> {
-    if let Some(parent) = path.parent() {
-        fs_err::create_dir_all(parent)?;
-    }
-    if path.exists() {
-        if tokio::net::UnixStream::connect(path).await.is_ok() {
-            bail!("somebody listens on {} already: stop that daemon first", path.display());
-        }
-        fs_err::remove_file(path)?;
-    }
-    let listener = UnixListener::bind(path)
-        .with_context(|| format!("cannot listen on unix://{}", path.display()))?;
-    fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
-    if let Some(group) = docker_group() {
-        std::os::unix::fs::chown(path, None, Some(group))
-            .with_context(|| format!("cannot give {} to the group docker", path.display()))?;
-    }
-    Ok(listener)
-}
-
-/// Id of the group `docker`, whose members may use the socket.
-fn docker_group() -> Option<u32> {
-    let groups = fs_err::read_to_string("/etc/group").ok()?;
-    let line = groups.lines().find(|line| line.starts_with("docker:"))?;
-    line.split(':').nth(2)?.parse().ok()
-}
-
-/// Accepts connections until told to stop, then lets those under way come to their end.
+/// Accepts connections until told to stop, then breaks off those under way.
 pub(crate) async fn serve(
     listener: Listener,
+    places: Connections,
     daemon: Arc<Daemon>,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -100,17 +42,21 @@ pub(crate) async fn serve(
         tokio::select! {
             // An error means that the sender is gone, which means the same.
             () = told(&mut stop) => break,
-            accepted = accept(&listener), if connections.len() < CONNECTIONS => match accepted {
-                Ok(stream) => {
-                    connections.spawn(connection(stream, daemon.clone()));
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    let acceptor = listener.acceptor().cloned();
+                    match places.enter(peer, acceptor.is_some()) {
+                        Some(place) => {
+                            connections.spawn(connection(stream, place, acceptor, daemon.clone()));
+                        }
+                        None => tracing::debug!(%peer, "a client has too many connections"),
+                    }
                 }
                 Err(error) => {
-                    // Out of descriptors, mostly: wait until some are back.
                     tracing::warn!(error = %error, "cannot accept a connection");
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    tokio::time::sleep(RETRY).await;
                 }
             },
-            Some(_) = connections.join_next(), if connections.len() >= CONNECTIONS => {}
         }
     }
     connections.abort_all();
@@ -122,28 +68,51 @@ async fn told(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// A connection, whatever it runs over.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
-async fn accept(listener: &Listener) -> io::Result<Box<dyn Stream>> {
-    Ok(match listener {
-        Listener::Unix(listener) => Box::new(listener.accept().await?.0),
-        Listener::Tcp(listener) => {
-            let (stream, _) = listener.accept().await?;
-            stream.set_nodelay(true)?;
-            Box::new(stream)
+/// Serves a connection until it ends or has to make room for another.
+async fn connection(
+    stream: impl Stream + 'static,
+    place: Place,
+    acceptor: Option<Acceptor>,
+    daemon: Arc<Daemon>,
+) {
+    let turns = place.turns();
+    let stream = place.hold(stream);
+    let served = async {
+        match acceptor {
+            None => requests(stream, &turns, daemon).await,
+            Some(acceptor) => match acceptor.accept(stream).await {
+                Ok(stream) => {
+                    turns.shaken();
+                    requests(stream, &turns, daemon).await;
+                }
+                Err(error) => tracing::debug!(error = %error, "a TLS client was refused"),
+            },
         }
-    })
+    };
+    tokio::select! {
+        () = served => {}
+        () = turns.sent_away() => tracing::debug!("a waiting connection made room"),
+    }
 }
 
-async fn connection(stream: Box<dyn Stream>, daemon: Arc<Daemon>) {
+async fn requests(stream: impl Stream + 'static, turns: &Turns, daemon: Arc<Daemon>) {
     let service = service_fn(move |request| {
-        let daemon = daemon.clone();
-        async move { Ok::<_, Infallible>(respond(daemon, request).await) }
+        let (daemon, turn) = (daemon.clone(), turns.begin());
+        async move {
+            let response = respond(daemon, request).await;
+            Ok::<_, Infallible>(match response.status() {
+                StatusCode::SWITCHING_PROTOCOLS => {
+                    turn.take_over();
+                    response
+                }
+                _ => response.map(|body| turn.until_end_of(body)),
+            })
+        }
     });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades()
         .await;

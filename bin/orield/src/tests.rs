@@ -9,14 +9,17 @@ use std::{
     sync::Arc,
 };
 
-use oriel_distribution::{Registries, RegistryOptions, Transfers};
+use listenfd::ListenFd;
 use oriel_engine::{Engine, fake::World};
 use tempfile::TempDir;
 use tokio::{runtime::Runtime, sync::watch};
 
 use crate::{
-    daemon::Daemon,
-    server::{self, Address, Listener},
+    connections::Connections,
+    daemon::{Daemon, Fixed},
+    listen::Access,
+    options::Options,
+    server,
 };
 
 /// A daemon on fakes that listens.
@@ -34,15 +37,19 @@ impl Served {
         let runtime = Runtime::new().unwrap();
         let world = World::new(root.path(), runtime.handle().clone());
         let socket = root.path().join("oriel.sock");
+        let host = format!("unix://{}", socket.display());
         let stop = watch::Sender::new(false);
         runtime.block_on(async {
             let engine = Engine::open(world.parts()).await.unwrap();
-            let listener = Listener::bind(&Address::Unix(socket.clone())).await.unwrap();
-            let registries = Registries::new(RegistryOptions::default()).unwrap();
-            let store = engine.images().clone();
-            let transfers = Transfers::new(store, registries);
-            let daemon = Arc::new(Daemon::new(engine, transfers, Vec::new()));
-            tokio::spawn(server::serve(listener, daemon, stop.subscribe()));
+            let options = Options::of(&["--group", "", "-H", &host], "").unwrap();
+            let daemon = Daemon::new(engine, options.live.clone(), Fixed::default()).unwrap();
+            let access = Access::new(&options).unwrap();
+            let listeners = access.bind(&options.hosts[0], &mut ListenFd::empty()).await.unwrap();
+            let (daemon, places) = (Arc::new(daemon), Connections::default());
+            for listener in listeners {
+                let (places, daemon) = (places.clone(), daemon.clone());
+                tokio::spawn(server::serve(listener, places, daemon, stop.subscribe()));
+            }
         });
         Self { runtime, world, socket, _stop: stop, _root: root }
     }
@@ -93,7 +100,7 @@ impl Served {
 
     fn nothing_runs(&self) {
         assert_eq!(self.world.host.systems(), Vec::<String>::new());
-        assert_eq!(self.world.network.endpoints(), Vec::<String>::new());
+        assert_eq!(self.world.network.compartments(), Vec::<String>::new());
     }
 }
 
@@ -130,7 +137,6 @@ fn errors_have_dockers_shape() {
         ("GET", "/containers/nobody/json", 404, "No such container: nobody"),
         ("GET", "/images/nope/json", 404, "No such image: nope:latest"),
         ("GET", "/services", 503, "This node is not a swarm manager."),
-        ("POST", "/networks/create", 501, "not supported"),
         ("GET", "/volumes/x", 404, "get x: no such volume"),
         (
             "GET",

@@ -8,14 +8,16 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use oriel_distribution::{Registries, RegistryOptions, Transfers};
 use oriel_engine::{Clock, Engine, IdSource, Parts, Time};
 use oriel_hcs::{Check, CheckLevel, ComputeHost as _};
 use oriel_hns::{HostNetwork, HostNetworkOptions};
 use oriel_image::ImageStore;
 use oriel_silo::{SiloHost, SiloPaths};
 
-use crate::{daemon::Daemon, options::Options};
+use crate::{
+    daemon::{Daemon, Fixed},
+    options::Options,
+};
 
 /// The daemon, and what it has to shut down.
 pub(crate) struct Wired {
@@ -52,7 +54,8 @@ pub(crate) fn lock(data_root: &Path) -> anyhow::Result<fs_err::File> {
 }
 
 /// Puts the real parts together, and takes up what an earlier daemon left.
-pub(crate) async fn wire(options: &Options) -> anyhow::Result<Wired> {
+/// `warnings` are for `docker info`.
+pub(crate) async fn wire(options: &Options, mut warnings: Vec<String>) -> anyhow::Result<Wired> {
     let root = options.data_root.clone();
     fs_err::create_dir_all(&options.exec_root)?;
     let database = Arc::new(
@@ -78,27 +81,14 @@ pub(crate) async fn wire(options: &Options) -> anyhow::Result<Wired> {
         clock: Arc::new(HostClock),
         ids: Arc::new(RandomIds),
         nat: options.nat.clone(),
+        address_pools: options.address_pools.clone(),
         sandbox_size: options.sandbox_size,
     })
     .await?;
     let missing = programs(options).into_iter().filter(|check| check.level != CheckLevel::Ok);
-    let warnings: Vec<String> =
-        missing.map(|check| format!("{}: {}", check.name, check.finding)).collect();
-    let transfers = transfers(options, &engine)?;
-    Ok(Wired { daemon: Daemon::new(engine, transfers, warnings), network })
-}
-
-/// What moves images from and to registries.
-fn transfers(options: &Options, engine: &Engine) -> anyhow::Result<Transfers> {
-    let settings = options.registries.clone();
-    let registries = Registries::new(RegistryOptions {
-        mirrors: settings.mirrors,
-        insecure: settings.insecure,
-        certs_dirs: settings.certs_dirs,
-        ..RegistryOptions::default()
-    })
-    .context("cannot prepare for registries")?;
-    Ok(Transfers::new(engine.images().clone(), registries))
+    warnings.extend(missing.map(|check| format!("{}: {}", check.name, check.finding)));
+    let fixed = Fixed { warnings, log_driver: options.log_driver, dns: options.dns.clone() };
+    Ok(Wired { daemon: Daemon::new(engine, options.live.clone(), fixed)?, network })
 }
 
 /// Where the NT personality is, when there is one.

@@ -13,10 +13,12 @@ mod health;
 mod images;
 mod isolation;
 mod network;
+mod networks;
 mod processes;
 mod programs;
 mod registries;
 mod registry;
+mod running;
 mod settings;
 mod storage;
 mod surface;
@@ -56,6 +58,7 @@ fn suite(filter: &str) -> Result<bool> {
         processes::CASES,
         isolation::CASES,
         network::CASES,
+        networks::CASES,
         build::CASES,
         images::CASES,
         archives::CASES,
@@ -67,6 +70,7 @@ fn suite(filter: &str) -> Result<bool> {
         registries::CASES,
         registry::CASES,
         settings::CASES,
+        running::CASES,
         faults::CASES,
     ]
     .into_iter()

@@ -10,7 +10,7 @@ use crate::DistributionError;
 const NEVER_PROXIED: &str = "localhost,127.0.0.0/8,::1";
 
 /// How registries are reached.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegistryOptions {
     /// Mirrors of `docker.io`, such as `https://mirror:5000`: `registry-mirrors`.
     pub mirrors: Vec<String>,
@@ -24,6 +24,10 @@ pub struct RegistryOptions {
     pub proxy: Proxy,
     /// How often an operation is tried before its error is final.
     pub max_attempts: u32,
+    /// Layers of one image that are downloaded at once: `max-concurrent-downloads`.
+    pub downloads: usize,
+    /// Layers of one image that are uploaded at once: `max-concurrent-uploads`.
+    pub uploads: usize,
 }
 
 impl Default for RegistryOptions {
@@ -34,12 +38,14 @@ impl Default for RegistryOptions {
             certs_dirs: vec!["/etc/oriel/certs.d".into(), "/etc/docker/certs.d".into()],
             proxy: Proxy::from_environment(),
             max_attempts: 5,
+            downloads: 3,
+            uploads: 5,
         }
     }
 }
 
 /// Proxies, as `daemon.json` and the environment name them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proxy {
     /// For `http` addresses.
     pub http: Option<String>,

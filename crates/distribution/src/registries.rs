@@ -67,6 +67,12 @@ impl Registries {
         Ok(Self { transport: Arc::new(Transport::new(options)?), tokens: Arc::default() })
     }
 
+    /// What they were prepared for.
+    #[must_use]
+    pub fn options(&self) -> &RegistryOptions {
+        &self.transport.options
+    }
+
     /// Checks `credentials` with the registry, as `docker login` does. `registry` is a host, or
     /// the address of Docker's hub; empty means the latter.
     ///

@@ -16,7 +16,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs::Permissions,
     io,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard},
 };
@@ -107,6 +109,9 @@ impl Volumes {
     pub(crate) fn open(root: PathBuf, records: Records, now: Time) -> Result<Self, EngineError> {
         let file = |attempt| move |source| EngineError::File { attempt, source };
         fs::create_dir_all(&root).map_err(file("make the directory of volumes"))?;
+        // As with Docker, other users of the host do not see what containers keep.
+        fs::set_permissions(&root, Permissions::from_mode(0o700))
+            .map_err(file("close the directory of volumes"))?;
         let mut known: BTreeMap<String, Known> = BTreeMap::new();
         for record in records.volumes()? {
             known.insert(record.name.clone(), Known { record, users: BTreeSet::new() });

@@ -18,6 +18,7 @@ use fs_err as fs;
 use oriel_hcs::{
     CommandLine, ComputeHost, ComputeSystem, Isolation, Limits, Mount, MountSource, Process,
     ProcessEvent, ProcessId, ProcessParameters, Registry, SystemDocument, SystemId,
+    bridge::{RegistryHive, RegistryKey, RegistryOperation},
 };
 use oriel_silo::{SiloHost, SiloPaths};
 
@@ -34,6 +35,9 @@ const CASES: &[Case] = &[
     ("a_silo_outlives_its_host_and_no_exit_code_is_lost", outlive),
     ("a_dead_agent_leaves_its_journal", dead_agent),
     ("the_registry_is_kept_when_asked_for", registry),
+    ("the_registry_of_a_running_silo_is_saved_and_changed", live_registry),
+    ("a_paused_silo_stands_still_and_its_registry_can_be_saved", paused),
+    ("what_a_daemon_left_of_a_saved_registry_is_removed", abandoned),
     ("terminate_is_idempotent_and_leaves_nothing", terminate),
     ("a_failed_create_leaves_nothing", failed_create),
     ("ten_runs_are_timed", timing),
@@ -371,6 +375,138 @@ fn registry(fixture: &Fixture) -> Result<()> {
         scene.wait(system.terminate(registry))??;
         ensure!(fs::read_to_string(&file)?.contains(value) == kept, "{value}");
     }
+    scene.assert_nothing_left()
+}
+
+fn wide(text: &str) -> Vec<u16> {
+    text.encode_utf16().collect()
+}
+
+fn key(hive: RegistryHive, path: &str) -> RegistryKey {
+    RegistryKey { hive, names: path.split('\\').map(wide).collect() }
+}
+
+fn set(key: RegistryKey, name: &[u16], kind: u32, data: Vec<u8>) -> RegistryOperation {
+    RegistryOperation::SetValue { key, name: name.to_vec(), kind, data }
+}
+
+fn live_registry(fixture: &Fixture) -> Result<()> {
+    let scene = fixture.scene("t-live")?;
+    let system = scene.create()?;
+    let machine = key(RegistryHive::Machine, "Software\\Live");
+    // No NUL at its end, half a pair in its name, more than a frame holds.
+    let text = wide("x").iter().flat_map(|unit| unit.to_le_bytes()).collect();
+    let odd: Vec<u16> = vec![0x41, 0xd800];
+    let changes = vec![
+        set(machine.clone(), &wide("Text"), 1, text),
+        set(machine.clone(), &odd, 3, vec![7; 300_000]),
+        set(key(RegistryHive::Default, "Software\\Live"), &[], 4, vec![1, 0, 0, 0]),
+        set(key(RegistryHive::User, "Software\\Live\\Below"), &wide("b"), 11, vec![9; 8]),
+        RegistryOperation::CreateKey { key: key(RegistryHive::User, "Software\\Gone\\Below") },
+        RegistryOperation::DeleteKey { key: key(RegistryHive::User, "Software\\Gone") },
+        RegistryOperation::DeleteKey { key: key(RegistryHive::User, "Software\\Never") },
+        RegistryOperation::DeleteValue { key: machine.clone(), name: wide("Never") },
+    ];
+    scene.wait(system.change_registry(changes))??;
+    let (output, code) = scene.run(&*system, 1, "reg query HKLM\\Software\\Live /v Text")?;
+    ensure!(code == 0 && output.contains("REG_SZ    x"), "{output:?}");
+    let saved = scene.wait(system.save_registry())??;
+    ensure!(saved.parent() == Some(&scene.document.sandbox), "{}", saved.display());
+    let read = |file: &str| fs::read_to_string(saved.join(file));
+    let machine_text = read("system.reg")?;
+    ensure!(machine_text.starts_with("WINE REGISTRY Version 2\n"), "another format");
+    ensure!(machine_text.contains("[Software\\\\Live]"), "HKLM lacks its key");
+    // Without its NUL the text is kept as bytes.
+    ensure!(machine_text.contains("\"Text\"=hex(1):78,00"), "a text was completed");
+    ensure!(machine_text.contains("\"A\\xd800\"=hex:07,07"), "an odd name is not kept");
+    ensure!(read("userdef.reg")?.contains("@=dword:00000001"), "HKU\\.Default");
+    let user = read("user.reg")?;
+    ensure!(user.contains("[Software\\\\Live\\\\Below]") && !user.contains("Gone"), "HKCU");
+    fs::remove_dir_all(&saved)?;
+    let bad = RegistryOperation::CreateKey {
+        key: RegistryKey { hive: RegistryHive::Machine, names: vec![wide("a\\b")] },
+    };
+    let error = scene.wait(system.change_registry(vec![bad]))?.err().context("it was made")?;
+    let refused = matches!(error, oriel_hcs::ComputeError::Registry { code: 87, .. });
+    ensure!(refused && error.to_string().contains("cannot create HKLM\\a\\b"), "{error}");
+    scene.wait(system.terminate(Registry::Keep))??;
+    let file = scene.document.sandbox.join("registry/system.reg");
+    ensure!(fs::read_to_string(file)?.contains("\"Text\"=hex(1):78,00"), "lost at the end");
+    scene.assert_nothing_left()
+}
+
+/// What is in the sandbox and its prefix under the names of saved registries.
+fn saved(scene: &Scene) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for place in [scene.document.sandbox.clone(), scene.document.sandbox.join("registry")] {
+        for entry in fs::read_dir(place)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            found.extend(name.starts_with("saved").then(|| entry.path()));
+        }
+    }
+    Ok(found)
+}
+
+fn paused(fixture: &Fixture) -> Result<()> {
+    let scene = fixture.scene("t-paused")?;
+    let system = scene.create()?;
+    let count = "cmd /c \"for /l %i in (1,1,1000000) do @echo %i>C:\\count.txt\"";
+    let process = scene.wait(system.create_process(ProcessId::INIT, &parameters(count)))??;
+    let counter = scene.document.sandbox.join("upper/count.txt");
+    let deadline = Instant::now() + DEADLINE;
+    while !counter.exists() {
+        ensure!(Instant::now() < deadline, "nothing is counted");
+    }
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        let begun = Instant::now();
+        scene.wait(system.pause())??;
+        times.push(begun.elapsed());
+        scene.wait(system.pause())??;
+        let seen = || fs::read_to_string(&counter);
+        let before = seen()?;
+        let begun = Instant::now();
+        let kept = scene.wait(system.save_registry())??;
+        times.push(begun.elapsed());
+        fs::remove_dir_all(kept)?;
+        let list = scene.wait(system.processes())??;
+        ensure!(list.iter().any(|one| one.name == "cmd.exe"), "{list:?}");
+        std::thread::sleep(Duration::from_millis(300));
+        ensure!(seen()? == before, "it went on counting");
+        scene.wait(system.resume())??;
+        let deadline = Instant::now() + DEADLINE;
+        while seen()? == before {
+            ensure!(Instant::now() < deadline, "it does not go on");
+        }
+    }
+    println!("  pauses and saves of the registry in turn: {times:.1?}");
+    // A host that comes later can pause, resume and end it.
+    scene.wait(system.pause())??;
+    drop((process, system));
+    let opened = scene.wait(scene.host().open(&scene.id))??;
+    let system = opened.system.context("the silo is gone")?;
+    scene.wait(system.resume())??;
+    let (output, _) = scene.run(&*system, 7, "cmd /c echo beside")?;
+    ensure!(output.trim_end() == "beside", "{output:?}");
+    scene.wait(system.pause())??;
+    scene.wait(system.terminate(Registry::Keep))??;
+    scene.assert_nothing_left()
+}
+
+fn abandoned(fixture: &Fixture) -> Result<()> {
+    let scene = fixture.scene("t-abandoned")?;
+    let system = scene.create()?;
+    scene.wait(system.save_registry())??;
+    fs::create_dir(scene.document.sandbox.join("registry/saved-half"))?;
+    ensure!(saved(&scene)?.len() == 2, "{:?}", saved(&scene)?);
+    drop(system);
+    let opened = scene.wait(scene.host().open(&scene.id))??;
+    ensure!(saved(&scene)?.is_empty(), "{:?}", saved(&scene)?);
+    let system = opened.system.context("the silo is gone")?;
+    scene.wait(system.save_registry())??;
+    scene.wait(system.terminate(Registry::Discard))??;
+    ensure!(saved(&scene)?.is_empty(), "{:?}", saved(&scene)?);
     scene.assert_nothing_left()
 }
 

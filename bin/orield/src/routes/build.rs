@@ -32,8 +32,7 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
 async fn build(call: Call) -> Answer {
     let request = request(&call.query)?;
     let engine = call.daemon.engine.clone();
-    let bases =
-        RegistrySource { transfers: call.daemon.transfers.clone(), logins: Logins::of(&call) };
+    let bases = RegistrySource { transfers: call.daemon.transfers(), logins: Logins::of(&call) };
     let scratch = engine.root().join("tmp");
     let (feed, mut reader) = body_reader(call.request.into_body());
     // Both end when the client leaves: the reader fails then.

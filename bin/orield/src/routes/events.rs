@@ -110,6 +110,7 @@ fn wanted(event: &Event, filters: &Filters) -> bool {
         && filters.any("event", |action| {
             event.action == action || event.action.starts_with(&format!("{action}:"))
         })
+        && filters.any("daemon", |name| is("daemon", name))
         && filters.any("container", |name| is("container", name))
         && filters.any("network", |name| is("network", name))
         && filters.any("volume", |name| is("volume", name))

@@ -7,7 +7,8 @@ use oriel_api::{
     ApiVersion,
     system::{Component, Platform, Version},
 };
-use oriel_engine::State;
+use oriel_distribution::RegistryOptions;
+use oriel_engine::{LogDriver, State};
 use oriel_hcs::OS_VERSION;
 use serde_json::{Value, json};
 
@@ -96,7 +97,8 @@ fn version() -> Version {
 }
 
 async fn info(call: &Call) -> Result<Value, HttpError> {
-    let engine = &call.daemon.engine;
+    let (engine, current) = (&call.daemon.engine, call.daemon.current());
+    let live = &current.live;
     let containers = engine.containers();
     let paused = containers.iter().filter(|c| c.state.is_paused()).count();
     let running = containers.iter().filter(|c| c.state.is_running()).count() - paused;
@@ -104,7 +106,7 @@ async fn info(call: &Call) -> Result<Value, HttpError> {
     let stopped = containers.iter().filter(|c| !c.state.is_running() && !restarting(&c.state));
     let images = engine.blocking(|engine| engine.images().list()).await?.len();
     let version = OS_VERSION.rsplit_once('.').map_or(OS_VERSION, |(version, _)| version);
-    let warnings = match call.daemon.warnings.as_slice() {
+    let warnings = match call.daemon.fixed.warnings.as_slice() {
         [] => Value::Null,
         warnings => json!(warnings),
     };
@@ -119,26 +121,32 @@ async fn info(call: &Call) -> Result<Value, HttpError> {
         "DriverStatus": [["Windows", ""], ["Sandbox size", sandbox_size(engine.sandbox_size())]],
         "Plugins": {
             "Volume": ["local"],
-            "Network": ["nat", "null"],
+            "Network": ["internal", "nat", "null"],
             "Authorization": null,
             "Log": ["json-file", "none"],
         },
         "SystemTime": engine.now().to_string(),
-        "LoggingDriver": "json-file",
+        "LoggingDriver": match call.daemon.fixed.log_driver {
+            LogDriver::JsonFile => "json-file",
+            LogDriver::None => "none",
+        },
         "KernelVersion": KERNEL,
         "OperatingSystem": OPERATING_SYSTEM,
         "OSVersion": version,
         "OSType": "windows",
         "Architecture": "x86_64",
         "IndexServerAddress": "https://index.docker.io/v1/",
-        "RegistryConfig": { "IndexConfigs": {}, "InsecureRegistryCIDRs": [], "Mirrors": [] },
+        "RegistryConfig": registry_config(&live.registries),
         "NCPU": std::thread::available_parallelism().map_or(1, usize::from),
         "MemTotal": memory_total(),
         "GenericResources": null,
         "DockerRootDir": engine.root(),
-        "HttpProxy": "", "HttpsProxy": "", "NoProxy": "",
+        "HttpProxy": without_password(live.registries.proxy.http.as_deref()),
+        "HttpsProxy": without_password(live.registries.proxy.https.as_deref()),
+        "NoProxy": live.registries.proxy.no_proxy.as_deref().unwrap_or_default(),
         "Name": host_name(),
-        "Labels": [],
+        "Labels": live.labels,
+        "Debug": live.debug,
         "ExperimentalBuild": false,
         "ServerVersion": VERSION,
         "Isolation": "process",
@@ -161,7 +169,6 @@ async fn info(call: &Call) -> Result<Value, HttpError> {
         "CPUSet",
         "PidsLimit",
         "IPv4Forwarding",
-        "Debug",
         "OomKillDisable",
     ];
     for name in false_on_windows {
@@ -171,6 +178,35 @@ async fn info(call: &Call) -> Result<Value, HttpError> {
         info[name] = json!(0);
     }
     Ok(info)
+}
+
+/// How registries are reached, as dockerd tells it (moby `registry/config.go`).
+fn registry_config(registries: &RegistryOptions) -> Value {
+    /// What is never asked to prove who it is.
+    const LOOPBACK: [&str; 2] = ["::1/128", "127.0.0.0/8"];
+
+    let (networks, hosts): (Vec<&str>, Vec<&str>) =
+        registries.insecure.iter().map(String::as_str).partition(|entry| entry.contains('/'));
+    let networks: Vec<&str> = networks.into_iter().chain(LOOPBACK).collect();
+    let index = |name: &str, mirrors: &[String], official: bool| json!({ "Name": name, "Mirrors": mirrors, "Secure": official, "Official": official });
+    let mut indexes = json!({ "docker.io": index("docker.io", &registries.mirrors, true) });
+    for host in hosts {
+        indexes[host] = index(host, &[], false);
+    }
+    json!({
+        "IndexConfigs": indexes,
+        "InsecureRegistryCIDRs": networks,
+        "Mirrors": registries.mirrors,
+    })
+}
+
+/// The address of a proxy, in which user and password are masked as dockerd does.
+fn without_password(proxy: Option<&str>) -> String {
+    let proxy = proxy.unwrap_or_default();
+    let (scheme, rest) = proxy.split_once("://").unwrap_or(("", proxy));
+    let Some((_, host)) = rest.rsplit_once('@') else { return proxy.to_owned() };
+    let separator = if scheme.is_empty() { "" } else { "://" };
+    format!("{scheme}{separator}xxxxx:xxxxx@{host}")
 }
 
 /// What a container that does not say finds on its drive C:.

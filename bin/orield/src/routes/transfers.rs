@@ -66,7 +66,7 @@ pub(super) async fn pull(call: &Call, from: &str) -> Answer {
             vec![reference(from, tag)?]
         }
     };
-    let (engine, transfers) = (call.daemon.engine.clone(), call.daemon.transfers.clone());
+    let (engine, transfers) = (call.daemon.engine.clone(), call.daemon.transfers());
     let credentials = credentials(call);
     transfer(call, move |steps| async move {
         let mut lines = Vec::new();
@@ -92,7 +92,7 @@ fn check_platform(platform: &str) -> Result<(), HttpError> {
 
 /// Every tag of a repository: what a pull without a tag means.
 async fn all_tags(call: &Call, repository: &Reference) -> Result<Vec<Reference>, HttpError> {
-    let transfers = &call.daemon.transfers;
+    let transfers = call.daemon.transfers();
     let credentials = credentials(call);
     let open = transfers.registries().repository(repository, &credentials, Access::Pull);
     let opened = open.await.map_err(TransferError::from)?;
@@ -133,7 +133,7 @@ pub(super) async fn push(call: &Call, name: String) -> Answer {
             other => other.into(),
         })?;
     }
-    let (engine, transfers) = (call.daemon.engine.clone(), call.daemon.transfers.clone());
+    let (engine, transfers) = (call.daemon.engine.clone(), call.daemon.transfers());
     let credentials = credentials(call);
     let target = format!("The push refers to repository [{}]", repository.repository());
     transfer(call, move |steps| async move {
@@ -226,7 +226,8 @@ fn line(step: Step) -> Line {
 pub(super) async fn login(mut call: Call) -> Answer {
     let wanted: Value = call.json().await?;
     let credentials: Credentials = serde_json::from_value(wanted).map_err(HttpError::invalid)?;
-    let registries = call.daemon.transfers.registries();
+    let transfers = call.daemon.transfers();
+    let registries = transfers.registries();
     let login = registries.login(&credentials.server_address, &credentials).await;
     let login = login.map_err(TransferError::from)?;
     ok(&json!({
@@ -238,7 +239,7 @@ pub(super) async fn login(mut call: Call) -> Answer {
 /// `GET /distribution/NAME/json`
 pub(super) async fn inspect(call: &Call, name: String) -> Answer {
     let name = Reference::parse(&name)?.or_latest();
-    let described = call.daemon.transfers.inspect(&name, &credentials(call)).await?;
+    let described = call.daemon.transfers().inspect(&name, &credentials(call)).await?;
     ok(&json!({ "Descriptor": described.descriptor, "Platforms": described.platforms }))
 }
 
@@ -256,7 +257,7 @@ pub(super) async fn rebase(call: &Call, name: String) -> Answer {
     let obstacles = if query.flag("force") { Obstacles::Ignore } else { Obstacles::Refuse };
     let image = call.daemon.engine.blocking(move |engine| engine.images().resolve(&name)).await?;
     let credentials = credentials(call);
-    let transfers = &call.daemon.transfers;
+    let transfers = call.daemon.transfers();
     let made = transfers.rebase(image.id, (&onto, &credentials), obstacles, names).await?;
     ok(&json!({ "Id": made.to_string() }))
 }

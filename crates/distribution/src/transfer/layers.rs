@@ -17,9 +17,6 @@ use crate::{Blob, Repository};
 /// Pieces of a blob between the network and the disk; each is some kilobytes.
 const PIECES: usize = 64;
 
-/// Layers that are downloaded at once: `max-concurrent-downloads` of dockerd.
-const DOWNLOADS: usize = 3;
-
 /// Where a layer's blob is read from while it comes.
 enum Source {
     Coming(Follower),
@@ -40,6 +37,8 @@ pub(super) struct Layers<'a> {
     pub(super) store: &'a ImageStore,
     pub(super) repository: &'a Repository,
     pub(super) steps: &'a Steps,
+    /// How many are downloaded at once.
+    pub(super) at_once: usize,
 }
 
 /// A layer that is to be extracted, and where its blob will come from.
@@ -59,7 +58,7 @@ impl Layers<'_> {
         let (mut layers, missing) = self.known(base, own).await?;
         let stop = CancellationToken::new();
         let _stop_at_end = stop.clone().drop_guard();
-        let slots = Arc::new(Semaphore::new(DOWNLOADS));
+        let slots = Arc::new(Semaphore::new(self.at_once));
         let mut downloads = JoinSet::new();
         let mut expected = Vec::new();
         for (diff_id, descriptor) in missing {

@@ -153,7 +153,9 @@ impl Transfers {
             .zip(described.layers.iter().cloned())
             .skip(skipped)
             .collect();
-        let layers = Layers { store: &self.store, repository, steps }.fetch(base, own).await?;
+        let at_once = self.registries.options().downloads;
+        let layers = Layers { store: &self.store, repository, steps, at_once };
+        let layers = layers.fetch(base, own).await?;
         let arrival = Arrival {
             config: described.config_bytes,
             layers,

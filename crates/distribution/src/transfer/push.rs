@@ -14,9 +14,6 @@ use tokio::task::JoinSet;
 use super::{Steps, TransferError, Transfers, blocking};
 use crate::{Access, Credentials, Repository};
 
-/// Layers that are uploaded at once: `max-concurrent-uploads` of dockerd.
-const UPLOADS: usize = 5;
-
 /// Media types of foreign layers, by the kind of manifest (OCI image specification, layer.md;
 /// Docker's `image-manifest-v2-2.md`).
 const FOREIGN_OCI: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip";
@@ -47,7 +44,8 @@ impl Transfers {
         steps: &Steps,
     ) -> Result<Pushed, TransferError> {
         let repository = self.registries.repository(reference, credentials, Access::Push).await?;
-        let push = Push { store: &self.store, repository, reference, steps };
+        let at_once = self.registries.options().uploads;
+        let push = Push { store: &self.store, repository, reference, steps, at_once };
         tokio::select! {
             pushed = push.run() => pushed,
             () = steps.closed() => Err(TransferError::Cancelled),
@@ -60,6 +58,8 @@ struct Push<'a> {
     repository: Repository,
     reference: &'a Reference,
     steps: &'a Steps,
+    /// How many layers are uploaded at once.
+    at_once: usize,
 }
 
 impl Push<'_> {
@@ -96,7 +96,7 @@ impl Push<'_> {
 
     /// Brings all layers there, and returns what the manifest is to say of each.
     async fn layers(&self, layers: &[ShippedLayer]) -> Result<Vec<Descriptor>, TransferError> {
-        let slots = Arc::new(Semaphore::new(UPLOADS));
+        let slots = Arc::new(Semaphore::new(self.at_once));
         let mut moves = JoinSet::new();
         let mut seen = std::collections::BTreeSet::new();
         for (at, layer) in layers.iter().enumerate() {

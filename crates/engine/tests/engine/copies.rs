@@ -86,7 +86,7 @@ fn what_goes_in_comes_out_whether_it_runs_or_not() {
         assert_eq!(names, expected);
         assert_eq!((&out[1].2[..], &out[4].2[..]), (&b"alpha"[..], &[0, 255, 13, 10][..]));
         assert_eq!(get(&bench, &id, "App\\a.txt")[0].0, "a.txt");
-        assert_eq!(get(&bench, &id, "c:/app/.")[1].0, "a.txt");
+        assert_eq!(get(&bench, &id, "c:/app/.")[1].0, "./a.txt");
     }
 }
 
@@ -109,6 +109,21 @@ fn a_path_is_told_as_docker_tells_it() {
     assert_eq!(error.to_string(), format!("Could not find the file /none in container {id}"));
     let error = bench.on(bench.engine.path_stat(&id, "D:\\x")).unwrap_err();
     assert_eq!(error.class(), Class::Invalid);
+}
+
+#[test]
+fn the_root_comes_out_without_a_name_and_long_names_whole() {
+    let bench = Bench::new();
+    let id = bench.create("out");
+    let deep = format!("{}/{}", "d".repeat(90), "f".repeat(90));
+    let (start, end) = deep.split_at(90);
+    put(&bench, &id, "/", tar(&[(start, DIRECTORY, "", b"")])).unwrap();
+    put(&bench, &id, start, tar(&[(&end[1..], FILE, "", b"long")])).unwrap();
+    let out = get(&bench, &id, "C:\\");
+    assert_eq!(out[0].0, "/");
+    let found = out.iter().find(|(name, ..)| *name == format!("/{deep}")).unwrap();
+    assert_eq!(found.2, b"long");
+    assert_eq!(get(&bench, &id, "/.")[0].0, "./");
 }
 
 #[test]

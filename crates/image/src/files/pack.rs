@@ -130,8 +130,13 @@ impl SandboxFiles {
         let stat = self.describe(&place).attempt(attempt)?.ok_or_else(missing)?;
         let room = disk::room(&*output).attempt(attempt)? / 2;
         let mut packer = Packer { files: self, tar: Builder::new(output), room, left: room };
-        let name = if is_dot(path) { "." } else { &base(path) };
-        packer.add(path, name, &stat, 0)?;
+        // The root has no name: what is in it begins with a slash, as Docker's client expects.
+        let name = match base(path).as_str() {
+            _ if is_dot(path) => ".".to_owned(),
+            ROOT => String::new(),
+            name => name.to_owned(),
+        };
+        packer.add(path, &name, &stat, 0)?;
         packer.tar.finish().attempt(attempt)?;
         let output = packer.tar.into_inner().attempt(attempt)?;
         output.flush().and_then(|()| output.rewind()).attempt(attempt)
@@ -155,14 +160,14 @@ impl Packer<'_> {
                 header.set_entry_type(EntryType::Directory);
                 header.set_mode(0o755);
                 let name = format!("{name}/");
-                self.tar.append_data(&mut header, &name, io::empty()).attempt(attempt)?;
+                self.append(header, &name, "", io::empty()).attempt(attempt)?;
                 self.inner(path, &name, depth)
             }
-            FileKind::File => self.file(path, name, stat.size, &mut header),
+            FileKind::File => self.file(path, name, stat.size, header),
             FileKind::Link => {
                 let target = self.files.link_target(path)?;
                 header.set_entry_type(EntryType::Symlink);
-                self.tar.append_link(&mut header, name, target).attempt(attempt)
+                self.append(header, name, &target, io::empty()).attempt(attempt)
             }
         }
     }
@@ -190,12 +195,47 @@ impl Packer<'_> {
         path: &str,
         name: &str,
         size: u64,
-        header: &mut Header,
+        mut header: Header,
     ) -> Result<(), ImageError> {
         let data = self.files.read(path)?;
         header.set_size(size);
         let exact = data.chain(io::repeat(0)).take(size);
-        self.tar.append_data(header, name, exact).attempt(|| format!("copy {path}"))
+        self.append(header, name, "", exact).attempt(|| format!("copy {path}"))
+    }
+
+    /// Adds an entry. The tar library would refuse a name that begins with a slash.
+    fn append(
+        &mut self,
+        mut header: Header,
+        name: &str,
+        link: &str,
+        data: impl Read,
+    ) -> io::Result<()> {
+        for (text, kind) in [(link, EntryType::GNULongLink), (name, EntryType::GNULongName)] {
+            if text.len() > SHORT {
+                let mut long = Header::new_gnu();
+                put(&mut long, "././@LongLink", "");
+                long.set_entry_type(kind);
+                long.set_size(text.len() as u64 + 1);
+                long.set_cksum();
+                self.tar.append(&long, text.as_bytes().chain(&[0][..]))?;
+            }
+        }
+        put(&mut header, name, link);
+        header.set_cksum();
+        self.tar.append(&header, data)
+    }
+}
+
+/// Most bytes of a name, or of a link's target, in a header itself.
+const SHORT: usize = 100;
+
+/// Puts as much of two names into a header as it has room for.
+fn put(header: &mut Header, name: &str, link: &str) {
+    let fields = header.as_old_mut();
+    for (field, text) in [(&mut fields.name, name), (&mut fields.linkname, link)] {
+        let length = text.len().min(SHORT);
+        field[..length].copy_from_slice(&text.as_bytes()[..length]);
     }
 }
 
@@ -224,11 +264,14 @@ impl SandboxFiles {
     }
 }
 
-/// The last name of a path; that of the root is a separator.
+/// What the root is called.
+const ROOT: &str = "\\";
+
+/// The last name of a path.
 fn base(path: &str) -> String {
     let plain = path.get(2..).filter(|_| path.as_bytes().get(1) == Some(&b':')).unwrap_or(path);
     let mut names = plain.split(['\\', '/']).filter(|name| !matches!(*name, "" | "."));
-    names.next_back().unwrap_or("\\").to_owned()
+    names.next_back().unwrap_or(ROOT).to_owned()
 }
 
 /// Whether a path means what is in a directory: it ends with `.` as a name.

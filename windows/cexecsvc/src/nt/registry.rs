@@ -82,6 +82,7 @@ unsafe extern "system" {
     fn NtDeleteValueKey(key: HKEY, name: *const UNICODE_STRING) -> i32;
     fn NtSaveKey(key: HKEY, file: HANDLE) -> i32;
     fn RtlAdjustPrivilege(privilege: u32, enable: u8, thread: u8, before: *mut u8) -> i32;
+    fn RtlOpenCurrentUser(access: u32, key: *mut HKEY) -> i32;
     fn RtlNtStatusToDosError(status: i32) -> u32;
 }
 
@@ -146,16 +147,24 @@ impl Key {
         if status == 0 { Ok(Self(key)) } else { Err(Win32Error(status)) }
     }
 
-    /// Opens the root of a tree for everything.
+    /// Opens the root of a tree for everything. `RegOpenKeyExW` would answer with the name of the
+    /// root again, which the system calls do not know.
     pub(crate) fn root(root: Root) -> Result<Self, Win32Error> {
-        let (root, path) = match root {
-            Root::Default => (HKEY_USERS, wide(".Default")),
-            other => (other.key(), wide("")),
-        };
         let mut key = std::ptr::null_mut();
-        // SAFETY: the path ends with a NUL and the out pointer is valid.
-        let status = unsafe { RegOpenKeyExW(root, path.as_ptr(), 0, KEY_ALL_ACCESS, &raw mut key) };
-        if status == 0 { Ok(Self(key)) } else { Err(Win32Error(status)) }
+        let mut name = match root {
+            Root::Machine => Name::new("\\Registry\\Machine"),
+            Root::Default => Name::new("\\Registry\\User\\.Default"),
+            Root::User => {
+                // SAFETY: the out pointer is valid.
+                let status = unsafe { RtlOpenCurrentUser(KEY_ALL_ACCESS, &raw mut key) };
+                return win32(status).map(|()| Self(key));
+            }
+        };
+        let name = name.string();
+        let attributes = object::attributes(&name, object::CASE_INSENSITIVE);
+        // SAFETY: all pointers are to live values of the right layout.
+        let status = unsafe { NtOpenKey(&raw mut key, KEY_ALL_ACCESS, &raw const attributes) };
+        win32(status).map(|()| Self(key))
     }
 
     /// Opens a key directly below, and follows a link there; `None` when there is none.

@@ -28,6 +28,7 @@ pub(crate) fn options() -> RegistryOptions {
         certs_dirs: Vec::new(),
         proxy: Proxy::default(),
         max_attempts: 3,
+        ..RegistryOptions::default()
     }
 }
 

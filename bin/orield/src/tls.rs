@@ -1,0 +1,116 @@
+//! TLS for TCP: who the daemon is, and which clients it serves.
+//!
+//! A client is served when its certificate was signed by one of the authorities in `tlscacert`, as
+//! with dockerd's `tlsverify`. HTTP/1.1 is the only protocol offered, because connections of
+//! attach and exec are taken over, which later versions have no way for.
+
+use std::{io, path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, bail};
+use rustls::{
+    RootCertStore, ServerConfig,
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+};
+use tokio::{io::AsyncWriteExt as _, time::timeout};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use crate::{listen::Stream, options::Files};
+
+/// How long a handshake may take; those of clients at the end of the world take two seconds.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// What Go's HTTP server, and so dockerd, tells a client that does not encrypt (`net/http`,
+/// `server.go`).
+const PLAIN_CLIENT: &[u8] =
+    b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+
+/// Encrypts connections of a listener.
+#[derive(Clone)]
+pub(crate) struct Acceptor(TlsAcceptor);
+
+impl Acceptor {
+    /// Reads certificate, key and authorities; without authorities every client is served.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or certificate and key do not belong together.
+    pub(crate) fn new(files: &Files, authority: Option<&Path>) -> anyhow::Result<Self> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let chain = certificates(&files.certificate, "tlscert")?;
+        let key = PrivateKeyDer::from_pem_slice(&read(&files.key, "tlskey")?)
+            .with_context(|| format!("tlskey: {} holds no private key", files.key.display()))?;
+        let builder = ServerConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .context("cannot prepare TLS")?;
+        let builder = match authority {
+            Some(path) => builder.with_client_cert_verifier(verifier(path, provider)?),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_single_cert(chain, key).with_context(|| {
+            let (certificate, key) = (files.certificate.display(), files.key.display());
+            format!("cannot use tlscert {certificate} with tlskey {key}")
+        })?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self(TlsAcceptor::from(Arc::new(config))))
+    }
+
+    /// Shakes hands, within a bounded time.
+    ///
+    /// # Errors
+    /// When the client shows no good certificate, speaks something else, or is silent.
+    pub(crate) async fn accept<S: Stream>(&self, stream: S) -> io::Result<TlsStream<S>> {
+        let accepted = timeout(HANDSHAKE, self.0.accept(stream).into_fallible());
+        match accepted.await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err((error, stream))) => {
+                answer_plain(&error, stream).await;
+                Err(error)
+            }
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no handshake in time")),
+        }
+    }
+}
+
+/// Tells a client that speaks plain HTTP so.
+async fn answer_plain(error: &io::Error, mut stream: impl Stream) {
+    let tls = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    if matches!(tls, Some(rustls::Error::InvalidMessage(_))) {
+        let telling = async {
+            stream.write_all(PLAIN_CLIENT).await?;
+            stream.shutdown().await
+        };
+        // It is sent away whether it listens or not.
+        let _ = timeout(HANDSHAKE, telling).await;
+    }
+}
+
+fn verifier(
+    path: &Path,
+    provider: Arc<CryptoProvider>,
+) -> anyhow::Result<Arc<dyn ClientCertVerifier>> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path, "tlscacert")? {
+        roots
+            .add(certificate)
+            .with_context(|| format!("tlscacert: cannot use {}", path.display()))?;
+    }
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .with_context(|| format!("tlscacert: cannot use {}", path.display()))
+}
+
+fn certificates(path: &Path, name: &str) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let pem = read(path, name)?;
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<_, _>>()
+        .with_context(|| format!("{name}: cannot read {}", path.display()))?;
+    if certificates.is_empty() {
+        bail!("{name}: {} holds no certificate", path.display());
+    }
+    Ok(certificates)
+}
+
+fn read(path: &Path, name: &str) -> anyhow::Result<Vec<u8>> {
+    fs_err::read(path).with_context(|| name.to_owned())
+}
