@@ -143,12 +143,16 @@ RUN reg add HKLM\System\CurrentControlSet\Services\drv /v Type /t REG_DWORD /d 1
             Ok(docker.try_run(&command)?.status == 0)
         };
         let services = r"HKLM\System\CurrentControlSet\Services";
-        ensure!(there(r"HKLM\Software\Vendor")?, "{image}");
-        ensure!(there(&format!(r"{services}\app"))?, "{image}");
-        ensure!(there(&format!(r"{services}\drv"))? == drv, "{image}");
-        ensure!(there(r"HKLM\Software\Wine")? == wine, "{image}");
         let zones = r"HKLM\Software\Microsoft\Windows NT\CurrentVersion\Time Zones\UTC";
-        ensure!(there(zones)? == wine, "{image}");
+        for (key, expected) in [
+            (r"HKLM\Software\Vendor", true),
+            (&format!(r"{services}\app"), true),
+            (&format!(r"{services}\drv"), drv),
+            (r"HKLM\Software\Wine\LicenseInformation", wine),
+            (zones, wine),
+        ] {
+            ensure!(there(key)? == expected, "{image} {key}");
+        }
     }
     let lsa = query(daemon, &[], "windows:1", (&format!(r"{CONTROL}\Lsa"), "Packages"))?;
     ensure!(!lsa.contains("missing.dll"), "{lsa}");
