@@ -8,7 +8,7 @@ use oriel_api::{
     system::{Component, Platform, Version},
 };
 use oriel_distribution::RegistryOptions;
-use oriel_engine::{LogDriver, State};
+use oriel_engine::{ContainerView, LogDriver, State};
 use oriel_hcs::OS_VERSION;
 use serde_json::{Value, json};
 
@@ -113,9 +113,6 @@ async fn info(call: &Call) -> Result<Value, HttpError> {
     let (engine, current) = (&call.daemon.engine, call.daemon.current());
     let live = &current.live;
     let containers = engine.containers();
-    let count = |wanted: fn(&State) -> bool| {
-        containers.iter().filter(|container| wanted(&container.state)).count()
-    };
     let images = engine.blocking(|engine| engine.images().list()).await?.len();
     let version = OS_VERSION.rsplit_once('.').map_or(OS_VERSION, |(version, _)| version);
     let warnings = match call.daemon.fixed.warnings.as_slice() {
@@ -125,9 +122,9 @@ async fn info(call: &Call) -> Result<Value, HttpError> {
     let mut info = json!({
         "ID": engine.id(),
         "Containers": containers.len(),
-        "ContainersRunning": count(|state| matches!(state, State::Running { .. })),
-        "ContainersPaused": count(State::is_paused),
-        "ContainersStopped": count(|state| !state.is_active()),
+        "ContainersRunning": count(&containers, |state| state.word() == "running"),
+        "ContainersPaused": count(&containers, State::is_paused),
+        "ContainersStopped": count(&containers, |state| !state.is_active()),
         "Images": images,
         "Driver": "windowsfilter",
         "DriverStatus": [["Windows", ""], ["Sandbox size", sandbox_size(engine.sandbox_size())]],
@@ -179,6 +176,10 @@ async fn info(call: &Call) -> Result<Value, HttpError> {
         info[name] = json!(0);
     }
     Ok(info)
+}
+
+fn count(containers: &[ContainerView], wanted: fn(&State) -> bool) -> usize {
+    containers.iter().filter(|container| wanted(&container.state)).count()
 }
 
 /// How registries are reached, as dockerd tells it (moby `registry/config.go`).
