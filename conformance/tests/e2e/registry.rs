@@ -158,8 +158,9 @@ fn import_image(daemon: &mut Daemon) -> Result<Outcome> {
     let file = FILE.replace("HKEY_CURRENT_USER", "HKEY_LOCAL_MACHINE");
     let import = ["registry", "import", "windowsservercore", "-t", "imported:1", "-"];
     let done = oriel.run_with_input(&import, file.as_bytes())?;
+    ensure!(done.status == 0, "{done:?}");
     let id = docker.inspect("imported:1")?["Id"].clone();
-    ensure!(done.status == 0 && id == done.stdout.trim(), "{done:?} {id}");
+    ensure!(id == done.stdout.trim(), "{done:?} {id}");
     let layers = |image: &str| -> Result<usize> {
         let image = docker.inspect(image)?;
         Ok(image["RootFS"]["Layers"].as_array().context("no layers")?.len())
@@ -255,13 +256,14 @@ fn diff(daemon: &mut Daemon) -> Result<Outcome> {
     }
     let idle = oriel.run(&["diff", "first", "--format", "reg"])?;
     ensure!(idle.lines().count() <= 2, "a mere boot is told: {idle}");
-    let work = r"echo x> C:\made.txt && reg add HKLM\Software\Made\Below /v n /t REG_DWORD /d 7 /f \
-        && reg add HKCU\Software\Made /ve /d hello /f && reg add \
-        HKLM\Software\Microsoft\Windows NT\CurrentVersion /v ProductName /d Mine /f && reg delete \
-        HKLM\Software\Microsoft\Windows NT\CurrentVersion /v BuildLab /f";
-    let work = work.replace(r"HKLM\Software\Microsoft\Windows NT\CurrentVersion", VERSION_QUOTED);
-    let work = work.split("\\\n").map(str::trim_start).collect::<String>();
-    docker.run(&["exec", "first", "cmd", "/S", "/C", &work])?;
+    let work = |words: &[&str]| docker.run(&[&["exec", "first"][..], words].concat());
+    work(&["cmd", "/c", r"echo x> C:\made.txt"])?;
+    let below = r"HKLM\Software\Made\Below";
+    work(&["reg", "add", below, "/v", "n", "/t", "REG_DWORD", "/d", "7", "/f"])?;
+    work(&["reg", "add", r"HKCU\Software\Made", "/ve", "/d", "hello", "/f"])?;
+    let version = r"HKLM\Software\Microsoft\Windows NT\CurrentVersion";
+    work(&["reg", "add", version, "/v", "ProductName", "/d", "Mine", "/f"])?;
+    work(&["reg", "delete", version, "/v", "ReleaseId", "/f"])?;
     let text = oriel.run(&["diff", "first"])?;
     for line in [
         "A /made.txt",
@@ -269,6 +271,7 @@ fn diff(daemon: &mut Daemon) -> Result<Outcome> {
         "A     n    REG_DWORD    0x7",
         "A     (Default)    REG_SZ    hello",
         r"C HKEY_LOCAL_MACHINE\Software\Microsoft\Windows NT\CurrentVersion",
+        "D     ReleaseId    REG_SZ    2009",
     ] {
         let found = |text: &str| text.lines().any(|found| found.eq_ignore_ascii_case(line));
         ensure!(found(&text), "no {line}:\n{text}");
@@ -302,9 +305,6 @@ fn diff(daemon: &mut Daemon) -> Result<Outcome> {
     docker.run(&["rm", "-f", "first", "again"])?;
     PASSED
 }
-
-/// A key that has to be quoted.
-const VERSION_QUOTED: &str = r#""HKLM\Software\Microsoft\Windows NT\CurrentVersion""#;
 
 fn bad_input(daemon: &mut Daemon) -> Result<Outcome> {
     let (docker, oriel) = (daemon.docker(), oriel(daemon));
