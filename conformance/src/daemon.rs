@@ -32,6 +32,8 @@ pub struct Daemon {
     settings: Settings,
     scratch: tempfile::TempDir,
     child: Option<Child>,
+    further: Vec<String>,
+    activated: bool,
 }
 
 impl Daemon {
@@ -67,7 +69,8 @@ impl Daemon {
     /// When it does not answer in time; its log is part of the message.
     pub fn start(settings: Settings) -> Result<Self> {
         let scratch = tempfile::Builder::new().prefix("oriel-e2e-").tempdir()?;
-        let mut daemon = Self { settings, scratch, child: None };
+        let mut daemon =
+            Self { settings, scratch, child: None, further: Vec::new(), activated: false };
         daemon.launch()?;
         Ok(daemon)
     }
@@ -122,6 +125,36 @@ impl Daemon {
         self.launch()
     }
 
+    /// Starts the daemon again with further options, until it is started with others.
+    ///
+    /// # Errors
+    /// When it does not end or does not answer.
+    pub fn restart_with(&mut self, options: &[&str]) -> Result<()> {
+        self.further = options.iter().map(|&option| option.to_owned()).collect();
+        self.restart()
+    }
+
+    /// Starts the daemon again as systemd does, with its socket open already.
+    ///
+    /// # Errors
+    /// When it does not end or does not answer.
+    pub fn restart_activated(&mut self) -> Result<()> {
+        self.activated = true;
+        let restarted = self.restart();
+        self.activated = false;
+        restarted
+    }
+
+    /// Asks the daemon to read its configuration again.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn hang_up(&self) -> Result<()> {
+        let child = self.child.as_ref().context("the daemon is not running")?;
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        Ok(kill_process(pid.context("process ids are positive")?, Signal::HUP)?)
+    }
+
     /// What the daemon wrote to its log.
     #[must_use]
     pub fn log(&self) -> String {
@@ -134,9 +167,8 @@ impl Daemon {
 
     fn launch(&mut self) -> Result<()> {
         let log = fs_err::OpenOptions::new().create(true).append(true).open(self.log_path())?;
-        let child = Command::new(self.program("orield"))
-            .arg("--host")
-            .arg(format!("unix://{}", self.socket().display()))
+        let child = self
+            .starter()
             .arg("--data-root")
             .arg(&self.settings.data_root)
             .arg("--exec-root")
@@ -148,6 +180,7 @@ impl Daemon {
             .args(["--bridge", &format!("orieltest{}", self.settings.number)])
             .args(["--bip", &format!("10.213.{}.1/24", 77 + self.settings.number)])
             .args(["--log-level", "debug"])
+            .args(&self.further)
             .stdin(Stdio::null())
             .stdout(log.file().try_clone()?)
             .stderr(log.into_parts().0)
@@ -155,6 +188,38 @@ impl Daemon {
             .context("start orield")?;
         self.child = Some(child);
         self.await_ping()
+    }
+
+    /// What starts the daemon, up to where it listens.
+    fn starter(&self) -> Command {
+        /// Opens a socket and becomes the program, as systemd does.
+        const ACTIVATE: &str = "\
+import os, socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen()
+os.dup2(listener.fileno(), 3)
+os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[2], sys.argv[2:])
+";
+        let program = self.program("orield");
+        if !self.activated {
+            let mut command = Command::new(program);
+            command.arg("--host").arg(format!("unix://{}", self.socket().display()));
+            return command;
+        }
+        let systemd = Path::new("/usr/bin/systemd-socket-activate");
+        let mut command = if systemd.exists() {
+            let mut command = Command::new(systemd);
+            command.arg("--listen");
+            command
+        } else {
+            let mut command = Command::new("python3");
+            command.args(["-c", ACTIVATE]);
+            command
+        };
+        command.arg(self.socket()).arg(program).args(["--host", "fd://"]);
+        command
     }
 
     fn await_ping(&mut self) -> Result<()> {

@@ -17,6 +17,7 @@ const COMMAND_DEADLINE: Duration = Duration::from_secs(180);
 /// The Docker CLI, pointed at one socket.
 pub struct Docker {
     program: PathBuf,
+    options: Vec<String>,
     socket: PathBuf,
 }
 
@@ -35,14 +36,25 @@ impl Docker {
     /// Uses the CLI at `program` with the daemon on `socket`.
     #[must_use]
     pub fn new(program: &Path, socket: &Path) -> Self {
-        Self { program: program.to_owned(), socket: socket.to_owned() }
+        let options = vec!["-H".to_owned(), format!("unix://{}", socket.display())];
+        Self { program: program.to_owned(), options, socket: socket.to_owned() }
+    }
+
+    /// The same CLI with other options on how to reach the daemon.
+    #[must_use]
+    pub fn with_options(&self, options: &[&str]) -> Self {
+        Self {
+            program: self.program.clone(),
+            options: options.iter().map(|&option| option.to_owned()).collect(),
+            socket: self.socket.clone(),
+        }
     }
 
     /// A command of the CLI, for those who want the child itself.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.arg("-H").arg(format!("unix://{}", self.socket.display())).args(arguments);
+        command.args(&self.options).args(arguments);
         // An inherited configuration must not change what is tested.
         command
             .env_remove("DOCKER_HOST")

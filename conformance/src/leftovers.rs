@@ -2,6 +2,7 @@
 
 use std::{
     path::Path,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -88,10 +89,21 @@ impl Leftovers {
         }
     }
 
+    /// Links and rules are marked with the instance's name, which is that of its first bridge.
     fn links(&mut self, bridge: &str) {
-        let bridge = format!("/sys/class/net/{bridge}");
-        if fs_err::metadata(&bridge).is_ok() {
-            self.0.push(format!("link {bridge}"));
+        let mark = format!("oriel:{bridge}:");
+        let entries = fs_err::read_dir("/sys/class/net").into_iter().flatten().flatten();
+        for entry in entries {
+            let alias = fs_err::read_to_string(entry.path().join("ifalias")).unwrap_or_default();
+            if alias.starts_with(&mark) {
+                self.0.push(format!("link {}", entry.file_name().to_string_lossy()));
+            }
+        }
+        let tables = Command::new("nft").args(["list", "tables"]).output();
+        let tables = tables.map(|output| output.stdout).unwrap_or_default();
+        let own = format!("table ip oriel-{bridge}");
+        if String::from_utf8_lossy(&tables).lines().any(|table| table == own) {
+            self.0.push(own);
         }
     }
 }

@@ -152,7 +152,7 @@ impl Place {
 
     /// The stream, which holds the place from now on.
     pub(crate) fn hold<S: Stream>(self, stream: S) -> Held<S> {
-        Held { stream, _place: self }
+        Held { stream, first: None, _place: self }
     }
 }
 
@@ -240,7 +240,16 @@ impl HttpBody for Answered {
 /// A stream with its place.
 pub(crate) struct Held<S> {
     stream: S,
+    /// What was read too early.
+    first: Option<u8>,
     _place: Place,
+}
+
+impl<S> Held<S> {
+    /// Has a byte read once more.
+    pub(crate) fn put_back(&mut self, byte: u8) {
+        self.first = Some(byte);
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Held<S> {
@@ -249,6 +258,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Held<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if buffer.remaining() > 0
+            && let Some(byte) = self.first.take()
+        {
+            buffer.put_slice(&[byte]);
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
@@ -280,5 +295,70 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Held<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: Peer = Peer::Process(1);
+
+    /// Whether a connection was told to leave.
+    fn leaves(place: &Place) -> bool {
+        place.connections.table().places[&place.id].state == State::Leaving
+    }
+
+    #[test]
+    fn a_peer_makes_room_among_its_own_waiting_connections() {
+        let connections = Connections::default();
+        let other = connections.enter(Peer::Process(2), false).unwrap();
+        let own: Vec<Place> =
+            (0..PER_PEER).map(|_| connections.enter(ONE, false).unwrap()).collect();
+        let busy = own[0].turns().begin();
+        let _next = connections.enter(ONE, false).unwrap();
+        assert_eq!([leaves(&other), leaves(&own[0]), leaves(&own[1])], [false, false, true]);
+        assert!(!leaves(&own[2]));
+        drop(busy);
+        let _next: Vec<Place> =
+            (2..PER_PEER).map(|_| connections.enter(ONE, false).unwrap()).collect();
+        assert!(!leaves(&own[0]), "it waits for a shorter time than the others");
+    }
+
+    #[test]
+    fn a_peer_whose_connections_are_all_busy_gets_no_more() {
+        let connections = Connections::default();
+        let own: Vec<Place> =
+            (0..PER_PEER).map(|_| connections.enter(ONE, false).unwrap()).collect();
+        let turns: Vec<Turn> = own.iter().map(|place| place.turns().begin()).collect();
+        assert!(connections.enter(ONE, false).is_none());
+        assert!(connections.enter(Peer::Process(2), false).is_some());
+        for turn in turns {
+            turn.take_over();
+        }
+        assert!(connections.enter(ONE, false).is_none(), "what is taken over stays busy");
+        drop(own);
+        assert!(connections.enter(ONE, false).is_some());
+    }
+
+    #[test]
+    fn handshakes_make_room_for_each_other() {
+        let connections = Connections::default();
+        let done = connections.enter(ONE, true).unwrap();
+        done.turns().shaken();
+        let shaking: Vec<Place> =
+            (0..SHAKING).map(|_| connections.enter(ONE, true).unwrap()).collect();
+        let _next = connections.enter(ONE, true).unwrap();
+        assert_eq!([&done, &shaking[0], &shaking[1]].map(leaves), [false, true, false]);
+    }
+
+    #[test]
+    fn all_places_taken_the_longest_wait_ends() {
+        let connections = Connections::default();
+        let of = |number: usize| Peer::Process(i32::try_from(number / 1000).unwrap());
+        let all: Vec<Place> =
+            (0..CONNECTIONS).map(|at| connections.enter(of(at), false).unwrap()).collect();
+        let _next = connections.enter(Peer::Process(99), false).unwrap();
+        assert_eq!([&all[0], &all[1]].map(leaves), [true, false]);
     }
 }

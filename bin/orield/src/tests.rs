@@ -1,6 +1,8 @@
 //! The routes on fakes, through a real socket: with the Docker CLI where it is installed, and with
 //! bare HTTP for what the CLI does not show.
 
+mod access;
+
 use std::{
     io::{Read as _, Write as _},
     os::unix::net::UnixStream,
@@ -17,7 +19,7 @@ use tokio::{runtime::Runtime, sync::watch};
 use crate::{
     connections::Connections,
     daemon::{Daemon, Fixed},
-    listen::Access,
+    listen::{Access, Listener},
     options::Options,
     server,
 };
@@ -27,31 +29,42 @@ struct Served {
     runtime: Runtime,
     world: World,
     socket: PathBuf,
+    /// Where it listens on TCP, if it does.
+    port: u16,
     _stop: watch::Sender<bool>,
     _root: TempDir,
 }
 
 impl Served {
     fn new() -> Self {
+        Self::with(&["--group", ""])
+    }
+
+    /// A daemon with further options.
+    fn with(arguments: &[&str]) -> Self {
         let root = TempDir::new().unwrap();
         let runtime = Runtime::new().unwrap();
         let world = World::new(root.path(), runtime.handle().clone());
         let socket = root.path().join("oriel.sock");
         let host = format!("unix://{}", socket.display());
-        let stop = watch::Sender::new(false);
+        let options = Options::of(&[&["-H", &host], arguments].concat(), "").unwrap();
+        let access = Access::new(&options).unwrap();
+        let (stop, places, mut port) = (watch::Sender::new(false), Connections::default(), 0);
         runtime.block_on(async {
             let engine = Engine::open(world.parts()).await.unwrap();
-            let options = Options::of(&["--group", "", "-H", &host], "").unwrap();
             let daemon = Daemon::new(engine, options.live.clone(), Fixed::default()).unwrap();
-            let access = Access::new(&options).unwrap();
-            let listeners = access.bind(&options.hosts[0], &mut ListenFd::empty()).await.unwrap();
-            let (daemon, places) = (Arc::new(daemon), Connections::default());
-            for listener in listeners {
+            let daemon = Arc::new(daemon);
+            for host in &options.hosts {
+                let mut listeners = access.bind(host, &mut ListenFd::empty()).await.unwrap();
+                let listener = listeners.remove(0);
+                if let Listener::Tcp(listener, _) = &listener {
+                    port = listener.local_addr().unwrap().port();
+                }
                 let (places, daemon) = (places.clone(), daemon.clone());
                 tokio::spawn(server::serve(listener, places, daemon, stop.subscribe()));
             }
         });
-        Self { runtime, world, socket, _stop: stop, _root: root }
+        Self { runtime, world, socket, port, _stop: stop, _root: root }
     }
 
     fn docker(&self, arguments: &[&str]) -> Output {
@@ -100,7 +113,7 @@ impl Served {
 
     fn nothing_runs(&self) {
         assert_eq!(self.world.host.systems(), Vec::<String>::new());
-        assert_eq!(self.world.network.endpoints(), Vec::<String>::new());
+        assert_eq!(self.world.network.compartments(), Vec::<String>::new());
     }
 }
 
@@ -137,7 +150,6 @@ fn errors_have_dockers_shape() {
         ("GET", "/containers/nobody/json", 404, "No such container: nobody"),
         ("GET", "/images/nope/json", 404, "No such image: nope:latest"),
         ("GET", "/services", 503, "This node is not a swarm manager."),
-        ("POST", "/networks/create", 501, "not supported"),
         ("GET", "/volumes/x", 404, "get x: no such volume"),
         (
             "GET",

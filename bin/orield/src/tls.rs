@@ -13,10 +13,13 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
     server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
-use tokio::{io::AsyncWriteExt as _, time::timeout};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::timeout,
+};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::{listen::Stream, options::Files};
+use crate::{connections::Held, listen::Stream, options::Files};
 
 /// How long a handshake may take; those of clients at the end of the world take two seconds.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -25,6 +28,15 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// `server.go`).
 const PLAIN_CLIENT: &[u8] =
     b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+
+/// First byte of a TLS handshake (RFC 8446, section 5.1: `ContentType`).
+const RECORD: u8 = 22;
+
+/// Bytes that are taken from such a client before it is left alone.
+const REST: u64 = 64 << 10;
+
+/// An encrypted connection.
+type Secured<S> = TlsStream<Held<S>>;
 
 /// Encrypts connections of a listener.
 #[derive(Clone)]
@@ -59,29 +71,22 @@ impl Acceptor {
     ///
     /// # Errors
     /// When the client shows no good certificate, speaks something else, or is silent.
-    pub(crate) async fn accept<S: Stream>(&self, stream: S) -> io::Result<TlsStream<S>> {
-        let accepted = timeout(HANDSHAKE, self.0.accept(stream).into_fallible());
-        match accepted.await {
-            Ok(Ok(stream)) => Ok(stream),
-            Ok(Err((error, stream))) => {
-                answer_plain(&error, stream).await;
-                Err(error)
-            }
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no handshake in time")),
-        }
+    pub(crate) async fn accept<S: Stream>(&self, stream: Held<S>) -> io::Result<Secured<S>> {
+        let late = |_| io::Error::new(io::ErrorKind::TimedOut, "no handshake in time");
+        timeout(HANDSHAKE, self.shake(stream)).await.map_err(late)?
     }
-}
 
-/// Tells a client that speaks plain HTTP so.
-async fn answer_plain(error: &io::Error, mut stream: impl Stream) {
-    let tls = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
-    if matches!(tls, Some(rustls::Error::InvalidMessage(_))) {
-        let telling = async {
-            stream.write_all(PLAIN_CLIENT).await?;
-            stream.shutdown().await
-        };
-        // It is sent away whether it listens or not.
-        let _ = timeout(HANDSHAKE, telling).await;
+    async fn shake<S: Stream>(&self, mut stream: Held<S>) -> io::Result<Secured<S>> {
+        let first = stream.read_u8().await?;
+        if first == RECORD {
+            stream.put_back(first);
+            return self.0.accept(stream).await;
+        }
+        stream.write_all(PLAIN_CLIENT).await?;
+        stream.shutdown().await?;
+        // Who hangs up on what was not read yet takes back what was said.
+        tokio::io::copy(&mut stream.take(REST), &mut tokio::io::sink()).await?;
+        Err(io::Error::new(io::ErrorKind::InvalidData, "the client does not encrypt"))
     }
 }
 

@@ -81,6 +81,7 @@ pub(crate) async fn wire(options: &Options, mut warnings: Vec<String>) -> anyhow
         clock: Arc::new(HostClock),
         ids: Arc::new(RandomIds),
         nat: options.nat.clone(),
+        address_pools: options.address_pools.clone(),
         sandbox_size: options.sandbox_size,
     })
     .await?;

@@ -5,6 +5,7 @@
 //! to find them: `ORIEL_TEST_BIN`, `ORIEL_TEST_DATA_ROOT`, `ORIEL_TEST_PROGRAMS`,
 //! `ORIEL_TEST_DOCKER`.
 
+mod access;
 mod archives;
 mod build;
 mod faults;
@@ -13,6 +14,7 @@ mod health;
 mod images;
 mod isolation;
 mod network;
+mod networks;
 mod processes;
 mod programs;
 mod registries;
@@ -57,6 +59,7 @@ fn suite(filter: &str) -> Result<bool> {
         processes::CASES,
         isolation::CASES,
         network::CASES,
+        networks::CASES,
         build::CASES,
         images::CASES,
         archives::CASES,
@@ -68,6 +71,7 @@ fn suite(filter: &str) -> Result<bool> {
         registries::CASES,
         registry::CASES,
         settings::CASES,
+        access::CASES,
         running::CASES,
         faults::CASES,
     ]

@@ -19,7 +19,7 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 /// An image with Node.js for Windows, made once.
-fn node_image(daemon: &Daemon) -> Result<&'static str> {
+pub(crate) fn node_image(daemon: &Daemon) -> Result<&'static str> {
     let docker = daemon.docker();
     if docker.try_run(&["inspect", "test-node"])?.status == 0 {
         return Ok("test-node");

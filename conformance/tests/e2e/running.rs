@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use oriel_conformance::{Case, Daemon, Docker, Outcome};
 
-use crate::PASSED;
+use crate::{PASSED, faults::kill_during};
 
 pub(crate) const CASES: &[Case] = &[
     Case { name: "a_running_container_is_committed_as_it_is_at_that_moment", run: committed },
@@ -20,6 +20,8 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "a_paused_container_can_be_ended", run: ended },
     Case { name: "a_paused_container_outlives_the_daemon", run: outlives },
     Case { name: "a_paused_container_is_committed", run: committed_paused },
+    Case { name: "a_running_container_with_a_size_is_committed", run: committed_size },
+    Case { name: "a_daemon_killed_during_a_commit_leaves_the_container_running", run: killed },
     Case { name: "a_container_without_its_agent_fails_in_time", run: no_agent },
     Case { name: "a_container_that_deletes_everything_breaks_only_itself", run: vandal },
 ];
@@ -282,6 +284,38 @@ fn committed_paused(daemon: &mut Daemon) -> Result<Outcome> {
     PASSED
 }
 
+fn committed_size(daemon: &mut Daemon) -> Result<Outcome> {
+    let docker = daemon.docker();
+    let run = ["run", "-d", "--name", "tight", "--storage-opt", "size=64m", "nanoserver"];
+    docker.run(&[&run[..], &["ping", "-n", "1000", "127.0.0.1"]].concat())?;
+    exec(&docker, "tight", "echo kept> C:\\kept.txt& reg add HKLM\\Software\\Tight /v a /f")?;
+    docker.run(&["commit", "tight", "tight:1"])?;
+    ensure!(state(&docker, "tight")? == RUNNING, "{}", state(&docker, "tight")?);
+    docker.run(&["rm", "-f", "tight"])?;
+    let look = "type C:\\kept.txt& reg query HKLM\\Software\\Tight";
+    let seen = docker.run(&["run", "--rm", "tight:1", "cmd", "/c", look])?;
+    docker.run(&["rmi", "tight:1"])?;
+    ensure!(seen.contains("kept") && seen.contains("REG_SZ"), "{seen}");
+    PASSED
+}
+
+fn killed(daemon: &mut Daemon) -> Result<Outcome> {
+    let docker = daemon.docker();
+    start_counter(&docker, "struck")?;
+    for delay in [5, 30, 60, 90, 150] {
+        let delay = Duration::from_millis(delay);
+        kill_during(daemon, &["commit", "-c", "LABEL of=struck", "struck", "struck:1"], delay)?;
+        ensure!(state(&docker, "struck")? == RUNNING, "{}", state(&docker, "struck")?);
+        ensure!(leftovers(daemon, "struck")?.is_empty(), "{:?}", leftovers(daemon, "struck")?);
+        grows(&docker, "struck")?;
+    }
+    docker.run(&["commit", "-c", "LABEL of=struck", "struck", "struck:1"])?;
+    docker.run(&["rm", "-f", "struck"])?;
+    docker.run(&["rmi", "struck:1"])?;
+    docker.run(&["image", "prune", "-f", "--filter", "label=of=struck"])?;
+    PASSED
+}
+
 fn no_agent(daemon: &mut Daemon) -> Result<Outcome> {
     let docker = daemon.docker();
     start(&docker, "rebel", "ping -n 1000 127.0.0.1 >nul")?;
@@ -296,6 +330,15 @@ fn no_agent(daemon: &mut Daemon) -> Result<Outcome> {
     ensure!(took < Duration::from_secs(90), "it took {took:?}");
     PASSED
 }
+
+/// Deletes all it can reach; the registry first, for afterwards there is no reg.exe. Wine's reg
+/// gives up at a link that leads nowhere, so what is left is deleted key by key.
+const VANDAL: &str = "\
+reg delete HKLM\\SOFTWARE\\Microsoft /f
+for /f \"delims=\" %%k in ('reg query HKLM\\SOFTWARE\\Microsoft /s') do reg delete \"%%k\" /f
+del /f /s /q C:\\*
+rd /s /q C:\\
+";
 
 /// Every file below these places, with its owner, mode, link and content.
 fn fingerprint(places: &[&Path]) -> Result<String> {
@@ -328,11 +371,21 @@ fn host_fingerprint(daemon: &Daemon, sentinel: &Path) -> Result<String> {
     ])
 }
 
+/// Files and registry keys that a container changed.
+fn oriel_diff(daemon: &Daemon, name: &str) -> Result<String> {
+    let mut oriel = Command::new(daemon.program("oriel"));
+    let socket = format!("unix://{}", daemon.socket().display());
+    let output = oriel.args(["-H", &socket, "diff", name]).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 fn works(docker: &Docker, name: &str) -> Result<()> {
-    let check = "if exist C:\\Windows\\System32\\kernel32.dll (echo whole) else (echo broken)& \
-                 reg query \"HKLM\\Software\\Microsoft\\Windows NT\\CurrentVersion\" /v CurrentBuild";
-    let seen = exec(docker, name, check)?;
-    ensure!(seen.contains("whole") && seen.contains("20348"), "{name}: {seen}");
+    let file = "if exist C:\\Windows\\System32\\kernel32.dll (echo whole) else (echo broken)";
+    let seen = exec(docker, name, file)?;
+    ensure!(seen.trim() == "whole", "{name}: {seen}");
+    let keys = docker.run(&["exec", name, "reg", "query", "HKLM\\Software\\Microsoft"])?;
+    ensure!(keys.contains("Windows NT"), "{name}: {keys}");
     Ok(())
 }
 
@@ -341,16 +394,26 @@ fn vandal(daemon: &mut Daemon) -> Result<Outcome> {
     let sentinel = daemon.scratch().join("sentinel");
     fs_err::create_dir_all(&sentinel)?;
     fs_err::write(sentinel.join("precious"), "the host's")?;
+    fs_err::write(sentinel.join("vandal.cmd"), VANDAL.replace('\n', "\r\n"))?;
     let idle = "ping -n 1000 127.0.0.1 >nul";
     start(&docker, "sibling", idle)?;
-    start(&docker, "vandal", idle)?;
+    let shown = format!("{}:C:\\t:ro", sentinel.display());
+    let run = ["run", "-d", "--name", "vandal", "-v", &shown];
+    docker.run(&[&run[..], &ADMINISTRATOR, &["nanoserver", "cmd", "/c", idle]].concat())?;
     let before = host_fingerprint(daemon, &sentinel)?;
-    // The registry first: afterwards there is no reg.exe. What fails, fails.
-    let destroy = "reg delete HKLM\\SOFTWARE\\Microsoft /f& del /f /s /q C:\\*& rd /s /q C:\\";
-    let _ = docker.try_run(&["exec", "vandal", "cmd", "/c", destroy])?;
+    let _ = docker.try_run(&["exec", "vandal", "C:\\t\\vandal.cmd"])?;
     let left = daemon.docker().run(&["diff", "vandal"])?;
     let gone = left.lines().filter(|line| line.starts_with("D ")).count();
     ensure!(gone > 5 && left.contains("/Windows/System32"), "{gone} gone:\n{left}");
+
+    let keys = oriel_diff(daemon, "vandal")?;
+    let gone = keys.lines().filter(|line| line.starts_with("D HKEY_LOCAL_MACHINE\\Software"));
+    ensure!(gone.count() > 100, "{keys}");
+    for key in ["Rpc", "Windows\\CurrentVersion\\Uninstall", "Windows NT\\CurrentVersion\\Winlogon"]
+    {
+        let line = format!("D HKEY_LOCAL_MACHINE\\Software\\Microsoft\\{key}");
+        ensure!(keys.lines().any(|told| told == line), "{key} is not deleted: {keys}");
+    }
 
     let begun = Instant::now();
     let broken = docker.run(&["commit", "vandal", "vandal:1"]);

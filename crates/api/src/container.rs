@@ -117,6 +117,8 @@ pub struct HostConfig {
     pub console_size: Option<[u16; 2]>,
     /// Name servers.
     pub dns: Option<Vec<String>>,
+    /// Other containers, as this one calls them.
+    pub links: Option<Vec<String>>,
     /// Further lines of `hosts`, `name:address`.
     pub extra_hosts: Option<Vec<String>>,
     /// Options of its sandbox, such as its `size`.
@@ -211,15 +213,39 @@ pub struct NetworkingConfig {
     pub endpoints_config: Option<BTreeMap<String, Option<EndpointSettings>>>,
 }
 
-/// How a container joins a network.
+/// How a container joins a network. What only answers have is left out: clients send back what
+/// they were told.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct EndpointSettings {
+    /// Addresses it must have.
+    #[serde(rename = "IPAMConfig")]
+    pub ipam_config: Option<EndpointIpam>,
+    /// Other containers, as it calls them.
+    pub links: Option<Vec<String>>,
     /// Further names there.
     pub aliases: Option<Vec<String>>,
-    /// All other fields.
-    #[serde(flatten)]
-    pub other: Map<String, Value>,
+    /// Hardware address it must have.
+    pub mac_address: Option<String>,
+    /// Options of the driver.
+    pub driver_opts: Option<BTreeMap<String, String>>,
+    /// Which network leads out: the highest.
+    pub gw_priority: Option<i64>,
+}
+
+/// Addresses that an endpoint must have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct EndpointIpam {
+    /// IPv4 address.
+    #[serde(rename = "IPv4Address")]
+    pub ipv4_address: Option<String>,
+    /// IPv6 address.
+    #[serde(rename = "IPv6Address")]
+    pub ipv6_address: Option<String>,
+    /// Link-local addresses.
+    #[serde(rename = "LinkLocalIPs")]
+    pub link_local_ips: Option<Vec<String>>,
 }
 
 /// Answer to `POST /containers/create`.

@@ -12,6 +12,7 @@ pub mod exec;
 mod filters;
 pub mod frame;
 pub mod image;
+pub mod network;
 mod progress;
 mod query;
 pub mod registry;

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use oriel_hcs::{ComputeSystem, Endpoint, ProcessId};
+use oriel_hcs::{Compartment, ComputeSystem, Endpoint, EndpointSpec, ProcessId};
 use tokio::sync::{Notify, watch};
 
 use crate::{EngineError, Health, Spec, State, Time, exec::Exec, output::Output, records::Record};
@@ -183,7 +183,7 @@ impl Container {
             state: record.state,
             health: self.health(),
             restarts: record.restarts,
-            endpoint: record.endpoint.map(|(_, endpoint)| endpoint),
+            compartment: record.compartment,
             execs: execs.values().filter(|exec| exec.is_running()).map(|e| e.id.clone()).collect(),
             removing: self.is_removing(),
         }
@@ -207,25 +207,23 @@ pub struct ContainerView {
     pub health: Option<Health>,
     /// Restarts by its policy.
     pub restarts: u32,
-    /// Its place on its network, while it runs.
-    pub endpoint: Option<Endpoint>,
+    /// Its network compartment, while it runs, unless it has none or another container's.
+    pub compartment: Option<Compartment>,
     /// Ids of its running execs.
     pub execs: Vec<String>,
     /// Whether it is being removed.
     pub removing: bool,
 }
 
-/// A network as others see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NetworkView {
-    /// Its id.
-    pub id: String,
-    /// Its name.
-    pub name: String,
-    /// Its driver.
-    pub driver: &'static str,
-    /// Its subnet and gateway, when it has one.
-    pub spec: Option<oriel_hcs::NetworkSpec>,
-    /// When it was created.
-    pub created: Time,
+impl ContainerView {
+    /// Its endpoints, while it runs.
+    pub fn endpoints(&self) -> impl Iterator<Item = &(EndpointSpec, Endpoint)> {
+        self.compartment.iter().flat_map(|compartment| &compartment.endpoints)
+    }
+
+    /// Its endpoint on the network of this name, while it runs.
+    #[must_use]
+    pub fn endpoint_on(&self, network: &str) -> Option<&(EndpointSpec, Endpoint)> {
+        self.endpoints().find(|(spec, _)| spec.network == network)
+    }
 }

@@ -72,6 +72,7 @@ impl Engine {
         let image_id = image.id.to_string();
         let wishes = std::mem::take(&mut request.mounts);
         let mut spec = Spec::settle(&id, &image_id, &image.config.config, request)?;
+        self.settle_networks(&mut spec)?;
         let declared = spec.run.volumes.keys().map(String::as_str);
         spec.host.mounts = self.settle_mounts(&id, wishes, declared)?;
         let mounts = spec.host.mounts.clone();
@@ -160,6 +161,7 @@ impl Engine {
             return Err(error);
         }
         self.registry().names.remove(&old);
+        self.rename_endpoints(container).await;
         self.emit(&container.record(), "rename", &[("oldName", format!("/{old}"))]);
         Ok(())
     }

@@ -2,16 +2,13 @@
 
 use std::{
     fmt::Write as _,
-    net::Ipv4Addr,
     path::{Path, PathBuf},
 };
 
-use oriel_hcs::{
-    ConsoleSize, Endpoint, EndpointSpec, Isolation, ProcessParameters, SystemDocument,
-};
+use oriel_hcs::{Compartment, ConsoleSize, Endpoint, Isolation, ProcessParameters, SystemDocument};
 use oriel_image::Sandbox;
 
-use crate::{MountPoint, Spec, command};
+use crate::{MountPoint, Spec, command, networks::Joined};
 
 /// Size of a console nobody gave a size: that of Windows.
 const DEFAULT_CONSOLE: ConsoleSize = ConsoleSize { height: 25, width: 80 };
@@ -21,17 +18,18 @@ pub(crate) fn system(
     spec: &Spec,
     sandbox: &Sandbox,
     personality: &Path,
-    endpoint: Option<&Endpoint>,
+    joined: &Joined,
 ) -> SystemDocument {
+    let compartment = joined.compartment.as_ref();
     SystemDocument {
         isolation: Isolation::Process,
         host_name: spec.computer_name(),
         layers: sandbox.layers.clone(),
         sandbox: sandbox.path.clone(),
         personality: personality.to_owned(),
-        network_namespace: endpoint.map(|endpoint| endpoint.namespace.clone()),
-        hosts: hosts(spec, endpoint),
-        resolv_conf: resolv_conf(spec, endpoint),
+        network_namespace: joined.namespace.clone(),
+        hosts: hosts(spec, compartment),
+        resolv_conf: resolv_conf(compartment),
         mounts: spec.host.mounts.iter().map(MountPoint::document).collect(),
         user: spec.account().to_owned(),
         time_zone: time_zone(spec),
@@ -56,25 +54,10 @@ pub(crate) fn console(tty: bool, size: Option<ConsoleSize>) -> Option<ConsoleSiz
     tty.then(|| size.unwrap_or(DEFAULT_CONSOLE))
 }
 
-/// The endpoint of a container, by its id and name.
-pub(crate) fn endpoint(id: &str, name: &str, spec: &Spec) -> EndpointSpec {
-    let mut names = vec![name.to_owned(), id[..12].to_owned()];
-    for further in std::iter::once(&spec.hostname).chain(&spec.host.aliases) {
-        if !names.iter().any(|known| known.eq_ignore_ascii_case(further)) {
-            names.push(further.clone());
-        }
-    }
-    EndpointSpec {
-        id: id.to_owned(),
-        network: spec.host.network.clone(),
-        names,
-        ports: spec.host.ports.clone(),
-    }
-}
-
-fn hosts(spec: &Spec, endpoint: Option<&Endpoint>) -> String {
+fn hosts(spec: &Spec, compartment: Option<&Compartment>) -> String {
+    let endpoints = || compartment.iter().flat_map(|c| &c.endpoints).map(|(_, endpoint)| endpoint);
     let mut text = "127.0.0.1 localhost\n::1 localhost\n".to_owned();
-    if let Some(endpoint) = endpoint {
+    if let Some(endpoint) = endpoints().next() {
         let (address, hostname) = (endpoint.address, &spec.hostname);
         if !spec.domain_name.is_empty() {
             let domain = &spec.domain_name;
@@ -85,23 +68,25 @@ fn hosts(spec: &Spec, endpoint: Option<&Endpoint>) -> String {
     }
     for (name, address) in &spec.host.extra_hosts {
         // Docker's name for the host itself: the gateway is the host's own address.
-        let gateway = endpoint.filter(|_| address == "host-gateway").map(|e| e.gateway.to_string());
-        let address = gateway.as_deref().unwrap_or(address);
-        writeln!(text, "{address} {name}").expect("to a string");
+        let address = match address.as_str() {
+            "host-gateway" => endpoints().find_map(gateway),
+            other => Some(other.to_owned()),
+        };
+        // Without a way out there is none to the host either.
+        if let Some(address) = address {
+            writeln!(text, "{address} {name}").expect("to a string");
+        }
     }
     text
 }
 
-fn resolv_conf(spec: &Spec, endpoint: Option<&Endpoint>) -> String {
-    let servers: &[Ipv4Addr] = match endpoint {
-        Some(endpoint) if spec.host.dns.is_empty() => &endpoint.name_servers,
-        Some(_) => &spec.host.dns,
-        None => &[],
-    };
-    servers.iter().fold(String::new(), |mut text, server| {
-        writeln!(text, "nameserver {server}").expect("to a string");
-        text
-    })
+fn gateway(endpoint: &Endpoint) -> Option<String> {
+    endpoint.gateway.map(|gateway| gateway.to_string())
+}
+
+fn resolv_conf(compartment: Option<&Compartment>) -> String {
+    let server = compartment.map(|compartment| format!("nameserver {}\n", compartment.name_server));
+    server.unwrap_or_default()
 }
 
 /// `TZ` is how Linux containers are told their time zone; honour it when it names one.
@@ -119,10 +104,13 @@ pub(crate) fn directory(root: &Path, id: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
+    use oriel_hcs::{CompartmentSpec, EndpointSpec};
     use oriel_image::RunConfig;
 
     use super::*;
-    use crate::{CreateRequest, Overrides};
+    use crate::{CreateRequest, Membership, Overrides, networks::names};
 
     fn spec(run: RunConfig) -> Spec {
         let mut request = CreateRequest {
@@ -137,15 +125,31 @@ mod tests {
         Spec::settle(&"ab".repeat(32), "sha256:x", &image, request).unwrap()
     }
 
-    fn joined() -> Endpoint {
-        Endpoint {
-            namespace: "/run/netns/x".into(),
+    fn joined() -> Compartment {
+        let spec = CompartmentSpec { id: "x".to_owned(), dns: Vec::new() };
+        let endpoint = EndpointSpec {
+            id: "e".to_owned(),
+            compartment: "x".to_owned(),
+            adapter: 0,
+            network: "nat".to_owned(),
+            names: Vec::new(),
+            ports: Vec::new(),
+            address: None,
+            mac: None,
+            priority: 0,
+        };
+        let joined = Endpoint {
             address: Ipv4Addr::new(172, 28, 0, 2),
             prefix: 16,
-            gateway: Ipv4Addr::new(172, 28, 0, 1),
-            name_servers: vec![Ipv4Addr::new(172, 28, 0, 1)],
+            gateway: Some(Ipv4Addr::new(172, 28, 0, 1)),
             mac: "02:42:ac:1c:00:02".to_owned(),
             ports: Vec::new(),
+        };
+        Compartment {
+            spec,
+            namespace: "/run/netns/x".into(),
+            name_server: Ipv4Addr::new(169, 254, 53, 53),
+            endpoints: vec![(endpoint, joined)],
         }
     }
 
@@ -161,9 +165,8 @@ mod tests {
 
     #[test]
     fn without_a_network_there_is_no_name_server() {
-        assert_eq!(resolv_conf(&spec(RunConfig::default()), None), "");
-        let text = resolv_conf(&spec(RunConfig::default()), Some(&joined()));
-        assert_eq!(text, "nameserver 172.28.0.1\n");
+        assert_eq!(resolv_conf(None), "");
+        assert_eq!(resolv_conf(Some(&joined())), "nameserver 169.254.53.53\n");
     }
 
     #[test]
@@ -178,8 +181,20 @@ mod tests {
     }
 
     #[test]
+    fn without_a_way_out_the_host_has_no_name() {
+        let mut joined = joined();
+        joined.endpoints[0].1.gateway = None;
+        let text = hosts(&spec(RunConfig::default()), Some(&joined));
+        assert!(!text.contains("host.docker.internal") && text.contains("10.0.0.9 db"), "{text}");
+    }
+
+    #[test]
     fn an_endpoint_has_each_name_once() {
-        let endpoint = endpoint(&"ab".repeat(32), "Web", &spec(RunConfig::default()));
-        assert_eq!(endpoint.names, ["Web", "abababababab"]);
+        let membership = Membership {
+            aliases: vec!["WEB".to_owned(), "www".to_owned()],
+            ..Membership::default()
+        };
+        let names = names(&"ab".repeat(32), "Web", &spec(RunConfig::default()), &membership);
+        assert_eq!(names, ["Web", "abababababab", "www"]);
     }
 }

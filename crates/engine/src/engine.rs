@@ -11,19 +11,15 @@ use oriel_image::ImageStore;
 use tokio::sync::broadcast;
 
 use crate::{
-    Clock, ContainerView, EngineError, Event, IdSource, NetworkView, Time,
+    AddressPool, Clock, ContainerView, EngineError, Event, IdSource, Time,
     container::Container,
     events::Events,
     exec::Exec,
+    networks::Networks,
     records::{Record, Records},
     tasks::Tasks,
     volumes::Volumes,
 };
-
-/// The network containers join unless they say otherwise.
-pub const NETWORK_NAT: &str = "nat";
-/// The network of containers that want none.
-pub const NETWORK_NONE: &str = "none";
 
 /// What an engine is made of.
 pub struct Parts {
@@ -46,6 +42,8 @@ pub struct Parts {
     pub ids: Arc<dyn IdSource>,
     /// The network `nat`.
     pub nat: NetworkSpec,
+    /// Where subnets of networks come from that do not say which they want.
+    pub address_pools: Vec<AddressPool>,
     /// Bytes on drive C: of containers that do not say; `None` is as much as the host has.
     pub sandbox_size: Option<u64>,
 }
@@ -63,7 +61,9 @@ pub(crate) struct Inner {
     pub(crate) tasks: Tasks,
     pub(crate) volumes: Volumes,
     registry: Mutex<Registry>,
-    pub(crate) networks: Vec<NetworkView>,
+    pub(crate) networks: Mutex<Networks>,
+    /// Held while a network is made or removed: subnets are chosen one after the other.
+    pub(crate) network_changes: tokio::sync::Mutex<()>,
     pub(crate) daemon_id: String,
 }
 
@@ -82,26 +82,8 @@ impl Engine {
     /// When the database, the image store or the network refuses.
     pub async fn open(parts: Parts) -> Result<Self, EngineError> {
         let records = Records::open(parts.database.clone())?;
-        parts.network.create_network(&parts.nat).await?;
-        let fact = |name: &str| records.fact(name, || parts.ids.id());
-        let daemon_id = fact("daemon")?;
+        let daemon_id = records.fact("daemon", || parts.ids.id())?;
         let created = parts.clock.now();
-        let networks = vec![
-            NetworkView {
-                id: fact("network nat")?,
-                name: NETWORK_NAT.to_owned(),
-                driver: "nat",
-                spec: Some(parts.nat.clone()),
-                created,
-            },
-            NetworkView {
-                id: fact("network none")?,
-                name: NETWORK_NONE.to_owned(),
-                driver: "null",
-                spec: None,
-                created,
-            },
-        ];
         let volumes = Volumes::open(parts.root.join("volumes"), records.clone(), created)?;
         let engine = Self {
             inner: Arc::new(Inner {
@@ -111,10 +93,12 @@ impl Engine {
                 events: Events::new(),
                 tasks: Tasks::new(),
                 registry: Mutex::new(Registry::default()),
-                networks,
+                networks: Mutex::new(Networks::new()),
+                network_changes: tokio::sync::Mutex::new(()),
                 daemon_id,
             }),
         };
+        engine.open_networks().await?;
         engine.reconcile().await?;
         Ok(engine)
     }
@@ -169,29 +153,6 @@ impl Engine {
     /// `NotFound`; `Invalid` when several ids begin so.
     pub fn container(&self, reference: &str) -> Result<ContainerView, EngineError> {
         Ok(self.find(reference)?.view())
-    }
-
-    /// The networks.
-    #[must_use]
-    pub fn networks(&self) -> &[NetworkView] {
-        &self.inner.networks
-    }
-
-    /// One network, by name, id, or beginning of an id.
-    ///
-    /// # Errors
-    /// `NotFound`.
-    pub fn network(&self, reference: &str) -> Result<&NetworkView, EngineError> {
-        let networks = &self.inner.networks;
-        networks
-            .iter()
-            .find(|network| network.name == reference || network.id == reference)
-            .or_else(|| {
-                let prefixed =
-                    |n: &&NetworkView| reference.len() > 2 && n.id.starts_with(reference);
-                networks.iter().find(prefixed)
-            })
-            .ok_or_else(|| EngineError::NoSuchNetwork { name: reference.to_owned() })
     }
 
     /// Events so far, oldest first, and those to come.
@@ -250,17 +211,6 @@ impl Engine {
             attributes,
             time: self.now(),
         });
-    }
-
-    /// Emits an event of a container's network.
-    pub(crate) fn emit_network(&self, record: &Record, action: &str) {
-        let Ok(network) = self.network(&record.spec.host.network) else { return };
-        let attributes = BTreeMap::from([
-            ("container".to_owned(), record.id.clone()),
-            ("name".to_owned(), network.name.clone()),
-            ("type".to_owned(), network.driver.to_owned()),
-        ]);
-        self.emit_event("network", action, &network.id, attributes);
     }
 
     /// Runs something that blocks, on a thread where it may. The one door between the engine's

@@ -103,6 +103,14 @@ pub enum EngineError {
         /// The name.
         name: String,
     },
+    /// The request is refused for the reason that its text says.
+    #[error("{reason}")]
+    Refused {
+        /// Whose fault it is.
+        class: Class,
+        /// Why.
+        reason: String,
+    },
     /// The request is wrong in a way its text says.
     #[error("{reason}")]
     Invalid {
@@ -310,6 +318,7 @@ impl EngineError {
             Self::Image(error) => error.class(),
             Self::Database { .. } | Self::File { .. } | Self::DoesNotEnd { .. } => Class::Host,
             Self::Record { .. } => Class::Corrupt,
+            Self::Refused { class, .. } => *class,
             Self::Task => Class::Bug,
         }
     }

@@ -12,6 +12,8 @@
 //! | `cat` | prints its input until that ends |
 //! | `missing` | cannot be created |
 
+mod network;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
@@ -24,15 +26,15 @@ use std::{
 
 use async_trait::async_trait;
 use oriel_hcs::{
-    Check, CheckLevel, CommandLine, ComputeError, ComputeHost, ComputeSystem, ConsoleSize,
-    ControlEvent, Endpoint, EndpointSpec, NetworkDriver, NetworkError, NetworkSpec, OpenedSystem,
-    Process, ProcessEvent, ProcessId, ProcessParameters, ProcessSummary, Registry, SystemDocument,
-    SystemId, bridge::RegistryOperation,
+    Block, Check, CheckLevel, CommandLine, ComputeError, ComputeHost, ComputeSystem, ConsoleSize,
+    ControlEvent, NetworkSpec, OpenedSystem, Process, ProcessEvent, ProcessId, ProcessParameters,
+    ProcessSummary, Registry, SystemDocument, SystemId, bridge::RegistryOperation,
 };
 use oriel_image::{BaseImport, ImageConfig, ImageStore, RunConfig};
 use tokio::sync::{mpsc, watch};
 
-use crate::{Clock, IdSource, Parts, Time};
+pub use self::network::FakeNetwork;
+use crate::{AddressPool, Clock, IdSource, Parts, Time};
 
 /// Exit code of a program that a control event ends.
 const CONTROL_C_EXIT: u32 = 0xc000_013a;
@@ -427,79 +429,6 @@ impl FakeProcess {
     }
 }
 
-/// A network in memory. Clones share it.
-#[derive(Clone, Default)]
-pub struct FakeNetwork {
-    state: Arc<Mutex<NetworkState>>,
-}
-
-#[derive(Default)]
-struct NetworkState {
-    networks: BTreeSet<String>,
-    endpoints: BTreeMap<String, EndpointSpec>,
-    next: u8,
-}
-
-impl FakeNetwork {
-    /// Ids of the endpoints that exist.
-    #[must_use]
-    pub fn endpoints(&self) -> Vec<String> {
-        self.lock().endpoints.keys().cloned().collect()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, NetworkState> {
-        self.state.lock().expect("no test panics with the lock")
-    }
-}
-
-#[async_trait]
-impl NetworkDriver for FakeNetwork {
-    async fn create_network(&self, spec: &NetworkSpec) -> Result<(), NetworkError> {
-        self.lock().networks.insert(spec.name.clone());
-        Ok(())
-    }
-
-    async fn remove_network(&self, name: &str) -> Result<(), NetworkError> {
-        self.lock().networks.remove(name);
-        Ok(())
-    }
-
-    async fn create_endpoint(&self, spec: &EndpointSpec) -> Result<Endpoint, NetworkError> {
-        let mut state = self.lock();
-        if !state.networks.contains(&spec.network) {
-            return Err(NetworkError::NotFound { name: spec.network.clone() });
-        }
-        let before = state.endpoints.insert(spec.id.clone(), spec.clone());
-        assert!(before.is_none(), "endpoint {} is created twice", spec.id);
-        state.next += 1;
-        let mut ports = spec.ports.clone();
-        for port in ports.iter_mut().filter(|port| port.host_port == 0) {
-            port.host_port = 49_152 + u16::from(state.next);
-        }
-        Ok(Endpoint {
-            namespace: "/fake".into(),
-            address: Ipv4Addr::new(10, 0, 0, 1 + state.next),
-            prefix: 24,
-            gateway: Ipv4Addr::new(10, 0, 0, 1),
-            name_servers: vec![Ipv4Addr::new(10, 0, 0, 1)],
-            mac: "02:00:00:00:00:01".to_owned(),
-            ports,
-        })
-    }
-
-    async fn remove_endpoint(&self, id: &str) -> Result<(), NetworkError> {
-        self.lock().endpoints.remove(id);
-        Ok(())
-    }
-
-    async fn reconcile(&self, living: &[(EndpointSpec, Endpoint)]) -> Result<(), NetworkError> {
-        let living: BTreeMap<_, _> =
-            living.iter().map(|(spec, _)| (spec.id.clone(), spec.clone())).collect();
-        self.lock().endpoints = living;
-        Ok(())
-    }
-}
-
 /// A clock that goes on by one second each time it is read.
 #[derive(Default)]
 pub struct FakeClock(AtomicU64);
@@ -603,10 +532,13 @@ impl World {
             nat: NetworkSpec {
                 name: "nat".to_owned(),
                 bridge: "fake0".to_owned(),
-                subnet: Ipv4Addr::new(10, 0, 0, 0),
-                prefix: 24,
+                subnet: Block::around(Ipv4Addr::new(10, 0, 0, 0), 24).expect("at most 32"),
                 gateway: Ipv4Addr::new(10, 0, 0, 1),
+                range: None,
+                reserved: Vec::new(),
+                internal: false,
             },
+            address_pools: AddressPool::defaults(),
             sandbox_size: self.sandbox_size,
         }
     }

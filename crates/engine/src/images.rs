@@ -124,7 +124,7 @@ impl Engine {
         };
         match container.live() {
             Some(live) => {
-                let saved = SavedRegistry::of(&live).await?;
+                let saved = SavedRegistry::of(self, &container, &live).await?;
                 // It may end and be removed meanwhile; the archive breaks off then.
                 drop(operation);
                 self.blocking(move |engine| work(engine, Some(saved.path()))).await?;

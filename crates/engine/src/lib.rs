@@ -34,6 +34,7 @@ mod logs;
 mod mount_text;
 mod mounts;
 mod names;
+mod networks;
 mod output;
 mod pause;
 mod reconcile;
@@ -61,8 +62,8 @@ use oriel_image::ImageStore;
 pub use attach::{Attachment, DetachKeys, LogOptions, Stdin};
 pub use clock::{Clock, IdSource};
 pub use command::{DEFAULT_ACCOUNT, directory, escape, pairs};
-pub use container::{ContainerView, NetworkView};
-pub use engine::{Engine, NETWORK_NAT, NETWORK_NONE, Parts};
+pub use container::ContainerView;
+pub use engine::{Engine, Parts};
 pub use error::EngineError;
 pub use events::Event;
 pub use exec::{ExecSpec, ExecState, ExecView};
@@ -70,6 +71,9 @@ pub use health::{Health, HealthStatus, ProbeResult};
 pub use images::{CommitRequest, ImportRequest};
 pub use logs::LogRecord;
 pub use mounts::{MountKind, MountPoint, MountWish, MountWishes, driver as mount_driver};
+pub use networks::{
+    AddressPool, Membership, NETWORK_NAT, NETWORK_NONE, NetworkRequest, NetworkView, SubnetRequest,
+};
 pub use output::{Chunk, Stream};
 pub use pause::Stillness;
 pub use registry::{

@@ -135,7 +135,7 @@ impl Engine {
         if pause {
             live.system.pause().await?;
         }
-        let done = match SavedRegistry::of(&live).await {
+        let done = match SavedRegistry::of(self, container, &live).await {
             Ok(saved) => self.blocking(move |engine| work(engine, Some(saved.path()))).await,
             Err(error) => Err(error),
         };

@@ -8,7 +8,7 @@
 //! | record says running, nothing known of it | ended, as if killed |
 //! | record says anything else | whatever a half-made start left is removed |
 //! | never started, and to be removed when it ends | removed: whoever wanted to start it is gone |
-//! | sandbox, log or endpoint without a record | removed |
+//! | sandbox, log, network or compartment without a record | removed |
 //! | ended, and its policy starts it with the daemon | started |
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
@@ -31,7 +31,7 @@ impl Engine {
         let living: Vec<_> = records
             .iter()
             .filter(|record| record.state.is_running())
-            .filter_map(|record| record.endpoint.clone())
+            .filter_map(|record| record.compartment.clone())
             .collect();
         self.inner.parts.network.reconcile(&living).await?;
         let mut containers = Vec::with_capacity(records.len());
@@ -185,7 +185,7 @@ impl Engine {
         }
         container.output.close(self.now());
         self.clean(&container.id).await;
-        self.leave_network(&container.id).await;
+        self.leave_networks(&container.id).await;
         let run = Run {
             started: record.state.started().unwrap_or(record.created),
             finished: self.now(),

@@ -2,21 +2,25 @@
 
 use std::sync::Arc;
 
-use oriel_hcs::{Endpoint, EndpointSpec};
+use oriel_hcs::Compartment;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use serde::{Deserialize, Serialize};
 
-use crate::{EngineError, Spec, State, Time, volumes::VolumeRecord};
+use crate::{
+    EngineError, Membership, NetworkView, Spec, State, Time, networks::donor, volumes::VolumeRecord,
+};
 
 /// Container id to [`Record`].
 const CONTAINERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("engine_containers");
 /// Name to [`VolumeRecord`].
 const VOLUMES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("engine_volumes");
-/// Facts about the engine itself, such as the ids of networks.
+/// Id to [`NetworkRecord`].
+const NETWORKS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("engine_networks");
+/// Facts about the engine itself, such as the ids of the networks that every engine has.
 const FACTS: TableDefinition<'_, &str, &str> = TableDefinition::new("engine_facts");
 
 /// Version of [`Record`]; a newer one is refused at start rather than misread.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What is kept of a container.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,14 +38,32 @@ pub(crate) struct Record {
     pub(crate) state: State,
     /// Restarts by its policy since a client last started it.
     pub(crate) restarts: u32,
-    /// Its place on its network, while it runs.
-    pub(crate) endpoint: Option<(EndpointSpec, Endpoint)>,
+    /// Its network compartment, while it runs.
+    #[serde(default)]
+    pub(crate) compartment: Option<Compartment>,
+}
+
+/// What is kept of a network.
+#[derive(Serialize, Deserialize)]
+struct NetworkRecord<N> {
+    version: u32,
+    network: N,
 }
 
 impl Record {
     pub(crate) fn new(id: String, name: String, created: Time, spec: Spec) -> Self {
         let state = State::Created { failure: None };
-        Self { version: VERSION, id, name, created, spec, state, restarts: 0, endpoint: None }
+        Self { version: VERSION, id, name, created, spec, state, restarts: 0, compartment: None }
+    }
+
+    /// The first version knew one network of a container only: that of its mode.
+    fn upgraded(mut self) -> Self {
+        let host = &mut self.spec.host;
+        if self.version < 2 && donor(&host.network).is_none() {
+            host.networks = vec![Membership::to(&host.network)];
+        }
+        self.version = VERSION;
+        self
     }
 }
 
@@ -58,6 +80,7 @@ impl Records {
         records.write("open the engine's tables", |transaction| {
             transaction.open_table(CONTAINERS)?;
             transaction.open_table(VOLUMES)?;
+            transaction.open_table(NETWORKS)?;
             transaction.open_table(FACTS)?;
             Ok(())
         })?;
@@ -67,7 +90,8 @@ impl Records {
     /// All containers.
     pub(crate) fn all(&self) -> Result<Vec<Record>, EngineError> {
         let rows = self.rows("read the containers", CONTAINERS)?;
-        rows.into_iter().map(|(id, bytes)| decode(&id, &bytes)).collect()
+        let record = |(id, bytes): (String, Vec<u8>)| decode(&id, &bytes).map(Record::upgraded);
+        rows.into_iter().map(record).collect()
     }
 
     /// All volumes.
@@ -109,6 +133,33 @@ impl Records {
             Ok(rows)
         };
         read().map_err(|source| EngineError::Database { attempt, source })
+    }
+
+    /// All networks that clients made.
+    pub(crate) fn networks(&self) -> Result<Vec<NetworkView>, EngineError> {
+        let rows = self.rows("read the networks", NETWORKS)?;
+        let network = |(id, bytes): (String, Vec<u8>)| {
+            decode(&id, &bytes).map(|record: NetworkRecord<NetworkView>| record.network)
+        };
+        rows.into_iter().map(network).collect()
+    }
+
+    /// Writes a network.
+    pub(crate) fn save_network(&self, network: &NetworkView) -> Result<(), EngineError> {
+        let bytes = serde_json::to_vec(&NetworkRecord { version: VERSION, network })
+            .map_err(|source| EngineError::Record { id: network.id.clone(), source })?;
+        self.write("write a network", |transaction| {
+            transaction.open_table(NETWORKS)?.insert(network.id.as_str(), bytes.as_slice())?;
+            Ok(())
+        })
+    }
+
+    /// Forgets a network.
+    pub(crate) fn delete_network(&self, id: &str) -> Result<(), EngineError> {
+        self.write("forget a network", |transaction| {
+            transaction.open_table(NETWORKS)?.remove(id)?;
+            Ok(())
+        })
     }
 
     /// Writes a container.

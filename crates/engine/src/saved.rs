@@ -2,29 +2,44 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{EngineError, container::Live};
+use oriel_image::Sandbox;
+
+use crate::{
+    Engine, EngineError,
+    container::{Container, Live},
+};
 
 /// A directory with a running container's registry; it goes with this.
-pub(crate) struct SavedRegistry(PathBuf);
+pub(crate) struct SavedRegistry {
+    path: PathBuf,
+    /// The directory is in the sandbox, which may be on a disk that is mounted while it is in use.
+    _sandbox: Sandbox,
+}
 
 impl SavedRegistry {
     /// Asks a running container for its registry.
     ///
     /// # Errors
     /// `Conflict` when Windows does not save it.
-    pub(crate) async fn of(live: &Live) -> Result<Self, EngineError> {
-        Ok(Self(live.system.save_registry().await?))
+    pub(crate) async fn of(
+        engine: &Engine,
+        container: &Container,
+        live: &Live,
+    ) -> Result<Self, EngineError> {
+        let id = container.id.clone();
+        let sandbox = engine.blocking(move |engine| engine.images().sandbox(&id)).await?;
+        Ok(Self { path: live.system.save_registry().await?, _sandbox: sandbox })
     }
 
     /// The directory. What is in it is the guest's.
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 }
 
 impl Drop for SavedRegistry {
     fn drop(&mut self) {
-        if let Err(error) = fs_err::remove_dir_all(&self.0)
+        if let Err(error) = fs_err::remove_dir_all(&self.path)
             && error.kind() != std::io::ErrorKind::NotFound
         {
             tracing::warn!(error = %error, "cannot remove a saved registry");

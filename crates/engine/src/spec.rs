@@ -9,7 +9,7 @@ use oriel_hcs::{CommandLine, ConsoleSize, Limits, PortMapping, Protocol};
 use oriel_image::{Empty, RunConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::{EngineError, MountPoint, MountWishes, RestartPolicy, command, health};
+use crate::{EngineError, Membership, MountPoint, MountWishes, RestartPolicy, command, health};
 
 /// A request to create a container.
 #[derive(Clone, Debug, Default)]
@@ -76,10 +76,11 @@ pub struct HostOptions {
     pub restart: RestartPolicy,
     /// Whether it is removed when it ends.
     pub auto_remove: bool,
-    /// Name of its network: `nat`, `none`, or one that does not exist, which its start reports.
+    /// Its network mode: name of its first network (one that does not exist is reported by its
+    /// start), or `container:` and whose compartment it shares.
     pub network: String,
-    /// Further names on the network.
-    pub aliases: Vec<String>,
+    /// Its networks; none are that of the mode.
+    pub networks: Vec<Membership>,
     /// Further lines of `hosts`: name and address.
     pub extra_hosts: Vec<(String, String)>,
     /// Name servers in place of the network's.

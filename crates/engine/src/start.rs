@@ -2,12 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use oriel_hcs::{ComputeSystem, Endpoint, EndpointSpec, Process, ProcessId, Registry, SystemId};
+use oriel_hcs::{ComputeSystem, Process, ProcessId, Registry, SystemId};
 
 use crate::{
-    Engine, EngineError, LogDriver, NETWORK_NONE, Run, State, Time,
+    Engine, EngineError, LogDriver, Run, State, Time,
     container::{Container, Live},
     document, logs,
+    networks::Joined,
     records::Record,
 };
 
@@ -54,7 +55,7 @@ impl Engine {
         let record = container.record();
         match self.begin(container, &record, pause).await {
             Ok(process) => {
-                self.emit_network(&record, "connect");
+                self.emit_networks(&container.record(), "connect");
                 self.emit_mounts(&record.id, &record.spec.host.mounts, "mount");
                 self.emit(&record, "start", &[]);
                 self.follow(container, process);
@@ -90,11 +91,10 @@ impl Engine {
                 |source| EngineError::File { attempt: "open a container's log", source },
             )?;
         }
-        let joined = self.join_network(record).await?;
-        let endpoint = joined.as_ref().map(|(_, endpoint)| endpoint);
-        let begun = match self.boot_system(record, &personality, endpoint).await {
+        let joined = self.join_networks(record).await?;
+        let begun = match self.boot_system(record, &personality, &joined).await {
             Ok((system, process)) => {
-                let kept = self.keep_run(container, &system, joined.as_ref(), pause).await;
+                let kept = self.keep_run(container, &system, &joined, pause).await;
                 match kept {
                     Ok(()) => Ok(process),
                     Err(error) => {
@@ -106,35 +106,21 @@ impl Engine {
             }
             Err(error) => Err(error),
         };
-        if begun.is_err() && joined.is_some() {
-            self.leave_network(&container.id).await;
+        if begun.is_err() && joined.compartment.is_some() && !joined.shared {
+            self.leave_networks(&container.id).await;
         }
         begun
-    }
-
-    async fn join_network(
-        &self,
-        record: &Record,
-    ) -> Result<Option<(EndpointSpec, Endpoint)>, EngineError> {
-        let network = &record.spec.host.network;
-        if network == NETWORK_NONE {
-            return Ok(None);
-        }
-        self.network(network)?;
-        let spec = document::endpoint(&record.id, &record.name, &record.spec);
-        let endpoint = self.inner.parts.network.create_endpoint(&spec).await?;
-        Ok(Some((spec, endpoint)))
     }
 
     async fn boot_system(
         &self,
         record: &Record,
         personality: &std::path::Path,
-        endpoint: Option<&Endpoint>,
+        joined: &Joined,
     ) -> Result<(Arc<dyn ComputeSystem>, Process), EngineError> {
         let id = record.id.clone();
         let sandbox = self.blocking(move |engine| engine.images().sandbox(&id)).await?;
-        let document = document::system(&record.spec, &sandbox, personality, endpoint);
+        let document = document::system(&record.spec, &sandbox, personality, joined);
         let system_id = SystemId(record.id.clone());
         let system = self.inner.parts.host.create(&system_id, &document).await?;
         let parameters = document::init(&record.spec);
@@ -152,14 +138,14 @@ impl Engine {
         &self,
         container: &Arc<Container>,
         system: &Arc<dyn ComputeSystem>,
-        joined: Option<&(EndpointSpec, Endpoint)>,
+        joined: &Joined,
         pause: Duration,
     ) -> Result<(), EngineError> {
         let started = self.now();
         {
             let mut record = container.record_mut();
             record.state = State::Running { started, pid: system.host_pid() };
-            record.endpoint = joined.cloned();
+            record.compartment = joined.compartment.clone().filter(|_| !joined.shared);
         }
         let live = Live::new(system.clone(), started, pause, ProcessId::INIT);
         container.set_live(Some(Arc::new(live)));
@@ -185,19 +171,12 @@ impl Engine {
         }
     }
 
-    /// Removes a container's endpoint; what stays is removed at the next start.
-    pub(crate) async fn leave_network(&self, id: &str) {
-        if let Err(error) = self.inner.parts.network.remove_endpoint(id).await {
-            tracing::warn!(container.id = id, error = %error, "cannot remove an endpoint yet");
-        }
-    }
-
     /// Records why a start failed. A container that never ran stays *created*, as with Docker.
     async fn record_failure(&self, container: &Container, error: &EngineError) {
         let (code, reason, now) = (error.start_exit_code(), error.to_string(), self.now());
         {
             let mut record = container.record_mut();
-            record.endpoint = None;
+            record.compartment = None;
             record.state = failed(&record.state, code, reason.clone(), now);
         }
         if let Err(error) = self.save(container).await {

@@ -63,8 +63,8 @@ impl Engine {
         let before = container.record();
         let keep = if before.spec.host.auto_remove { Registry::Discard } else { Registry::Keep };
         self.end_system(&container.id, live.system.as_ref(), keep).await;
-        if before.endpoint.is_some() {
-            self.leave_network(&container.id).await;
+        if before.compartment.is_some() {
+            self.leave_networks(&container.id).await;
         }
         container.set_live(None);
         container.change_health(Health::end);
@@ -87,7 +87,7 @@ impl Engine {
         self.record_end(container, run, pause.is_some()).await;
         let ran = finished.since(live.started).as_secs().to_string();
         self.emit(&before, "die", &[("exitCode", code.to_string()), ("execDuration", ran)]);
-        self.emit_network(&before, "disconnect");
+        self.emit_networks(&before, "disconnect");
         self.emit_mounts(&before.id, &before.spec.host.mounts, "unmount");
         pause
     }
@@ -96,7 +96,7 @@ impl Engine {
         let (code, error) = (run.code, run.error.clone());
         {
             let mut record = container.record_mut();
-            record.endpoint = None;
+            record.compartment = None;
             if again {
                 record.restarts += 1;
                 record.state = State::Restarting(run);

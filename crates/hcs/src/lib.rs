@@ -10,6 +10,7 @@
 //! engine ──ComputeHost──▶ silo ──bridge──▶ oriel-agent (pid 1) ──bridge──▶ cexecsvc.exe
 //! ```
 
+mod block;
 pub mod bridge;
 mod document;
 mod error;
@@ -20,6 +21,7 @@ mod compute;
 #[cfg(feature = "host")]
 mod network;
 
+pub use block::{Block, BlockError};
 #[cfg(feature = "host")]
 pub use compute::{
     Check, CheckLevel, ComputeHost, ComputeSystem, OpenedSystem, Process, ProcessEvent, Registry,
@@ -30,7 +32,8 @@ pub use document::{
 pub use error::{Class, ComputeError};
 #[cfg(feature = "host")]
 pub use network::{
-    Endpoint, EndpointSpec, NetworkDriver, NetworkError, NetworkSpec, PortMapping, Protocol,
+    Compartment, CompartmentSpec, Endpoint, EndpointSpec, NetworkDriver, NetworkError, NetworkSpec,
+    PortMapping, Protocol,
 };
 pub use process::{
     CommandLine, ConsoleSize, ControlEvent, ProcessId, ProcessParameters, ProcessSummary,

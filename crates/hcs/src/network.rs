@@ -8,56 +8,131 @@ use std::{
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::Class;
+use crate::{Block, Class};
 
-/// Makes networks and endpoints. What it made lives on without it; [`NetworkDriver::reconcile`]
-/// takes it up again.
+/// Makes networks, compartments and endpoints. What it made lives on without it;
+/// [`NetworkDriver::reconcile`] takes it up again.
+///
+/// ```text
+/// network ◀── endpoint ──▶ compartment     each endpoint is one adapter of one compartment
+/// ```
 #[async_trait]
 pub trait NetworkDriver: Send + Sync {
     /// Makes sure the network exists on the host as described. Idempotent.
     async fn create_network(&self, spec: &NetworkSpec) -> Result<(), NetworkError>;
 
     /// Removes the network from the host. Succeeds when it is not there.
+    ///
+    /// # Errors
+    /// [`NetworkError::InUse`] while it has endpoints.
     async fn remove_network(&self, name: &str) -> Result<(), NetworkError>;
 
-    /// Makes an endpoint: a network namespace with one adapter, an address, and published ports.
-    /// On error nothing of it is left behind.
+    /// Blocks of addresses that the host has routes to, but for the default route.
+    async fn routes(&self) -> Result<Vec<Block>, NetworkError>;
+
+    /// Makes a compartment: a network namespace with a loopback link only.
+    async fn create_compartment(&self, spec: &CompartmentSpec)
+    -> Result<Compartment, NetworkError>;
+
+    /// Removes a compartment with all its endpoints. Succeeds when it is not there.
+    async fn remove_compartment(&self, id: &str) -> Result<(), NetworkError>;
+
+    /// Makes an endpoint in a compartment: an adapter, an address, and published ports. Programs
+    /// may run inside. On error nothing of it is left behind.
     async fn create_endpoint(&self, spec: &EndpointSpec) -> Result<Endpoint, NetworkError>;
+
+    /// Publishes further ports that lead to an endpoint; gives all it has then.
+    async fn publish(
+        &self,
+        endpoint: &str,
+        ports: &[PortMapping],
+    ) -> Result<Vec<PortMapping>, NetworkError>;
+
+    /// Has others find an endpoint under these names instead of those it has.
+    async fn rename(&self, endpoint: &str, names: &[String]) -> Result<(), NetworkError>;
 
     /// Removes an endpoint. Succeeds when it is not there.
     async fn remove_endpoint(&self, id: &str) -> Result<(), NetworkError>;
 
-    /// Takes up the endpoints given, which belong to living containers (addresses and ports stay
-    /// theirs, names resolve again), and removes all other endpoints of this driver from the host.
-    async fn reconcile(&self, living: &[(EndpointSpec, Endpoint)]) -> Result<(), NetworkError>;
+    /// Takes up the compartments given, which belong to living containers (addresses and ports
+    /// stay theirs, names resolve again), and removes all other networks, compartments and
+    /// endpoints of this driver from the host. An endpoint whose network is not there is left out.
+    async fn reconcile(&self, living: &[Compartment]) -> Result<(), NetworkError>;
 }
 
 /// A network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkSpec {
-    /// Its name, such as `nat`.
+    /// Its name, such as `nat`; at most [`NetworkSpec::LONGEST_NAME`] bytes.
     pub name: String,
     /// Name of the host's bridge link, at most 15 bytes.
     pub bridge: String,
-    /// First address of the subnet.
-    pub subnet: Ipv4Addr,
-    /// Prefix length of the subnet, 8 to 29.
-    pub prefix: u8,
-    /// The bridge's own address, which containers use as gateway and name server.
+    /// Its addresses; prefix length 8 to 30.
+    pub subnet: Block,
+    /// The bridge's own address, which containers use as gateway.
     pub gateway: Ipv4Addr,
+    /// The part of the subnet that endpoints get addresses of unless they ask for one.
+    #[serde(default)]
+    pub range: Option<Block>,
+    /// Addresses that no endpoint gets unless it asks for it.
+    #[serde(default)]
+    pub reserved: Vec<Ipv4Addr>,
+    /// Whether nothing but the network itself can be reached.
+    #[serde(default)]
+    pub internal: bool,
+}
+
+impl NetworkSpec {
+    /// Longest name: with the instance's it becomes part of a link's alias, which has 255 bytes.
+    pub const LONGEST_NAME: usize = 128;
+}
+
+/// What a compartment should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompartmentSpec {
+    /// Its name: the container's id.
+    pub id: String,
+    /// Whom to ask for names that no network of it knows, in place of the host's resolvers.
+    pub dns: Vec<Ipv4Addr>,
+}
+
+/// A compartment that exists.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compartment {
+    /// As it was asked for.
+    pub spec: CompartmentSpec,
+    /// Network namespace, for [`SystemDocument::network_namespace`].
+    ///
+    /// [`SystemDocument::network_namespace`]: crate::SystemDocument::network_namespace
+    pub namespace: PathBuf,
+    /// Name server for `resolv.conf`, whatever endpoints come and go.
+    pub name_server: Ipv4Addr,
+    /// Its endpoints, as they were asked for and as they are.
+    pub endpoints: Vec<(EndpointSpec, Endpoint)>,
 }
 
 /// What an endpoint should be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointSpec {
-    /// Its name: the container's id.
+    /// Its id.
     pub id: String,
+    /// Id of its compartment.
+    pub compartment: String,
+    /// Number of its adapter in the compartment: 0 is `eth0`.
+    pub adapter: u8,
     /// Name of its network.
     pub network: String,
     /// Names that other containers of the network find it under, without case.
     pub names: Vec<String>,
-    /// Ports to publish.
+    /// Ports to publish; none on an internal network.
     pub ports: Vec<PortMapping>,
+    /// The address it must have; `None` is any.
+    pub address: Option<Ipv4Addr>,
+    /// The hardware address it must have; `None` is one derived from the address.
+    pub mac: Option<[u8; 6]>,
+    /// The way out leads through the endpoint with the highest priority, of these the one with
+    /// the lowest adapter. Beyond 1000 either way counts as 1000.
+    pub priority: i64,
 }
 
 /// Transport protocol of a published port.
@@ -86,18 +161,12 @@ pub struct PortMapping {
 /// An endpoint that exists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
-    /// Network namespace, for [`SystemDocument::network_namespace`].
-    ///
-    /// [`SystemDocument::network_namespace`]: crate::SystemDocument::network_namespace
-    pub namespace: PathBuf,
     /// Address inside.
     pub address: Ipv4Addr,
     /// Prefix length of the subnet.
     pub prefix: u8,
-    /// Gateway.
-    pub gateway: Ipv4Addr,
-    /// Name servers for `resolv.conf`.
-    pub name_servers: Vec<Ipv4Addr>,
+    /// Gateway; an internal network has none.
+    pub gateway: Option<Ipv4Addr>,
     /// Hardware address, such as `02:42:ac:11:00:02`.
     pub mac: String,
     /// Ports as published.
@@ -127,6 +196,18 @@ pub enum NetworkError {
         /// The network.
         name: String,
     },
+    /// The network still has endpoints.
+    #[error("network {name} has active endpoints")]
+    InUse {
+        /// The network.
+        name: String,
+    },
+    /// The address asked for belongs to somebody. The text is Docker's.
+    #[error("Address already in use")]
+    AddressTaken {
+        /// The address.
+        address: Ipv4Addr,
+    },
     /// The host lacks something or refused.
     #[error("cannot {attempt}: {reason}")]
     Host {
@@ -143,6 +224,7 @@ impl NetworkError {
     pub fn class(&self) -> Class {
         match self {
             Self::NotFound { .. } => Class::NotFound,
+            Self::InUse { .. } | Self::AddressTaken { .. } => Class::Denied,
             Self::PortTaken { .. } | Self::NoAddress { .. } | Self::Host { .. } => Class::Host,
         }
     }

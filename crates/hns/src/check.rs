@@ -1,10 +1,10 @@
 //! What the host offers for networks, for `oriel system check`.
 
-use std::io;
+use std::{io, net::Ipv4Addr};
 
 use fs_err as fs;
 use nix::sched::{CloneFlags, unshare};
-use oriel_hcs::{Check, CheckLevel, NetworkError};
+use oriel_hcs::{Block, Check, CheckLevel, NetworkError};
 use tokio::process::Command;
 
 use crate::{
@@ -51,12 +51,13 @@ async fn check_trial() -> Check {
 
 async fn try_network() -> io::Result<()> {
     const BRIDGE: &str = "oriel-check";
-    let (first, gateway) = ([192, 0, 2, 0].into(), [192, 0, 2, 1].into());
-    let subnet = Subnet::new(first, 24, gateway).map_err(io::Error::other)?;
+    let gateway = Ipv4Addr::new(192, 0, 2, 1);
+    let block = Block::around(gateway, 24).ok_or(io::ErrorKind::InvalidInput)?;
+    let subnet = Subnet::new(block, gateway).map_err(io::Error::other)?;
     let kernel = Netlink::open()?;
     kernel.ensure_bridge(BRIDGE, subnet, "").await?;
     kernel.try_pair().await?;
-    let networks = vec![NetworkRules { bridge: BRIDGE.to_owned(), subnet }];
+    let networks = vec![NetworkRules { bridge: BRIDGE.to_owned(), subnet: block, internal: false }];
     let batch = rules::replacement("oriel-check", &RuleSet { networks, ports: Vec::new() });
     firewall::apply(&batch).await.map_err(io::Error::other)
 }

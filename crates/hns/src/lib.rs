@@ -1,4 +1,4 @@
-//! Networks: bridge, endpoints, published ports, names.
+//! Networks: bridges, compartments and their endpoints, published ports, names.
 //!
 //! On Windows a NAT switch of the Host Network Service joins containers; here a Linux bridge does.
 //! [`HostNetwork`] implements [`oriel_hcs::NetworkDriver`] with what the kernel offers, so that
@@ -11,7 +11,7 @@
 //!                 │ dnat, masquerade, drops │ │veth│default via gateway     │
 //!                 └─────────────────────────┘ │    └───────────────────────┘
 //!                   gateway address ──────────┘
-//!                   gateway:53 names (task of this process)
+//!                   names on port 53 (task of this process)
 //!                   [::]:published (forwarder, task of this process)
 //! ```
 //!
@@ -19,11 +19,12 @@
 //! (what is known, and whether a wish fits it), `rules` (the whole rule set of an instance),
 //! `dns::zone` (answers). Kernel parts: `links` (rtnetlink), `namespace` (threads that change
 //! their network namespace), `firewall` (`nft`), `ports` (sockets that hold published ports),
-//! `dns`. [`HostNetwork`] puts them together.
+//! `dns`. [`HostNetwork`] puts them together: `host` its networks, `endpoints` what is on them.
 
 mod addresses;
 mod check;
 mod dns;
+mod endpoints;
 mod failure;
 mod firewall;
 mod host;

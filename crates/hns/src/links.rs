@@ -8,19 +8,30 @@ use std::{
 
 use fs_err as fs;
 use futures_util::TryStreamExt;
+use oriel_hcs::Block;
 use rtnetlink::{
     Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth,
     RouteMessageBuilder,
-    packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage},
+    packet_route::{
+        address::AddressScope,
+        link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage},
+        route::{RouteAddress, RouteAttribute, RouteScope},
+    },
 };
 
 use crate::{
     addresses::{Subnet, hardware_address},
+    dns::NAME_SERVER,
     task::Task,
 };
 
-/// The adapter's name inside; Windows programs see it as the connection's friendly name.
-const ADAPTER: &str = "eth0";
+/// Metric of routes through an endpoint of priority 0 at adapter 0. A higher priority makes a
+/// smaller metric, by [`METRIC_STEP`]; a higher adapter a greater one, by 1.
+const METRIC: u32 = (MAX_PRIORITY + 1) * METRIC_STEP;
+/// More than there are adapters.
+const METRIC_STEP: u32 = 256;
+/// From [`oriel_hcs::EndpointSpec::priority`].
+const MAX_PRIORITY: u32 = 1000;
 
 /// A connection to the kernel's links of the network namespace of the thread that opened it. Ends
 /// when dropped.
@@ -39,8 +50,42 @@ pub(crate) struct Pair<'a> {
     pub(crate) mark: &'a str,
     /// Namespace of the other end.
     pub(crate) namespace: BorrowedFd<'a>,
-    /// Address of the other end, which its hardware address is derived from.
+    /// Name of the other end.
+    pub(crate) adapter: &'a str,
+    /// Hardware address of the other end.
+    pub(crate) hardware: [u8; 6],
+}
+
+/// An adapter to configure, inside.
+#[derive(Clone, Debug)]
+pub(crate) struct Adapter {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its address.
     pub(crate) address: Ipv4Addr,
+    /// Prefix length of the subnet.
+    pub(crate) prefix: u8,
+    /// The way out, if there is one.
+    pub(crate) gateway: Option<Ipv4Addr>,
+    /// Who answers names, on the link.
+    pub(crate) name_server: Ipv4Addr,
+    /// Metric of the routes through it, from [`metric`].
+    pub(crate) metric: u32,
+}
+
+/// Name of an adapter; Windows programs see it as the connection's friendly name.
+pub(crate) fn adapter_name(number: u8) -> String {
+    format!("eth{number}")
+}
+
+/// Metric of the routes through an endpoint: where several lead somewhere, the lowest wins, and
+/// the next one takes over when it goes.
+pub(crate) fn metric(priority: i64, adapter: u8) -> u32 {
+    let steps =
+        u32::try_from(priority.unsigned_abs()).map_or(MAX_PRIORITY, |n| n.min(MAX_PRIORITY));
+    let distance = steps * METRIC_STEP;
+    let base = if priority < 0 { METRIC + distance } else { METRIC - distance };
+    base + u32::from(adapter)
 }
 
 /// A link as found.
@@ -99,17 +144,18 @@ impl Netlink {
         let up = LinkUnspec::new_with_index(link.index).up().alias(mark).build();
         self.handle.link().set(up).execute().await.map_err(into_io)?;
         self.add_address(link.index, subnet.gateway(), subnet.prefix()).await?;
+        self.add_name_server(link.index).await?;
         Ok(link.index)
     }
 
     /// Makes a veth pair: one end here on the bridge, the other one already inside.
     pub(crate) async fn add_pair(&self, pair: &Pair<'_>) -> io::Result<()> {
         let inside = LinkMessageBuilder::<LinkUnspec>::new()
-            .name(ADAPTER)
-            .address(hardware_address(pair.address).to_vec())
+            .name(pair.adapter.to_owned())
+            .address(pair.hardware.to_vec())
             .setns_by_fd(pair.namespace.as_raw_fd())
             .build();
-        let message = LinkMessageBuilder::<LinkVeth>::new(pair.host_link, ADAPTER)
+        let message = LinkMessageBuilder::<LinkVeth>::new(pair.host_link, pair.adapter)
             .set_info_data(InfoData::Veth(InfoVeth::Peer(inside)))
             .build();
         self.handle.link().add(message).execute().await.map_err(into_io)?;
@@ -132,21 +178,46 @@ impl Netlink {
         self.handle.link().add(pair).execute().await.map_err(into_io)
     }
 
-    /// Inside: gives the adapter its address and the way out.
-    pub(crate) async fn configure_adapter(
-        &self,
-        address: Ipv4Addr,
-        prefix: u8,
-        gateway: Ipv4Addr,
-    ) -> io::Result<()> {
-        for name in ["lo", ADAPTER] {
-            let up = LinkUnspec::new_with_name(name).up().build();
-            self.handle.link().set(up).execute().await.map_err(into_io)?;
+    /// Inside: brings the loopback link up.
+    pub(crate) async fn raise_loopback(&self) -> io::Result<()> {
+        let up = LinkUnspec::new_with_name("lo").up().build();
+        self.handle.link().set(up).execute().await.map_err(into_io)
+    }
+
+    /// Inside: gives the adapter its address, and the ways to the name server and out.
+    pub(crate) async fn configure_adapter(&self, adapter: &Adapter) -> io::Result<()> {
+        let Adapter { name, address, prefix, gateway, name_server, metric } = adapter;
+        let up = LinkUnspec::new_with_name(name).up().build();
+        self.handle.link().set(up).execute().await.map_err(into_io)?;
+        let link = self.link(name).await?.ok_or(io::ErrorKind::NotFound)?.index;
+        self.add_address(link, *address, *prefix).await?;
+        let route =
+            || RouteMessageBuilder::<Ipv4Addr>::new().output_interface(link).priority(*metric);
+        let names = route().destination_prefix(*name_server, 32).scope(RouteScope::Link).build();
+        self.handle.route().add(names).execute().await.map_err(into_io)?;
+        if let Some(gateway) = gateway {
+            let out = route().gateway(*gateway).build();
+            self.handle.route().add(out).execute().await.map_err(into_io)?;
         }
-        let adapter = self.link(ADAPTER).await?.ok_or(io::ErrorKind::NotFound)?;
-        self.add_address(adapter.index, address, prefix).await?;
-        let route = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).build();
-        self.handle.route().add(route).execute().await.map_err(into_io)
+        Ok(())
+    }
+
+    /// Blocks of addresses that IPv4 routes lead to, but for default routes, and their halves,
+    /// which private networks set.
+    pub(crate) async fn routes(&self) -> io::Result<Vec<Block>> {
+        let any = RouteMessageBuilder::<Ipv4Addr>::new().build();
+        let mut found = self.handle.route().get(any).execute();
+        let mut blocks = Vec::new();
+        while let Some(message) = found.try_next().await.map_err(into_io)? {
+            let prefix = message.header.destination_prefix_length;
+            let destination = message.attributes.iter().find_map(|attribute| match attribute {
+                RouteAttribute::Destination(RouteAddress::Inet(address)) => Some(*address),
+                _ => None,
+            });
+            let specific = destination.filter(|_| prefix > 1);
+            blocks.extend(specific.and_then(|address| Block::around(address, prefix)));
+        }
+        Ok(blocks)
     }
 
     /// Removes a link. Succeeds when there is none.
@@ -158,6 +229,14 @@ impl Netlink {
         }
     }
 
+    /// Adds the name server's address, which belongs to every bridge: it is of this link only, so
+    /// that nothing leaves the host from it.
+    async fn add_name_server(&self, link: u32) -> io::Result<()> {
+        let mut request = self.handle.address().add(link, NAME_SERVER.into(), 32).replace();
+        request.message_mut().header.scope = AddressScope::Link;
+        request.execute().await.map_err(into_io)
+    }
+
     /// Adds an address; no error when it is there already.
     async fn add_address(&self, link: u32, address: Ipv4Addr, prefix: u8) -> io::Result<()> {
         let request = self.handle.address().add(link, address.into(), prefix).replace();
@@ -165,11 +244,13 @@ impl Netlink {
     }
 }
 
-/// Settings of a network namespace fresh from the kernel, before its adapter arrives. The calling
+/// Settings of a network namespace fresh from the kernel, before an adapter arrives. The calling
 /// thread must be inside.
 pub(crate) fn configure_namespace() -> io::Result<()> {
     // Lets programs without privileges ping, whatever their group.
     fs::write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647")?;
+    // Inherited from the host; a container on two networks is no way from one to the other.
+    fs::write("/proc/sys/net/ipv4/ip_forward", "0")?;
     // New adapters get no IPv6; loopback keeps `::1`, and sockets on `[::]` work.
     match fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1") {
         // A host without IPv6 at all.
@@ -222,4 +303,19 @@ fn into_io(error: rtnetlink::Error) -> io::Error {
 
 fn is_missing(error: &io::Error) -> bool {
     error.raw_os_error() == Some(nix::libc::ENODEV)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn priority_comes_before_the_adapters_number() {
+        let metrics =
+            [(i64::MAX, 0), (1000, 1), (1, 255), (0, 0), (0, 1), (-1, 0), (i64::MIN, 255)]
+                .map(|(priority, adapter)| metric(priority, adapter));
+        assert!(metrics.is_sorted(), "{metrics:?}");
+        assert_eq!(metric(5000, 3), metric(1000, 3));
+        assert!(metric(i64::MAX, 0) > 0, "0 would be the kernel's choice");
+    }
 }

@@ -15,10 +15,7 @@ use nix::{
     mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, setns, unshare},
 };
-use oriel_hcs::NetworkError;
 use tokio::sync::oneshot;
-
-use crate::failure::host;
 
 /// The namespaces of an instance: files in a directory, each a mount of a namespace, which keeps
 /// it alive without a process.
@@ -50,22 +47,27 @@ impl Namespaces {
         Ok(())
     }
 
-    /// Where the namespace of the endpoint is, or would be.
+    /// Where the namespace of the compartment is, or would be.
     pub(crate) fn path(&self, id: &str) -> PathBuf {
         self.directory.join(id)
     }
 
     /// Makes a namespace and leaves it mounted at its path.
-    pub(crate) async fn create(&self, id: &str) -> Result<OwnedFd, NetworkError> {
+    pub(crate) async fn create(&self, id: &str) -> io::Result<OwnedFd> {
         let path = self.path(id);
-        let made = on_thread(move || {
+        on_thread(move || {
             fs::File::create_new(&path)?;
             unshare(CloneFlags::CLONE_NEWNET)?;
             let own = Path::new("/proc/thread-self/ns/net");
             mount(Some(own), &path, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
             Ok(OwnedFd::from(fs::File::open(&path)?.into_parts().0))
-        });
-        made.await.map_err(|error| host(format!("make network namespace {id}"), error))
+        })
+        .await
+    }
+
+    /// A namespace that exists.
+    pub(crate) fn open_one(&self, id: &str) -> io::Result<OwnedFd> {
+        Ok(OwnedFd::from(fs::File::open(self.path(id))?.into_parts().0))
     }
 
     /// Removes the name of a namespace; it ends when no process is left in it.

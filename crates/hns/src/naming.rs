@@ -7,7 +7,7 @@ pub(crate) const LONGEST_LINK_NAME: usize = 15;
 /// Longest instance name: keeps the table's name far below the kernel's 255.
 const LONGEST_INSTANCE: usize = 64;
 
-/// Longest id of an endpoint: one path component (`NAME_MAX` is 255).
+/// Longest id of a compartment: one path component (`NAME_MAX` is 255).
 const LONGEST_ID: usize = 128;
 
 /// Name of the nft table of the instance.
@@ -36,13 +36,20 @@ pub(crate) fn mark(instance: &str, what: &str) -> String {
     format!("oriel:{instance}:{what}")
 }
 
+/// Whether a link with this mark belongs to the instance.
+pub(crate) fn is_mark(instance: &str, mark: &str) -> bool {
+    mark.strip_prefix("oriel:")
+        .and_then(|rest| rest.strip_prefix(instance))
+        .is_some_and(|rest| rest.starts_with(':'))
+}
+
 /// Whether an instance may be called so: it becomes part of a table's name.
 pub(crate) fn is_instance(name: &str) -> bool {
     name.len() <= LONGEST_INSTANCE && is_plain(name)
 }
 
-/// Whether an endpoint may be called so: its id becomes a file name.
-pub(crate) fn is_endpoint_id(id: &str) -> bool {
+/// Whether a compartment may be called so: its id becomes a file name.
+pub(crate) fn is_plain_id(id: &str) -> bool {
     id.len() <= LONGEST_ID && is_plain(id)
 }
 
@@ -88,11 +95,19 @@ mod tests {
     }
 
     #[test]
+    fn instances_know_their_own_marks_only() {
+        assert!(is_mark("a", &mark("a", "nat")));
+        for other in [mark("ab", "nat"), mark("b", "nat"), String::new(), "oriel:a".to_owned()] {
+            assert!(!is_mark("a", &other), "{other}");
+        }
+    }
+
+    #[test]
     fn names_that_would_leave_their_place_are_refused() {
         for bad in ["", ".", "..", "../x", "a/b", "a b", "-a", "ü", "a\0"] {
-            assert!(!is_endpoint_id(bad) && !is_instance(bad) && !is_link(bad), "{bad:?}");
+            assert!(!is_plain_id(bad) && !is_instance(bad) && !is_link(bad), "{bad:?}");
         }
-        assert!(is_endpoint_id(&"f".repeat(128)) && !is_endpoint_id(&"f".repeat(129)));
+        assert!(is_plain_id(&"f".repeat(128)) && !is_plain_id(&"f".repeat(129)));
         assert!(is_link("oriel0") && !is_link("sixteen-letters-"));
     }
 

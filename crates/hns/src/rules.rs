@@ -6,10 +6,11 @@
 //!
 //! ```text
 //! raw         bridge -> 127.0.0.0/8: drop      `route_localnet` must not open the host's loopback
-//! prerouting  bridge -> gateway:53: accept     a published port 53 must not swallow the names
+//! prerouting  bridge -> names:53: accept       a published port 53 must not swallow the names
 //!             host address:port -> dnat        from other hosts and from containers
 //! output      host address:port -> dnat        from the host itself, 127.0.0.1 too
-//! forward     to a bridge: answers, published ports and neighbours only; from a bridge: all
+//! forward     internal bridge <-> elsewhere: drop
+//!             to a bridge: answers, published ports and neighbours only; from a bridge: all
 //! postrouting subnet -> elsewhere: masquerade
 //!             loopback or subnet -> published port: masquerade, so that the answer comes back here
 //! ```
@@ -29,9 +30,9 @@ use nftables::{
     stmt::{Match, NAT, Operator, Statement},
     types::{NfChainPolicy, NfChainType, NfFamily, NfHook},
 };
-use oriel_hcs::Protocol;
+use oriel_hcs::{Block, Protocol};
 
-use crate::addresses::Subnet;
+use crate::dns::NAME_SERVER;
 
 /// Priorities of `nft(8)`, "Standard priority names".
 const PRIORITY_RAW: i32 = -300;
@@ -56,7 +57,9 @@ pub(crate) struct NetworkRules {
     /// Name of the bridge link.
     pub(crate) bridge: String,
     /// Its addresses.
-    pub(crate) subnet: Subnet,
+    pub(crate) subnet: Block,
+    /// Whether nothing but itself can be reached.
+    pub(crate) internal: bool,
 }
 
 /// A published port as the packet filter sees it.
@@ -152,7 +155,7 @@ impl Writer {
                     "prerouting",
                     vec![
                         from(&network.bridge),
-                        to_address(network.subnet.gateway()),
+                        to_address(NAME_SERVER),
                         to_port(protocol, DNS_PORT),
                         Statement::Accept(None),
                     ],
@@ -168,7 +171,14 @@ impl Writer {
     }
 
     fn forward(&mut self, rules: &RuleSet) {
-        for NetworkRules { bridge, .. } in &rules.networks {
+        let open = |network: &&NetworkRules| !network.internal;
+        for NetworkRules { bridge, .. } in rules.networks.iter().filter(|network| network.internal)
+        {
+            let drop = Statement::Drop(None);
+            self.rule("forward", vec![from(bridge), elsewhere(bridge), drop.clone()]);
+            self.rule("forward", vec![to(bridge), from_elsewhere(bridge), drop]);
+        }
+        for NetworkRules { bridge, .. } in rules.networks.iter().filter(open) {
             let accept = Statement::Accept(None);
             self.rule("forward", vec![to(bridge), answers(), accept.clone()]);
             self.rule("forward", vec![to(bridge), translated(), accept.clone()]);
@@ -181,14 +191,14 @@ impl Writer {
     }
 
     fn postrouting(&mut self, rules: &RuleSet) {
-        for NetworkRules { bridge, subnet } in &rules.networks {
+        let open = |network: &&NetworkRules| !network.internal;
+        for NetworkRules { bridge, subnet, .. } in rules.networks.iter().filter(open) {
             let masquerade = Statement::Masquerade(None);
-            let inside = prefix(subnet.first(), subnet.prefix());
+            let inside = prefix(*subnet);
             let from_inside = equal(header("ip", "saddr"), inside);
-            let from_loopback =
-                equal(header("ip", "saddr"), prefix(Ipv4Addr::new(127, 0, 0, 0), 8));
-            let elsewhere = matches(meta(MetaKey::Oifname), Operator::NEQ, text(bridge));
-            self.rule("postrouting", vec![from_inside.clone(), elsewhere, masquerade.clone()]);
+            let from_loopback = equal(header("ip", "saddr"), prefix(loopback()));
+            let leaving = elsewhere(bridge);
+            self.rule("postrouting", vec![from_inside.clone(), leaving, masquerade.clone()]);
             self.rule("postrouting", vec![to(bridge), from_loopback, masquerade.clone()]);
             self.rule("postrouting", vec![to(bridge), from_inside, translated(), masquerade]);
         }
@@ -213,12 +223,24 @@ fn to(bridge: &str) -> Statement<'static> {
     equal(meta(MetaKey::Oifname), text(bridge))
 }
 
+fn elsewhere(bridge: &str) -> Statement<'static> {
+    matches(meta(MetaKey::Oifname), Operator::NEQ, text(bridge))
+}
+
+fn from_elsewhere(bridge: &str) -> Statement<'static> {
+    matches(meta(MetaKey::Iifname), Operator::NEQ, text(bridge))
+}
+
 fn to_address(address: Ipv4Addr) -> Statement<'static> {
     equal(header("ip", "daddr"), text(&address.to_string()))
 }
 
 fn to_loopback() -> Statement<'static> {
-    equal(header("ip", "daddr"), prefix(Ipv4Addr::new(127, 0, 0, 0), 8))
+    equal(header("ip", "daddr"), prefix(loopback()))
+}
+
+fn loopback() -> Block {
+    Block::around(Ipv4Addr::LOCALHOST, 8).expect("8 is a prefix length")
 }
 
 fn to_any_local() -> Statement<'static> {
@@ -281,10 +303,10 @@ fn header(protocol: &'static str, field: &'static str) -> NamedExpression<'stati
     }))
 }
 
-fn prefix(address: Ipv4Addr, length: u8) -> Expression<'static> {
+fn prefix(block: Block) -> Expression<'static> {
     Expression::Named(NamedExpression::Prefix(Prefix {
-        addr: Box::new(text(&address.to_string())),
-        len: length.into(),
+        addr: Box::new(text(&block.first().to_string())),
+        len: block.prefix().into(),
     }))
 }
 
@@ -297,7 +319,6 @@ mod tests {
     use super::*;
 
     fn sample() -> RuleSet {
-        let subnet = Subnet::new([172, 30, 1, 0].into(), 24, [172, 30, 1, 1].into()).unwrap();
         let address = Ipv4Addr::new(172, 30, 1, 2);
         let web = PublishedPort {
             protocol: Protocol::Tcp,
@@ -308,7 +329,13 @@ mod tests {
         };
         let local = Some(Ipv4Addr::LOCALHOST);
         let names = PublishedPort { protocol: Protocol::Udp, host: local, ..web.clone() };
-        let networks = vec![NetworkRules { bridge: "br0".to_owned(), subnet }];
+        let network = |bridge: &str, subnet: &str, internal| NetworkRules {
+            bridge: bridge.to_owned(),
+            subnet: subnet.parse().unwrap(),
+            internal,
+        };
+        let open = network("br0", "172.30.1.0/24", false);
+        let networks = vec![open, network("br1", "172.30.2.0/24", true)];
         RuleSet { networks, ports: vec![web, names] }
     }
 

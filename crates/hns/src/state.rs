@@ -2,15 +2,16 @@
 //! sockets that records hold.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr},
+    sync::Arc,
 };
 
-use oriel_hcs::{Endpoint, EndpointSpec, NetworkError, NetworkSpec, PortMapping};
+use oriel_hcs::{CompartmentSpec, Endpoint, EndpointSpec, NetworkError, NetworkSpec, PortMapping};
 
 use crate::{
     addresses::Subnet,
-    dns::{Names, zone::Zone},
+    dns::{Asker, Directory, Names, zone::Zone},
     ports::{self, Ephemeral, Held},
     rules::{NetworkRules, PublishedPort, RuleSet},
 };
@@ -20,6 +21,8 @@ use crate::{
 pub(crate) struct State {
     /// By name.
     pub(crate) networks: BTreeMap<String, Network>,
+    /// By id.
+    pub(crate) compartments: BTreeMap<String, CompartmentSpec>,
     /// By id.
     pub(crate) endpoints: BTreeMap<String, Record>,
     /// Where to look for free ports of the host.
@@ -62,6 +65,8 @@ pub(crate) struct Plan {
     pub(crate) subnet: Subnet,
     /// The kernel's number of the bridge.
     pub(crate) bridge: u32,
+    /// The way out, if there is one.
+    pub(crate) gateway: Option<Ipv4Addr>,
 }
 
 impl State {
@@ -72,12 +77,31 @@ impl State {
 
     /// Chooses network and address for an endpoint.
     pub(crate) fn plan(&self, spec: &EndpointSpec) -> Result<Plan, NetworkError> {
-        let Network { subnet, bridge, .. } = *self.network(&spec.network)?;
-        let taken = self.members(&spec.network).map(|record| record.endpoint.address).collect();
-        let address = subnet
-            .lowest_free(&taken)
-            .ok_or_else(|| NetworkError::NoAddress { name: spec.network.clone() })?;
-        Ok(Plan { address, subnet, bridge })
+        let network = self.network(&spec.network)?;
+        let subnet = network.subnet;
+        let mut taken: BTreeSet<_> =
+            self.members(&spec.network).map(|record| record.endpoint.address).collect();
+        let address = match spec.address {
+            Some(address) if subnet.is_free(address, &taken) => address,
+            Some(address) => return Err(NetworkError::AddressTaken { address }),
+            None => {
+                taken.extend(&network.spec.reserved);
+                let free = subnet.lowest_free(network.spec.range, &taken);
+                free.ok_or_else(|| NetworkError::NoAddress { name: spec.network.clone() })?
+            }
+        };
+        let gateway = (!network.spec.internal).then(|| subnet.gateway());
+        Ok(Plan { address, subnet, bridge: network.bridge, gateway })
+    }
+
+    /// Endpoints of the compartment, those the way out prefers first.
+    pub(crate) fn adapters(&self, compartment: &str) -> Vec<&Record> {
+        let inside = |record: &&Record| record.spec.compartment == compartment;
+        let mut records: Vec<_> = self.endpoints.values().filter(inside).collect();
+        let order =
+            |record: &&Record| (std::cmp::Reverse(record.spec.priority), record.spec.adapter);
+        records.sort_by_key(order);
+        records
     }
 
     /// Endpoints of the network.
@@ -94,7 +118,8 @@ impl State {
     pub(crate) fn rules(&self) -> RuleSet {
         let network = |network: &Network| NetworkRules {
             bridge: network.spec.bridge.clone(),
-            subnet: network.subnet,
+            subnet: network.subnet.block(),
+            internal: network.spec.internal,
         };
         let ports = |record: &Record| {
             let address = record.endpoint.address;
@@ -107,8 +132,28 @@ impl State {
         }
     }
 
-    /// Names of the network.
-    pub(crate) fn zone(&self, name: &str, subnet: Subnet) -> Zone {
+    /// Tells the networks' name servers what they know.
+    pub(crate) fn publish_names(&self) {
+        let zones = self.zones();
+        for (name, network) in &self.networks {
+            if let Some(names) = &network.names {
+                names.publish(self.directory(name, network.subnet, &zones));
+            }
+        }
+    }
+
+    /// What the name server of a network that is about to be made knows.
+    pub(crate) fn new_directory(&self, name: &str, subnet: Subnet) -> Directory {
+        self.directory(name, subnet, &self.zones())
+    }
+
+    fn zones(&self) -> BTreeMap<&str, Arc<Zone>> {
+        let zone = |(name, network): (&String, &Network)| self.zone(name, network.subnet);
+        let names = self.networks.keys().map(String::as_str);
+        names.zip(self.networks.iter().map(zone).map(Arc::new)).collect()
+    }
+
+    fn zone(&self, name: &str, subnet: Subnet) -> Zone {
         let mut zone = Zone::new(name, subnet);
         for record in self.members(name) {
             zone.insert(record.endpoint.address, &record.spec.names);
@@ -116,11 +161,32 @@ impl State {
         zone
     }
 
-    /// Tells the network's name server what its names are.
-    pub(crate) fn publish_names(&self, name: &str) {
-        let Some(network) = self.networks.get(name) else { return };
-        if let Some(names) = &network.names {
-            names.publish(self.zone(name, network.subnet));
+    fn directory(
+        &self,
+        name: &str,
+        subnet: Subnet,
+        zones: &BTreeMap<&str, Arc<Zone>>,
+    ) -> Directory {
+        let zone = zones.get(name).cloned();
+        Directory {
+            zone: zone.unwrap_or_else(|| Arc::new(self.zone(name, subnet))),
+            askers: self
+                .members(name)
+                .map(|record| (record.endpoint.address, self.asker(&record.spec, zones)))
+                .collect(),
+        }
+    }
+
+    fn asker(&self, spec: &EndpointSpec, zones: &BTreeMap<&str, Arc<Zone>>) -> Asker {
+        let adapters = self.adapters(&spec.compartment);
+        let others = adapters.iter().filter(|other| other.spec.network != spec.network);
+        let compartment = self.compartments.get(&spec.compartment);
+        Asker {
+            further: others
+                .filter_map(|other| zones.get(other.spec.network.as_str()).cloned())
+                .collect(),
+            outside: adapters.iter().any(|record| record.endpoint.gateway.is_some()),
+            dns: compartment.map(|spec| spec.dns.clone()).unwrap_or_default(),
         }
     }
 
@@ -134,7 +200,7 @@ impl State {
                 }
             } else if other.spec.bridge == spec.bridge {
                 return Err(format!("link {} belongs to network {name}", spec.bridge));
-            } else if other.subnet.overlaps(subnet) {
+            } else if other.subnet.block().overlaps(subnet.block()) {
                 return Err(format!("its subnet overlaps with that of network {name}"));
             }
         }
@@ -156,9 +222,6 @@ fn published(mapping: &PortMapping, address: Ipv4Addr) -> Option<PublishedPort> 
 
 /// Takes up an endpoint that an earlier process made.
 pub(crate) fn adopt(spec: &EndpointSpec, endpoint: &Endpoint) -> Record {
-    if !endpoint.namespace.exists() {
-        tracing::warn!(endpoint.id = spec.id, "a living endpoint has lost its namespace");
-    }
     let adopt = |mapping: &PortMapping| ports::adopt(mapping, endpoint.address);
     let ports = endpoint.ports.iter().map(adopt).collect();
     Record { spec: spec.clone(), endpoint: endpoint.clone(), ports }
@@ -166,22 +229,22 @@ pub(crate) fn adopt(spec: &EndpointSpec, endpoint: &Endpoint) -> Record {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
-    use oriel_hcs::Protocol;
+    use oriel_hcs::{Block, Protocol};
 
     use super::*;
 
     fn network(name: &str, third: u8) -> Network {
-        let (first, gateway) = ([10, 0, third, 0].into(), [10, 0, third, 1].into());
+        let gateway = Ipv4Addr::new(10, 0, third, 1);
         let spec = NetworkSpec {
             name: name.to_owned(),
             bridge: format!("br-{name}"),
-            subnet: first,
-            prefix: 29,
+            subnet: Block::around(gateway, 29).unwrap(),
             gateway,
+            range: None,
+            reserved: Vec::new(),
+            internal: false,
         };
-        let subnet = Subnet::new(first, spec.prefix, gateway).unwrap();
+        let subnet = Subnet::new(spec.subnet, gateway).unwrap();
         Network { spec, subnet, bridge: 3, names: None }
     }
 
@@ -192,23 +255,38 @@ mod tests {
     }
 
     fn spec(id: &str) -> EndpointSpec {
-        let (network, names) = ("nat".to_owned(), vec![id.to_owned()]);
-        EndpointSpec { id: id.to_owned(), network, names, ports: Vec::new() }
+        EndpointSpec {
+            id: id.to_owned(),
+            compartment: id.to_owned(),
+            adapter: 0,
+            network: "nat".to_owned(),
+            names: vec![id.to_owned()],
+            ports: Vec::new(),
+            address: None,
+            mac: None,
+            priority: 0,
+        }
     }
 
     fn add(state: &mut State, id: &str, ports: Vec<PortMapping>) -> Result<(), NetworkError> {
-        let plan = state.plan(&spec(id))?;
+        join(state, &spec(id), ports)
+    }
+
+    fn join(
+        state: &mut State,
+        spec: &EndpointSpec,
+        ports: Vec<PortMapping>,
+    ) -> Result<(), NetworkError> {
+        let plan = state.plan(spec)?;
         let endpoint = Endpoint {
-            namespace: PathBuf::new(),
             address: plan.address,
             prefix: plan.subnet.prefix(),
-            gateway: plan.subnet.gateway(),
-            name_servers: Vec::new(),
+            gateway: plan.gateway,
             mac: String::new(),
             ports,
         };
-        let record = Record { spec: spec(id), endpoint, ports: Vec::new() };
-        state.endpoints.insert(id.to_owned(), record);
+        let record = Record { spec: spec.clone(), endpoint, ports: Vec::new() };
+        state.endpoints.insert(spec.id.clone(), record);
         Ok(())
     }
 
@@ -225,6 +303,37 @@ mod tests {
         );
         state.endpoints.remove("c");
         assert_eq!(state.plan(&spec("f")).unwrap().address, Ipv4Addr::new(10, 0, 0, 4));
+    }
+
+    #[test]
+    fn an_address_asked_for_is_given_or_refused() {
+        let mut state = state();
+        let reserved = Ipv4Addr::new(10, 0, 0, 2);
+        state.networks.get_mut("nat").unwrap().spec.reserved = vec![reserved];
+        assert_eq!(state.plan(&spec("a")).unwrap().address, Ipv4Addr::new(10, 0, 0, 3));
+        let asking = EndpointSpec { address: Some(reserved), ..spec("b") };
+        join(&mut state, &asking, Vec::new()).unwrap();
+        let error = state.plan(&EndpointSpec { id: "c".to_owned(), ..asking }).unwrap_err();
+        assert_eq!(error.to_string(), "Address already in use");
+    }
+
+    #[test]
+    fn a_name_server_knows_what_its_asker_has_joined() {
+        let mut state = state();
+        state.networks.get_mut("back").unwrap().spec.internal = true;
+        let on = |network: &str, compartment: &str| EndpointSpec {
+            id: format!("{compartment}-{network}"),
+            compartment: compartment.to_owned(),
+            network: network.to_owned(),
+            ..spec("x")
+        };
+        for (network, compartment) in [("back", "a"), ("back", "b"), ("nat", "b")] {
+            join(&mut state, &on(network, compartment), Vec::new()).unwrap();
+        }
+        let directory = state.new_directory("back", state.networks["back"].subnet);
+        let askers: Vec<_> = directory.askers.values().collect();
+        assert_eq!((askers[0].further.len(), askers[0].outside), (0, false));
+        assert_eq!((askers[1].further.len(), askers[1].outside), (1, true));
     }
 
     #[test]

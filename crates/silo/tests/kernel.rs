@@ -409,6 +409,10 @@ fn live_registry(fixture: &Fixture) -> Result<()> {
     ];
     scene.wait(system.change_registry(changes))??;
     let (output, code) = scene.run(&*system, 1, "reg query HKLM\\Software\\Live /v Text")?;
+    // With links in it, such as that of the time zones; what they lead to stays.
+    let linking = key(RegistryHive::Machine, "Software\\Microsoft\\Windows\\CurrentVersion");
+    let unlink = vec![RegistryOperation::DeleteKey { key: linking }];
+    scene.wait(system.change_registry(unlink))??;
     ensure!(code == 0 && output.contains("REG_SZ    x"), "{output:?}");
     let saved = scene.wait(system.save_registry())??;
     ensure!(saved.parent() == Some(&scene.document.sandbox), "{}", saved.display());
@@ -416,6 +420,10 @@ fn live_registry(fixture: &Fixture) -> Result<()> {
     let machine_text = read("system.reg")?;
     ensure!(machine_text.starts_with("WINE REGISTRY Version 2\n"), "another format");
     ensure!(machine_text.contains("[Software\\\\Live]"), "HKLM lacks its key");
+    let there = |path: &str| machine_text.contains(&format!("[{}", path.replace('\\', "\\\\")));
+    ensure!(!there("Software\\Microsoft\\Windows\\CurrentVersion"), "not all was deleted");
+    let zones = "Software\\Microsoft\\Windows NT\\CurrentVersion\\Time Zones\\";
+    ensure!(there(zones), "what a link led to was deleted");
     // Without its NUL the text is kept as bytes.
     ensure!(machine_text.contains("\"Text\"=hex(1):78,00"), "a text was completed");
     ensure!(machine_text.contains("\"A\\xd800\"=hex:07,07"), "an odd name is not kept");

@@ -18,15 +18,12 @@ use std::{net::Ipv4Addr, path::PathBuf};
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
 use oriel_distribution::RegistryOptions;
-use oriel_engine::LogDriver;
+use oriel_engine::{AddressPool, LogDriver};
 use oriel_hcs::NetworkSpec;
 use oriel_image::Substitutes;
 
 use self::directives::Directives;
-pub(crate) use self::{
-    hosts::{Address, Files, TcpRule},
-    network::AddressPool,
-};
+pub(crate) use self::hosts::{Address, Files, TcpRule};
 
 const DEFAULT_CONFIG: &str = "/etc/oriel/daemon.json";
 const DEFAULT_DATA_ROOT: &str = "/var/lib/oriel";
@@ -78,7 +75,13 @@ pub(crate) struct Arguments {
     #[arg(short = 'l', long, value_name = "LEVEL")]
     log_level: Option<String>,
     /// Say more: the same as --log-level=debug
-    #[arg(short = 'D', long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(
+        short = 'D',
+        long,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
     debug: Option<bool>,
     /// Label of this daemon, such as rack=4, which `docker info` shows; may be given more than once
     #[arg(long = "label", value_name = "KEY=VALUE")]
@@ -381,7 +384,7 @@ mod tests {
     fn without_options_the_defaults_hold() {
         let options = settle(&[], "").unwrap();
         assert_eq!(options.hosts, [Address::Unix("/run/oriel.sock".into())]);
-        assert_eq!(options.nat.subnet, Ipv4Addr::new(172, 30, 0, 0));
+        assert_eq!(options.nat.subnet.to_string(), "172.30.0.0/16");
         assert_eq!(options.live.log_level, "info");
     }
 
@@ -399,7 +402,7 @@ mod tests {
         let options = settle(&[], file).unwrap();
         assert_eq!(options.hosts, [Address::Unix("/x".into())]);
         assert_eq!(options.data_root, PathBuf::from("/d"));
-        assert_eq!(options.nat.subnet, Ipv4Addr::new(10, 1, 2, 0));
+        assert_eq!(options.nat.subnet.to_string(), "10.1.2.0/24");
         assert_eq!(options.live.log_level, "debug");
     }
 
@@ -501,7 +504,7 @@ mod tests {
             "icc false is not supported",
             "dns: \"x\"",
             "options: nobody",
-            "default-address-pools: \"10.0.0.1/8\" does not begin",
+            "default-address-pools: must be a list such as",
             "log-level: invalid logging level: loud",
             "max-concurrent-downloads must be a number from 0 to 1024",
             "proxies must be",
@@ -538,11 +541,11 @@ mod tests {
         let file = r#"{ "dns": ["1.2.3.4"],
             "default-address-pools": [{"base": "10.10.0.0/16", "size": 24}] }"#;
         for options in [settle(&flags, "").unwrap(), settle(&[], file).unwrap()] {
-            let base = Ipv4Addr::new(10, 10, 0, 0);
-            assert_eq!(options.address_pools, [AddressPool { base, prefix: 16, size: 24 }]);
+            let base = "10.10.0.0/16".parse().unwrap();
+            assert_eq!(options.address_pools, [AddressPool { base, size: 24 }]);
             assert_eq!(options.dns, [Ipv4Addr::new(1, 2, 3, 4)]);
         }
-        for pool in ["base=10.10.0.0/16", "base=10.10.0.0/16,size=15", "base=10.0.0.0/7,size=24"] {
+        for pool in ["base=10.10.0.0/16", "base=10.10.0.0/16,size=15", "base=10.0.0.0/8,size=7"] {
             assert!(settle(&["--default-address-pool", pool], "").is_err(), "{pool}");
         }
     }

@@ -3,34 +3,14 @@
 use std::net::Ipv4Addr;
 
 use anyhow::{Context as _, bail};
-use oriel_engine::NETWORK_NAT;
-use oriel_hcs::NetworkSpec;
-use serde::Deserialize;
+use oriel_engine::{AddressPool, NETWORK_NAT};
+use oriel_hcs::{Block, NetworkSpec};
 use serde_json::Value;
 
 use super::directives::Directives;
 
 /// What the kernel allows for the name of a link.
 const LONGEST_LINK: usize = 15;
-
-/// Addresses that subnets of networks are cut out of: one of `default-address-pools`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct AddressPool {
-    /// First address.
-    pub(crate) base: Ipv4Addr,
-    /// Prefix length of the pool, 8 to 30.
-    pub(crate) prefix: u8,
-    /// Prefix length of each subnet, from that of the pool to 30.
-    pub(crate) size: u8,
-}
-
-/// A pool as the file writes it.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PoolEntry {
-    base: String,
-    size: u8,
-}
 
 /// The network `nat` of a bridge's name and address.
 pub(super) fn nat(bridge: &str, bip: &str) -> anyhow::Result<NetworkSpec> {
@@ -40,26 +20,31 @@ pub(super) fn nat(bridge: &str, bip: &str) -> anyhow::Result<NetworkSpec> {
             "bridge: {bridge:?} is no name of a link: at most {LONGEST_LINK} letters, digits, - _ ."
         );
     }
-    let Some((gateway, prefix @ 8..=29)) = block(bip) else {
+    let parsed = bip.split_once('/').and_then(|(address, prefix)| {
+        Some((address.parse::<Ipv4Addr>().ok()?, prefix.parse::<u8>().ok()?))
+    });
+    let Some((gateway, prefix @ 8..=29)) = parsed else {
         bail!("bip: {bip:?} is no IPv4 address with a prefix length from 8 to 29");
     };
-    let subnet = first(gateway, prefix);
-    if subnet == gateway || gateway.to_bits() | mask(prefix) == u32::MAX {
+    let subnet = Block::around(gateway, prefix).context("no prefix length is above 32")?;
+    if subnet.first() == gateway || subnet.last() == gateway {
         bail!("bip: {bip:?} is no address of a host in its own network");
     }
     Ok(NetworkSpec {
         name: NETWORK_NAT.to_owned(),
         bridge: bridge.to_owned(),
         subnet,
-        prefix,
         gateway,
+        range: None,
+        reserved: Vec::new(),
+        internal: false,
     })
 }
 
-/// Takes the pools.
+/// Takes the pools; Docker's own when nobody says.
 pub(super) fn pools(directives: &mut Directives, flags: &[String]) -> Vec<AddressPool> {
     const NAME: &str = "default-address-pools";
-    let entries = match directives.take(NAME) {
+    let pools = match directives.take(NAME) {
         None => flags.iter().map(|flag| flagged(flag)).collect(),
         Some(value) => {
             if !flags.is_empty() {
@@ -68,36 +53,30 @@ pub(super) fn pools(directives: &mut Directives, flags: &[String]) -> Vec<Addres
             listed(value)
         }
     };
-    let pools = entries.and_then(|entries| entries.iter().map(pool).collect());
-    directives.sound(pools.context(NAME)).unwrap_or_default()
+    let pools = pools.and_then(|pools: Vec<AddressPool>| {
+        match pools.iter().find(|pool| !pool.is_valid()) {
+            Some(pool) => {
+                bail!("no subnets of prefix length {} can be cut from {}", pool.size, pool.base)
+            }
+            None => Ok(pools),
+        }
+    });
+    let pools = directives.sound(pools.context(NAME)).unwrap_or_default();
+    if pools.is_empty() { AddressPool::defaults() } else { pools }
 }
 
-fn listed(value: Value) -> anyhow::Result<Vec<PoolEntry>> {
+fn listed(value: Value) -> anyhow::Result<Vec<AddressPool>> {
     serde_json::from_value(value)
         .context("must be a list such as [{\"base\": \"10.10.0.0/16\", \"size\": 24}]")
 }
 
 /// A pool as a flag writes it: `base=10.10.0.0/16,size=24`.
-fn flagged(flag: &str) -> anyhow::Result<PoolEntry> {
+fn flagged(flag: &str) -> anyhow::Result<AddressPool> {
     let read = || {
         let (base, size) = flag.strip_prefix("base=")?.split_once(",size=")?;
-        Some(PoolEntry { base: base.to_owned(), size: size.parse().ok()? })
+        Some(AddressPool { base: base.parse().ok()?, size: size.parse().ok()? })
     };
     read().with_context(|| format!("{flag:?} is not of the form base=10.10.0.0/16,size=24"))
-}
-
-fn pool(entry: &PoolEntry) -> anyhow::Result<AddressPool> {
-    let PoolEntry { base: text, size } = entry;
-    let Some((base, prefix @ 8..=30)) = block(text) else {
-        bail!("{text:?} is no block of IPv4 addresses with a prefix length from 8 to 30");
-    };
-    if first(base, prefix) != base {
-        bail!("{text:?} does not begin at its first address, {}", first(base, prefix));
-    }
-    if !(prefix..=30).contains(size) {
-        bail!("size {size} of {text} is not from {prefix} to 30");
-    }
-    Ok(AddressPool { base, prefix, size: *size })
 }
 
 /// Takes the name servers of containers that name none.
@@ -107,19 +86,4 @@ pub(super) fn name_servers(directives: &mut Directives, flags: &[String]) -> Vec
         server.parse().with_context(|| format!("dns: {server:?} is no IPv4 address"))
     });
     directives.sound(parsed.collect()).unwrap_or_default()
-}
-
-/// An address and a prefix length.
-fn block(text: &str) -> Option<(Ipv4Addr, u8)> {
-    let (address, prefix) = text.split_once('/')?;
-    Some((address.parse().ok()?, prefix.parse().ok()?))
-}
-
-/// Bits of the network's part; for prefix lengths from 1 to 32.
-fn mask(prefix: u8) -> u32 {
-    u32::MAX << (32 - u32::from(prefix))
-}
-
-fn first(address: Ipv4Addr, prefix: u8) -> Ipv4Addr {
-    Ipv4Addr::from_bits(address.to_bits() & mask(prefix))
 }

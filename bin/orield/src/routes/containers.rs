@@ -129,9 +129,15 @@ async fn list(call: &Call) -> Answer {
         Ok(reference.map(|reference| engine.container(reference)).transpose()?.map(|c| c.created))
     };
     let (before, since) = (bound("before")?, bound("since")?);
+    let joins = |view: &ContainerView, wanted: &str| {
+        let network = engine.network(wanted);
+        let name = network.as_ref().map_or(wanted, |network| network.name.as_str());
+        view.spec.host.networks.iter().any(|joins| joins.network == name)
+    };
     let views: Vec<_> = engine
         .containers()
         .into_iter()
+        .filter(|view| filters.any("network", |network| joins(view, network)))
         .filter(|view| all || view.state.is_active())
         .filter(|view| before.is_none_or(|before| view.created < before))
         .filter(|view| since.is_none_or(|since| view.created > since))
@@ -161,7 +167,6 @@ fn wanted(view: &ContainerView, filters: &Filters) -> bool {
                 || Some(spec.image.as_str()) == image.strip_suffix(":latest")
                 || digits.starts_with(image.trim_start_matches("sha256:"))
         })
-        && filters.any("network", |network| spec.host.network == network)
         && filters.any("isolation", |isolation| matches!(isolation, "process" | "default"))
         && filters.any("health", |health| health == inspect::health_word(view))
         && filters.any("is-task", |task| !matches!(task, "true" | "1"))

@@ -8,18 +8,20 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use hyper::StatusCode;
 use oriel_api::container::{
-    Config, CreateRequest as WireRequest, CreateResponse, EndpointSettings, HostConfig,
-    NetworkingConfig, Set,
+    Config, CreateRequest as WireRequest, CreateResponse, HostConfig, NetworkingConfig, Set,
 };
 use oriel_engine::{
-    CreateRequest, Engine, EngineError, HostOptions, LogDriver, NETWORK_NAT, Overrides,
+    CreateRequest, Engine, EngineError, HostOptions, LogDriver, Membership, Overrides,
     RestartPolicy, StreamOptions, parse_port, storage_options,
 };
 use oriel_hcs::{Limits, PortMapping};
 use oriel_image::{Empty, RunConfig};
 use serde_json::{Map, Value, json};
 
-use super::exec::size;
+use super::{
+    exec::size,
+    networks::{hardware_address, membership, network_name, refuse_links},
+};
 use crate::{
     daemon::Fixed,
     http::{Answer, Call, HttpError, json as answer},
@@ -36,6 +38,9 @@ pub(crate) async fn create(mut call: Call) -> Answer {
         return Err(HttpError::invalid(format!(
             "operating system is not supported: {platform:?} (this daemon runs windows/amd64)"
         )));
+    }
+    if !call.version.at_least(44) {
+        refuse_several_networks(wire.networking_config.as_ref())?;
     }
     let mut warnings = Vec::new();
     let mut request = convert(wire, sent, &mut warnings)?;
@@ -65,10 +70,11 @@ fn convert(
         console: size(host.console_size),
     };
     warn_about_config(&config, warnings);
-    let aliases = aliases(wire.networking_config, warnings);
+    check_shared_network(&config, &host)?;
+    let networks = memberships(&config, &host, wire.networking_config)?;
     let mounts = super::mounts::wishes(&host, warnings)?;
     let mut options = host_options(host, warnings)?;
-    options.aliases = aliases;
+    options.networks = networks;
     options.document = document(sent, &options);
     Ok(CreateRequest {
         name: None,
@@ -114,26 +120,82 @@ fn overrides(config: Config) -> Result<Overrides, EngineError> {
 }
 
 fn warn_about_config(config: &Config, warnings: &mut Vec<String>) {
-    if config.mac_address.as_ref().is_some_and(|address| !address.is_empty()) {
-        warnings.push("A chosen MacAddress is not supported yet. MacAddress discarded.".to_owned());
-    }
     if config.network_disabled == Some(true) {
         warnings.push("NetworkDisabled is not supported: use network mode 'none'.".to_owned());
     }
 }
 
-fn aliases(networking: Option<NetworkingConfig>, warnings: &mut Vec<String>) -> Vec<String> {
+/// Before version 1.44 a container was created on one network, and connected to others later.
+fn refuse_several_networks(networking: Option<&NetworkingConfig>) -> Result<(), HttpError> {
+    let endpoints = networking.and_then(|config| config.endpoints_config.as_ref());
+    match endpoints {
+        Some(endpoints) if endpoints.len() > 1 => {
+            let names: Vec<&str> = endpoints.keys().map(String::as_str).collect();
+            Err(HttpError::invalid(format!(
+                "Container cannot be connected to network endpoints: {}",
+                names.join(", ")
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The networks that a container joins.
+fn memberships(
+    config: &Config,
+    host: &HostConfig,
+    networking: Option<NetworkingConfig>,
+) -> Result<Vec<Membership>, EngineError> {
     let endpoints = networking.and_then(|config| config.endpoints_config).unwrap_or_default();
-    let mut aliases = Vec::new();
-    for (network, settings) in endpoints {
-        let EndpointSettings { aliases: named, other } = settings.unwrap_or_default();
-        aliases.extend(named.unwrap_or_default());
-        for key in other.iter().filter(|(_, value)| !is_empty(value)).map(|(key, _)| key) {
-            warnings
-                .push(format!("Option {key} of network {network} is not supported. Discarded."));
+    let mut joins = endpoints
+        .into_iter()
+        .map(|(network, settings)| membership(&network, settings.unwrap_or_default()))
+        .collect::<Result<Vec<_>, _>>()?;
+    // Clients before version 1.44 say it once for all networks.
+    if let Some(mac) = config.mac_address.as_deref().filter(|address| !address.is_empty()) {
+        let mode = network_name(host.network_mode.as_deref().unwrap_or_default());
+        if !joins.iter().any(|joins| joins.network == mode) {
+            joins.push(Membership::to(mode));
+        }
+        let joins = joins.iter_mut().find(|joins| joins.network == mode);
+        if let Some(joins) = joins.filter(|joins| joins.mac.is_none()) {
+            joins.mac = Some(hardware_address(mac)?);
         }
     }
-    aliases
+    Ok(joins)
+}
+
+/// What contradicts sharing the network of another container, in Docker's words.
+fn check_shared_network(config: &Config, host: &HostConfig) -> Result<(), EngineError> {
+    if !host.network_mode.as_deref().is_some_and(|mode| mode.starts_with("container:")) {
+        return Ok(());
+    }
+    let some = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
+    let named = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+    let published = host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty());
+    let conflicts = [
+        (named(&config.hostname), "hostname and the network mode"),
+        (
+            some(&host.links),
+            "container type network can't be used with links. This would result in undefined \
+             behavior",
+        ),
+        (some(&host.dns), "dns and the network mode"),
+        (some(&host.extra_hosts), "custom host-to-IP mapping and the network mode"),
+        (named(&config.mac_address), "mac-address and the network mode"),
+        (
+            published || host.publish_all_ports == Some(true),
+            "port publishing and the container type network mode",
+        ),
+        (
+            config.exposed_ports.as_ref().is_some_and(|ports| !ports.is_empty()),
+            "port exposing and the container type network mode",
+        ),
+    ];
+    match conflicts.into_iter().find(|(conflict, _)| *conflict) {
+        Some((_, text)) => Err(EngineError::invalid(format!("conflicting options: {text}"))),
+        None => Ok(()),
+    }
 }
 
 fn host_options(host: HostConfig, warnings: &mut Vec<String>) -> Result<HostOptions, EngineError> {
@@ -144,6 +206,7 @@ fn host_options(host: HostConfig, warnings: &mut Vec<String>) -> Result<HostOpti
             warnings.push(format!("Option {key} is not supported for Windows. {key} discarded."));
         }
     }
+    refuse_links(host.links.as_deref().unwrap_or_default())?;
     for (name, flag) in [("Privileged", host.privileged), ("ReadonlyRootfs", host.readonly_rootfs)]
     {
         if flag == Some(true) {
@@ -161,7 +224,7 @@ fn host_options(host: HostConfig, warnings: &mut Vec<String>) -> Result<HostOpti
         restart,
         auto_remove: host.auto_remove.unwrap_or_default(),
         network: network(host.network_mode.as_deref().unwrap_or_default(), warnings)?,
-        aliases: Vec::new(),
+        networks: Vec::new(),
         extra_hosts: extra_hosts(host.extra_hosts.as_deref().unwrap_or_default())?,
         dns: name_servers(host.dns.as_deref().unwrap_or_default())?,
         limits: limits(&host, warnings)?,
@@ -174,16 +237,17 @@ fn host_options(host: HostConfig, warnings: &mut Vec<String>) -> Result<HostOpti
 
 fn network(mode: &str, warnings: &mut Vec<String>) -> Result<String, EngineError> {
     match mode {
-        "" | "default" | NETWORK_NAT => Ok(NETWORK_NAT.to_owned()),
         "bridge" => {
             warnings.push("There is no network 'bridge' on Windows. Using 'nat'.".to_owned());
-            Ok(NETWORK_NAT.to_owned())
         }
-        other if other.starts_with("container:") => Err(EngineError::unsupported(
-            "using the network stack of another container is not supported by this daemon yet",
-        )),
-        other => Ok(other.to_owned()),
+        "container" | "container:" => {
+            return Err(EngineError::invalid(
+                "invalid network mode: invalid container format container:<name|id>",
+            ));
+        }
+        _ => {}
     }
+    Ok(network_name(mode).to_owned())
 }
 
 fn ports(host: &HostConfig) -> Result<Vec<PortMapping>, EngineError> {
@@ -407,8 +471,8 @@ mod tests {
     }
 
     #[test]
-    fn hyperv_and_other_networks_are_refused_in_words() {
-        for host in [json!({ "Isolation": "hyperv" }), json!({ "NetworkMode": "container:x" })] {
+    fn hyperv_and_links_are_refused_in_words() {
+        for host in [json!({ "Isolation": "hyperv" }), json!({ "Links": ["a:b"] })] {
             let error = converted(json!({ "Image": "a", "HostConfig": host })).unwrap_err();
             assert!(error.to_string().contains("not supported"), "{error}");
         }

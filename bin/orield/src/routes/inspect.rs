@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use oriel_api::container::{Port, Summary};
 use oriel_engine::{
-    ContainerView, Health, HealthStatus, LogDriver, NEVER, NetworkView, Time, Usage,
+    ContainerView, Health, HealthStatus, LogDriver, Membership, NEVER, Time, Usage,
 };
-use oriel_hcs::Protocol;
+use oriel_hcs::{PortMapping, Protocol};
 use serde_json::{Map, Value, json};
 
 use crate::http::{Call, HttpError};
@@ -72,7 +72,7 @@ fn health(health: &Health) -> Value {
 }
 
 fn ports(view: &ContainerView) -> Vec<Port> {
-    let published = view.endpoint.iter().flat_map(|endpoint| &endpoint.ports);
+    let published = published_ports(view);
     let mut ports: Vec<Port> = published
         .map(|port| Port {
             ip: Some(port.host_ip.to_string()),
@@ -84,7 +84,7 @@ fn ports(view: &ContainerView) -> Vec<Port> {
     for exposed in view.spec.run.exposed_ports.keys() {
         let Ok((private_port, kind)) = oriel_engine::parse_port(exposed) else { continue };
         let kind = protocol(kind);
-        if view.endpoint.is_none()
+        if view.compartment.is_none()
             || ports.iter().any(|port| port.private_port == private_port && port.kind == kind)
         {
             continue;
@@ -101,32 +101,44 @@ fn protocol(protocol: Protocol) -> &'static str {
     }
 }
 
-fn networks(call: &Call, view: &ContainerView) -> Value {
-    let Ok(network) = call.daemon.engine.network(&view.spec.host.network) else {
-        return json!({});
-    };
-    json!({ network.name.clone(): endpoint_settings(view, network) })
+fn published_ports(view: &ContainerView) -> impl Iterator<Item = &PortMapping> {
+    view.endpoints().flat_map(|(_, endpoint)| &endpoint.ports)
 }
 
-fn endpoint_settings(view: &ContainerView, network: &NetworkView) -> Value {
-    let endpoint = view.endpoint.as_ref();
-    let aliases = &view.spec.host.aliases;
+fn networks(call: &Call, view: &ContainerView) -> Value {
+    let joins = view.spec.host.networks.iter();
+    joins.map(|joins| (joins.network.clone(), endpoint_settings(call, view, joins))).collect()
+}
+
+fn endpoint_settings(call: &Call, view: &ContainerView, joins: &Membership) -> Value {
+    let network = call.daemon.engine.network(&joins.network);
+    let (spec, endpoint) = match view.endpoint_on(&joins.network) {
+        Some((spec, endpoint)) => (Some(spec), Some(endpoint)),
+        None => (None, None),
+    };
+    let mut aliases = joins.aliases.clone();
+    let short = view.id.get(..12).unwrap_or(&view.id);
+    if !call.version.at_least(45) && !aliases.iter().any(|alias| alias == short) {
+        aliases.push(short.to_owned());
+    }
+    let options = &joins.driver_options;
+    let gateway = endpoint.and_then(|endpoint| endpoint.gateway);
     json!({
-        "IPAMConfig": null,
+        "IPAMConfig": joins.address.map(|address| json!({ "IPv4Address": address })),
         "Links": null,
         "Aliases": if aliases.is_empty() { Value::Null } else { json!(aliases) },
         "MacAddress": endpoint.map_or("", |endpoint| endpoint.mac.as_str()),
-        "DriverOpts": null,
-        "GwPriority": 0,
-        "NetworkID": network.id,
-        "EndpointID": if endpoint.is_some() { view.id.as_str() } else { "" },
-        "Gateway": endpoint.map_or_else(String::new, |endpoint| endpoint.gateway.to_string()),
+        "DriverOpts": if options.is_empty() { Value::Null } else { json!(options) },
+        "GwPriority": joins.priority,
+        "NetworkID": network.map_or_else(|_| String::new(), |network| network.id.clone()),
+        "EndpointID": spec.map_or("", |spec| spec.id.as_str()),
+        "Gateway": gateway.map_or_else(String::new, |gateway| gateway.to_string()),
         "IPAddress": endpoint.map_or_else(String::new, |endpoint| endpoint.address.to_string()),
         "IPPrefixLen": endpoint.map_or(0, |endpoint| endpoint.prefix),
         "IPv6Gateway": "",
         "GlobalIPv6Address": "",
         "GlobalIPv6PrefixLen": 0,
-        "DNSNames": null,
+        "DNSNames": spec.map(|spec| &spec.names),
     })
 }
 
@@ -241,8 +253,8 @@ fn config(view: &ContainerView) -> Value {
 fn network_settings(call: &Call, view: &ContainerView) -> Value {
     json!({
         "Bridge": "",
-        "SandboxID": view.endpoint.as_ref().map_or("", |_| view.id.as_str()),
-        "SandboxKey": view.endpoint.as_ref().map(|endpoint| endpoint.namespace.clone())
+        "SandboxID": view.compartment.as_ref().map_or("", |_| view.id.as_str()),
+        "SandboxKey": view.compartment.as_ref().map(|compartment| compartment.namespace.clone())
             .unwrap_or_default(),
         "Ports": port_map(view),
         "HairpinMode": false,
@@ -265,13 +277,15 @@ fn network_settings(call: &Call, view: &ContainerView) -> Value {
 /// Published ports with their host ports, exposed ones with `null`.
 fn port_map(view: &ContainerView) -> Value {
     let mut map = Map::new();
-    let Some(endpoint) = &view.endpoint else { return Value::Object(map) };
+    if view.compartment.is_none() {
+        return Value::Object(map);
+    }
     for exposed in view.spec.run.exposed_ports.keys() {
         if let Ok((port, kind)) = oriel_engine::parse_port(exposed) {
             map.insert(format!("{port}/{}", protocol(kind)), Value::Null);
         }
     }
-    for port in &endpoint.ports {
+    for port in published_ports(view) {
         let key = format!("{}/{}", port.container_port, protocol(port.protocol));
         let binding =
             json!({ "HostIp": port.host_ip.to_string(), "HostPort": port.host_port.to_string() });

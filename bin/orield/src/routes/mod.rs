@@ -42,7 +42,7 @@ pub(crate) async fn dispatch(call: Call, path: &str) -> Answer {
         ["containers", rest @ ..] => containers::dispatch(call, &method, rest).await,
         ["exec", id, rest @ ..] => exec::dispatch(call, &method, id, rest).await,
         ["images", rest @ ..] => images::dispatch(call, &method, rest).await,
-        ["networks", rest @ ..] => networks::networks(&call, &method, rest),
+        ["networks", rest @ ..] => networks::networks(call, &method, rest).await,
         ["volumes", rest @ ..] => volumes::dispatch(call, &method, rest).await,
         ["build", rest @ ..] => build::dispatch(call, &method, rest).await,
         ["commit"] if method == Method::POST => images::commit(call).await,

@@ -96,14 +96,26 @@ fn version() -> Version {
     }
 }
 
+/// What `docker info` says no to on Windows.
+const FALSE_ON_WINDOWS: [&str; 9] = [
+    "MemoryLimit",
+    "SwapLimit",
+    "CpuCfsPeriod",
+    "CpuCfsQuota",
+    "CPUShares",
+    "CPUSet",
+    "PidsLimit",
+    "IPv4Forwarding",
+    "OomKillDisable",
+];
+
 async fn info(call: &Call) -> Result<Value, HttpError> {
     let (engine, current) = (&call.daemon.engine, call.daemon.current());
     let live = &current.live;
     let containers = engine.containers();
-    let paused = containers.iter().filter(|c| c.state.is_paused()).count();
-    let running = containers.iter().filter(|c| c.state.is_running()).count() - paused;
-    let restarting = |state: &State| matches!(state, State::Restarting(_));
-    let stopped = containers.iter().filter(|c| !c.state.is_running() && !restarting(&c.state));
+    let count = |wanted: fn(&State) -> bool| {
+        containers.iter().filter(|container| wanted(&container.state)).count()
+    };
     let images = engine.blocking(|engine| engine.images().list()).await?.len();
     let version = OS_VERSION.rsplit_once('.').map_or(OS_VERSION, |(version, _)| version);
     let warnings = match call.daemon.fixed.warnings.as_slice() {
@@ -113,15 +125,15 @@ async fn info(call: &Call) -> Result<Value, HttpError> {
     let mut info = json!({
         "ID": engine.id(),
         "Containers": containers.len(),
-        "ContainersRunning": running,
-        "ContainersPaused": paused,
-        "ContainersStopped": stopped.count(),
+        "ContainersRunning": count(|state| matches!(state, State::Running { .. })),
+        "ContainersPaused": count(State::is_paused),
+        "ContainersStopped": count(|state| !state.is_active()),
         "Images": images,
         "Driver": "windowsfilter",
         "DriverStatus": [["Windows", ""], ["Sandbox size", sandbox_size(engine.sandbox_size())]],
         "Plugins": {
             "Volume": ["local"],
-            "Network": ["nat", "null"],
+            "Network": ["internal", "nat", "null"],
             "Authorization": null,
             "Log": ["json-file", "none"],
         },
@@ -160,18 +172,7 @@ async fn info(call: &Call) -> Result<Value, HttpError> {
             "ControlAvailable": false, "Error": "", "RemoteManagers": null,
         },
     });
-    let false_on_windows = [
-        "MemoryLimit",
-        "SwapLimit",
-        "CpuCfsPeriod",
-        "CpuCfsQuota",
-        "CPUShares",
-        "CPUSet",
-        "PidsLimit",
-        "IPv4Forwarding",
-        "OomKillDisable",
-    ];
-    for name in false_on_windows {
+    for name in FALSE_ON_WINDOWS {
         info[name] = Value::Bool(false);
     }
     for name in ["NFd", "NGoroutines", "NEventsListener"] {
@@ -188,7 +189,11 @@ fn registry_config(registries: &RegistryOptions) -> Value {
     let (networks, hosts): (Vec<&str>, Vec<&str>) =
         registries.insecure.iter().map(String::as_str).partition(|entry| entry.contains('/'));
     let networks: Vec<&str> = networks.into_iter().chain(LOOPBACK).collect();
-    let index = |name: &str, mirrors: &[String], official: bool| json!({ "Name": name, "Mirrors": mirrors, "Secure": official, "Official": official });
+    let index = |name: &str, mirrors: &[String], official: bool| {
+        json!({
+            "Name": name, "Mirrors": mirrors, "Secure": official, "Official": official,
+        })
+    };
     let mut indexes = json!({ "docker.io": index("docker.io", &registries.mirrors, true) });
     for host in hosts {
         indexes[host] = index(host, &[], false);

@@ -40,8 +40,8 @@ const ROOTS: [(&[&str], RootKey, &[&str]); 5] = [
 const PREFIXES: [&str; 3] = [r"Computer\", "Registry::", r"Microsoft.PowerShell.Core\Registry::"];
 
 impl KeyName {
-    /// Reads a name: `HKLM\Software`, `HKEY_LOCAL_MACHINE\Software`, `HKLM:\Software` of
-    /// PowerShell, in any case, with or without quotes.
+    /// Reads a name: `HKLM\Software`, `HKEY_LOCAL_MACHINE\Software`, PowerShell's `HKLM:\Software`,
+    /// in any case, with or without quotes.
     ///
     /// # Errors
     /// `Invalid` when it does not begin with a root.

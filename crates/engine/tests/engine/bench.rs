@@ -81,7 +81,8 @@ impl Bench {
 
     pub(crate) fn nothing_runs(&self) {
         assert_eq!(self.world.host.systems(), Vec::<String>::new());
-        assert_eq!(self.world.network.endpoints(), Vec::<String>::new());
+        assert_eq!(self.world.network.compartments(), Vec::<String>::new());
+        assert_eq!(self.world.network.endpoints(), []);
     }
 
     pub(crate) fn log(&self, id: &str, options: LogOptions) -> Vec<String> {

@@ -1,7 +1,8 @@
 //! What travels about the registry of a running system.
 //!
 //! Names are 16-bit units as Windows keeps them, which need not be valid UTF-16. A list of
-//! operations may be longer than a frame, so it travels in parts, see [`RegistryOperation::pieces`].
+//! operations may be longer than a frame, so it travels in parts: see
+//! [`RegistryOperation::pieces`].
 
 use std::io;
 

@@ -151,9 +151,9 @@ fn texts_over_several_lines_are_read() {
 
 #[test]
 fn the_old_format_is_in_the_code_page_of_windows() {
-    let head = b"REGEDIT4\r\n\r\n[HKEY_CURRENT_USER\\\x80]\r\n";
-    let text = [&head[..], b"\"\xe9\"=\"\x99\"\r\n\"m\"=hex(7):80,00,00\r\n"].concat();
-    let sections = parse(&text).unwrap();
+    let text = b"REGEDIT4\r\n\r\n[HKEY_CURRENT_USER\\\x80]\r\n\
+        \"\xe9\"=\"\x99\"\r\n\"m\"=hex(7):80,00,00\r\n";
+    let sections = parse(text).unwrap();
     assert_eq!(sections[0].key, "HKEY_CURRENT_USER\\€");
     let expected = [Value::sz("é", "™"), Value::multi_sz("m", &["€"])].map(ValueChange::Set);
     assert_eq!(sections[0].values, expected);

@@ -1,6 +1,6 @@
 //! Security descriptors (`sk`): one record for all keys that have the same one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::bins::Bins;
 use super::cells::Cells;
@@ -31,9 +31,9 @@ mod field {
     pub(super) const DESCRIPTOR: usize = 20;
 }
 
-/// Reads each `sk` record once.
+/// Reads each `sk` record once; a hive has few.
 #[derive(Default)]
-pub(super) struct SecurityReader(HashMap<u32, Security>);
+pub(super) struct SecurityReader(BTreeMap<u32, Security>);
 
 impl SecurityReader {
     pub(super) fn read(

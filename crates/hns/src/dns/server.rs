@@ -1,11 +1,11 @@
-//! Sockets on the gateway's port 53, and the limits of what containers may cost.
+//! Sockets on the name server's port 53, and the limits of what containers may cost.
 //!
 //! The sockets hear what comes through the bridge only, and answer addresses of the subnet only:
 //! nobody outside can use them, neither as resolver nor to amplify.
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr, SocketAddrV4},
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
     os::fd::{AsFd, AsRawFd, OwnedFd},
     path::{Path, PathBuf},
     sync::Arc,
@@ -25,12 +25,12 @@ use tokio::{
 };
 
 use super::{
-    upstream::{self, Transport},
-    zone::{self, Answer, Zone},
+    Asker, Directory, NAME_SERVER,
+    upstream::{self, DNS_PORT, Transport},
+    zone::{self, Answer},
 };
 use crate::addresses::Subnet;
 
-const DNS_PORT: u16 = 53;
 /// Longest question taken: one question with extensions has some hundred bytes.
 const MAX_QUESTION: usize = 4096;
 /// Questions passed on at a time, of all containers of a network.
@@ -53,27 +53,27 @@ pub(crate) struct Server {
 
 struct Context {
     subnet: Subnet,
-    zone: watch::Receiver<Arc<Zone>>,
+    directory: watch::Receiver<Arc<Directory>>,
     resolv_conf: PathBuf,
     forwarded: Arc<Semaphore>,
     connections: Arc<Semaphore>,
 }
 
 impl Server {
-    /// Takes the port. The gateway's address must be there.
+    /// Takes the port. The name server's address must be there.
     pub(crate) fn bind(
         bridge: &str,
         subnet: Subnet,
-        zone: watch::Receiver<Arc<Zone>>,
+        directory: watch::Receiver<Arc<Directory>>,
         resolv_conf: PathBuf,
     ) -> io::Result<Self> {
-        let address = SocketAddrV4::new(subnet.gateway(), DNS_PORT);
+        let address = SocketAddrV4::new(NAME_SERVER, DNS_PORT);
         let udp = bound(SockType::Datagram, bridge, address)?;
         let tcp = bound(SockType::Stream, bridge, address)?;
         listen(&tcp, Backlog::new(BACKLOG)?)?;
         let context = Context {
             subnet,
-            zone,
+            directory,
             resolv_conf,
             forwarded: Arc::new(Semaphore::new(MAX_FORWARDED)),
             connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
@@ -95,13 +95,19 @@ impl Server {
 }
 
 impl Context {
-    fn serves(&self, peer: SocketAddr) -> bool {
-        matches!(peer.ip(), IpAddr::V4(address) if self.subnet.contains(address))
+    /// Who asks, when it is an address of the network.
+    fn peer(&self, peer: SocketAddr) -> Option<Ipv4Addr> {
+        match peer.ip() {
+            IpAddr::V4(address) if self.subnet.contains(address) => Some(address),
+            _ => None,
+        }
     }
 
-    fn answer(&self, question: &[u8]) -> Answer {
-        let zone = Arc::clone(&self.zone.borrow());
-        zone.answer(question)
+    fn answer(&self, question: &[u8], peer: Ipv4Addr) -> Answer {
+        let directory = Arc::clone(&self.directory.borrow());
+        let asker = directory.askers.get(&peer);
+        let further = asker.iter().flat_map(|asker| &asker.further);
+        zone::answer(question, std::iter::once(&directory.zone).chain(further).map(AsRef::as_ref))
     }
 
     /// Room to pass a question on; `None` when too many are under way.
@@ -109,9 +115,22 @@ impl Context {
         Arc::clone(&self.forwarded).try_acquire_owned().ok()
     }
 
-    /// Asks the host's resolvers. What cannot be answered is told to have failed.
-    async fn forward(&self, question: &[u8], transport: Transport) -> Option<Vec<u8>> {
-        let resolvers = resolvers(&self.resolv_conf, self.subnet).await;
+    /// Asks other resolvers on behalf of a container. What cannot be answered is told to have
+    /// failed; also what a container asks that can reach nothing else outside.
+    async fn forward(
+        &self,
+        question: &[u8],
+        peer: Ipv4Addr,
+        transport: Transport,
+    ) -> Option<Vec<u8>> {
+        let chosen = match self.directory.borrow().askers.get(&peer) {
+            Some(Asker { outside: true, dns, .. }) => dns.clone(),
+            _ => return failure(question),
+        };
+        let resolvers = match chosen.as_slice() {
+            [] => resolvers(&self.resolv_conf).await,
+            chosen => upstream::addresses(chosen.iter().copied().map(IpAddr::V4)),
+        };
         match upstream::ask(question, transport, &resolvers).await {
             Some(answer) => Some(answer),
             None => failure(question),
@@ -127,9 +146,9 @@ fn failure(question: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Read each time: the file changes when the host changes networks.
-async fn resolvers(resolv_conf: &Path, subnet: Subnet) -> Vec<SocketAddr> {
+async fn resolvers(resolv_conf: &Path) -> Vec<SocketAddr> {
     let path = resolv_conf.to_owned();
-    let read = move || upstream::resolvers(&path, subnet.gateway());
+    let read = move || upstream::resolvers(&path);
     tokio::task::spawn_blocking(read).await.unwrap_or_default()
 }
 
@@ -142,18 +161,16 @@ async fn serve_datagrams(socket: Arc<UdpSocket>, context: Arc<Context>) {
             tokio::time::sleep(PAUSE).await;
             continue;
         };
-        if !context.serves(peer) {
-            continue;
-        }
+        let Some(address) = context.peer(peer) else { continue };
         let question = &buffer[..length];
-        let reply = match context.answer(question) {
+        let reply = match context.answer(question, address) {
             Answer::Ignore => continue,
             Answer::Reply(reply) => Some(reply),
             Answer::Forward { payload } => match context.room() {
                 None => failure(question),
                 Some(room) => {
-                    let asker = Asker { socket: Arc::clone(&socket), peer, payload };
-                    forwards.spawn(asker.serve(question.to_vec(), Arc::clone(&context), room));
+                    let sender = Sender { socket: Arc::clone(&socket), peer, address, payload };
+                    forwards.spawn(sender.serve(question.to_vec(), Arc::clone(&context), room));
                     continue;
                 }
             },
@@ -163,16 +180,17 @@ async fn serve_datagrams(socket: Arc<UdpSocket>, context: Arc<Context>) {
 }
 
 /// Whoever sent a datagram that is passed on.
-struct Asker {
+struct Sender {
     socket: Arc<UdpSocket>,
     peer: SocketAddr,
+    address: Ipv4Addr,
     payload: usize,
 }
 
-impl Asker {
+impl Sender {
     async fn serve(self, question: Vec<u8>, context: Arc<Context>, room: OwnedSemaphorePermit) {
         let transport = Transport::Udp { payload: self.payload };
-        let reply = context.forward(&question, transport).await;
+        let reply = context.forward(&question, self.address, transport).await;
         send(&self.socket, self.peer, reply).await;
         drop(room);
     }
@@ -194,11 +212,11 @@ async fn serve_connections(listener: TcpListener, context: Arc<Context>) {
             continue;
         };
         let Ok(place) = Arc::clone(&context.connections).try_acquire_owned() else { continue };
-        if context.serves(peer) {
+        if let Some(address) = context.peer(peer) {
             let context = Arc::clone(&context);
             connections.spawn(async move {
                 // An error ends the connection, which the client sees.
-                let _ = serve_connection(stream, &context).await;
+                let _ = serve_connection(stream, address, &context).await;
                 drop(place);
             });
         }
@@ -206,15 +224,19 @@ async fn serve_connections(listener: TcpListener, context: Arc<Context>) {
 }
 
 /// Answers one question after the other until the client is done.
-async fn serve_connection(mut stream: TcpStream, context: &Context) -> io::Result<()> {
+async fn serve_connection(
+    mut stream: TcpStream,
+    peer: Ipv4Addr,
+    context: &Context,
+) -> io::Result<()> {
     loop {
         let question = timeout(IDLE, read_question(&mut stream)).await??;
-        let reply = match context.answer(&question) {
+        let reply = match context.answer(&question, peer) {
             Answer::Ignore => return Ok(()),
             Answer::Reply(reply) => Some(reply),
             Answer::Forward { .. } => match context.room() {
                 None => failure(&question),
-                Some(_room) => context.forward(&question, Transport::Tcp).await,
+                Some(_room) => context.forward(&question, peer, Transport::Tcp).await,
             },
         };
         let Some(reply) = reply else { return Ok(()) };

@@ -18,7 +18,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::zone::HEADER;
+use super::{NAME_SERVER, zone::HEADER};
 
 /// How long one resolver is waited for; clients ask again after five seconds (`resolv.conf(5)`).
 const DEADLINE: Duration = Duration::from_secs(4);
@@ -29,7 +29,8 @@ const MAX_DATAGRAM: usize = 4096;
 /// Largest `resolv.conf` read.
 const MAX_RESOLV_CONF: usize = 64 * 1024;
 
-const DNS_PORT: u16 = 53;
+/// RFC 1035, 4.2.
+pub(super) const DNS_PORT: u16 = 53;
 
 /// How a question came, and is passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,13 +44,18 @@ pub(crate) enum Transport {
     Tcp,
 }
 
-/// The host's resolvers, without `except`, which is ourselves.
-pub(crate) fn resolvers(resolv_conf: &Path, except: Ipv4Addr) -> Vec<SocketAddr> {
+/// The host's resolvers.
+pub(crate) fn resolvers(resolv_conf: &Path) -> Vec<SocketAddr> {
     let text = fs::read(resolv_conf).unwrap_or_default();
     let text = text.get(..MAX_RESOLV_CONF).unwrap_or(&text);
-    parse_resolvers(&String::from_utf8_lossy(text))
+    addresses(parse_resolvers(&String::from_utf8_lossy(text)))
+}
+
+/// Where resolvers are asked, without ourselves.
+pub(crate) fn addresses(resolvers: impl IntoIterator<Item = IpAddr>) -> Vec<SocketAddr> {
+    resolvers
         .into_iter()
-        .filter(|address| *address != IpAddr::V4(except))
+        .filter(|address| *address != IpAddr::V4(NAME_SERVER))
         .take(MAX_RESOLVERS)
         .map(|address| SocketAddr::new(address, DNS_PORT))
         .collect()
@@ -209,10 +215,10 @@ mod tests {
     #[test]
     fn our_own_address_is_never_asked() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), "nameserver 10.0.0.1\nnameserver 10.0.0.2\n").unwrap();
-        let found = resolvers(file.path(), Ipv4Addr::new(10, 0, 0, 1));
+        fs::write(file.path(), "nameserver 169.254.53.53\nnameserver 10.0.0.2\n").unwrap();
+        let found = resolvers(file.path());
         assert_eq!(found, ["10.0.0.2:53".parse().unwrap()]);
-        assert_eq!(resolvers(Path::new("/nonexistent"), Ipv4Addr::LOCALHOST), []);
+        assert_eq!(resolvers(Path::new("/nonexistent")), []);
     }
 
     #[test]

@@ -75,24 +75,6 @@ impl Zone {
         }
     }
 
-    /// Answers a message of a container.
-    pub(crate) fn answer(&self, message: &[u8]) -> Answer {
-        let Ok(asked) = Message::from_vec(message) else { return refuse_malformed(message) };
-        if asked.metadata.message_type != MessageType::Query {
-            return Answer::Ignore;
-        }
-        if asked.metadata.op_code != OpCode::Query {
-            return reply(&asked, ResponseCode::NotImp, Vec::new());
-        }
-        let [query] = asked.queries.as_slice() else {
-            return reply(&asked, ResponseCode::FormErr, Vec::new());
-        };
-        match self.look_up(query, asked.metadata.id) {
-            Some((code, records)) => reply(&asked, code, records),
-            None => Answer::Forward { payload: asked.max_payload().into() },
-        }
-    }
-
     /// What the network knows about the question; `None` when it is not for the network to say.
     fn look_up(&self, query: &Query, turn: u16) -> Option<(ResponseCode, Vec<Record>)> {
         if query.query_class != DNSClass::IN {
@@ -138,6 +120,25 @@ impl Zone {
         }
         let record = Record::from_rdata(query.name.clone(), TIME_TO_LIVE, RData::PTR(PTR(name)));
         Some((ResponseCode::NoError, vec![record]))
+    }
+}
+
+/// Answers a message of a container from the zones of its networks: the first that knows the name
+/// answers.
+pub(crate) fn answer<'a>(message: &[u8], zones: impl IntoIterator<Item = &'a Zone>) -> Answer {
+    let Ok(asked) = Message::from_vec(message) else { return refuse_malformed(message) };
+    if asked.metadata.message_type != MessageType::Query {
+        return Answer::Ignore;
+    }
+    if asked.metadata.op_code != OpCode::Query {
+        return reply(&asked, ResponseCode::NotImp, Vec::new());
+    }
+    let [query] = asked.queries.as_slice() else {
+        return reply(&asked, ResponseCode::FormErr, Vec::new());
+    };
+    match zones.into_iter().find_map(|zone| zone.look_up(query, asked.metadata.id)) {
+        Some((code, records)) => reply(&asked, code, records),
+        None => Answer::Forward { payload: asked.max_payload().into() },
     }
 }
 
@@ -211,7 +212,8 @@ mod tests {
     const TWIN: Ipv4Addr = Ipv4Addr::new(172, 30, 1, 3);
 
     fn zone() -> Zone {
-        let subnet = Subnet::new([172, 30, 1, 0].into(), 24, [172, 30, 1, 1].into()).unwrap();
+        let block = "172.30.1.0/24".parse().unwrap();
+        let subnet = Subnet::new(block, [172, 30, 1, 1].into()).unwrap();
         let mut zone = Zone::new("Nat", subnet);
         zone.insert(WEB, &["Web".to_owned(), "shared".to_owned(), "4f2ad7c1b0e9".to_owned()]);
         zone.insert(TWIN, &["my_twin".to_owned(), "shared".to_owned()]);
@@ -230,7 +232,7 @@ mod tests {
     }
 
     fn reply_to(message: &Message) -> Option<Message> {
-        match zone().answer(&message.to_vec().unwrap()) {
+        match answer(&message.to_vec().unwrap(), [&zone()]) {
             Answer::Reply(reply) => Some(Message::from_vec(&reply).unwrap()),
             _ => None,
         }
@@ -265,6 +267,20 @@ mod tests {
     }
 
     #[test]
+    fn the_first_network_that_knows_a_name_answers() {
+        let block = "10.9.0.0/24".parse().unwrap();
+        let mut other = Zone::new("back", Subnet::new(block, [10, 9, 0, 1].into()).unwrap());
+        let db = Ipv4Addr::new(10, 9, 0, 2);
+        other.insert(db, &["db".to_owned(), "web".to_owned()]);
+        let zone = zone();
+        for (name, expected) in [("web.", WEB), ("db.", db), ("web.back.", db), ("db.back.", db)] {
+            let bytes = question(name, RecordType::A).to_vec().unwrap();
+            let Answer::Reply(reply) = answer(&bytes, [&zone, &other]) else { panic!("{name}") };
+            assert_eq!(addresses(&Message::from_vec(&reply).unwrap()), [expected], "{name}");
+        }
+    }
+
+    #[test]
     fn known_names_have_no_records_of_other_kinds() {
         for kind in [RecordType::AAAA, RecordType::MX, RecordType::TXT] {
             let reply = ask("web.", kind).unwrap();
@@ -289,7 +305,7 @@ mod tests {
             assert_eq!(ask(name, RecordType::A), None, "{name}");
         }
         let bytes = question("example.com.", RecordType::A).to_vec().unwrap();
-        assert_eq!(zone().answer(&bytes), Answer::Forward { payload: 512 });
+        assert_eq!(answer(&bytes, [&zone()]), Answer::Forward { payload: 512 });
     }
 
     #[test]
@@ -303,7 +319,7 @@ mod tests {
     fn answers_are_never_answered() {
         let mut message = question("web.", RecordType::A);
         message.metadata.message_type = MessageType::Response;
-        assert_eq!(zone().answer(&message.to_vec().unwrap()), Answer::Ignore);
+        assert_eq!(answer(&message.to_vec().unwrap(), [&zone()]), Answer::Ignore);
     }
 
     #[test]
@@ -320,9 +336,8 @@ mod tests {
     fn a_message_cut_anywhere_is_refused_or_ignored() {
         let whole = question("web.nat.", RecordType::A).to_vec().unwrap();
         for length in 0..whole.len() {
-            let answer = zone().answer(&whole[..length]);
             let expected = if length < HEADER { 0 } else { HEADER };
-            match answer {
+            match answer(&whole[..length], [&zone()]) {
                 Answer::Reply(reply) => assert_eq!(reply.len(), expected, "{length}"),
                 Answer::Ignore => assert_eq!(expected, 0, "{length}"),
                 Answer::Forward { .. } => panic!("{length}"),
@@ -337,7 +352,7 @@ mod tests {
             let message = [header.as_slice(), &name, &[0xc0, 12, 0, 1, 0, 1]].concat();
             let mut expected = vec![0, 7, 0x81, 1];
             expected.resize(HEADER, 0);
-            assert_eq!(zone().answer(&message), Answer::Reply(expected), "{name:?}");
+            assert_eq!(answer(&message, [&zone()]), Answer::Reply(expected), "{name:?}");
         }
     }
 
@@ -350,7 +365,7 @@ mod tests {
             zone.insert(Ipv4Addr::new(172, 30, 1, last), std::slice::from_ref(&name));
         }
         let message = question(&format!("{name}."), RecordType::A).to_vec().unwrap();
-        let Answer::Reply(reply) = zone.answer(&message) else { panic!("no reply") };
+        let Answer::Reply(reply) = answer(&message, [&zone]) else { panic!("no reply") };
         assert!(reply.len() <= 512, "{}", reply.len());
         assert_eq!(Message::from_vec(&reply).unwrap().answers.len(), MAX_ADDRESSES);
     }

@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::seen::{self, Floor, Shape};
-use super::{FILES, policy};
+use super::{FILES, policy, settings};
 use crate::disk::fold;
 use crate::error::Attempt;
 use crate::{Digest, ImageError};
@@ -121,6 +121,7 @@ impl RegistryCache {
             oriel_hive::wine::render_to(&mut file, tree, &branch).attempt(attempt)?;
             file.flush().attempt(attempt)?;
         }
+        settings::keep_zones(&seen.trees.machine, made.path())?;
         let shape = serde_json::to_vec(&seen.shape).attempt(attempt)?;
         fs_err::write(made.path().join(SHAPE), shape).attempt(attempt)?;
         match fs_err::rename(made.path(), place) {

@@ -46,7 +46,7 @@ fn text(dir: &Dir, file: &str) -> std::io::Result<Vec<u8>> {
 
 /// What a container starts with that gets the registry in `rendered` with `settings`.
 pub(super) fn before(rendered: &Path, settings: &Settings) -> Result<RegistryTrees, ImageError> {
-    let zone = settings.zone(&rendered.join(FILES[0]))?;
+    let zone = settings.zone(rendered)?;
     let mut trees = read(rendered)?;
     settings.apply(zone.as_ref(), &mut trees, None)?;
     Ok(trees)
@@ -59,7 +59,7 @@ pub(super) fn changes(
     settings: &Settings,
     own: &Path,
 ) -> Result<RegistryChange, ImageError> {
-    let zone = settings.zone(&rendered.join(FILES[0]))?;
+    let zone = settings.zone(rendered)?;
     let [old, new] = [rendered, own]
         .map(|directory| Dir::open(directory).attempt(|| format!("open {}", directory.display())));
     let (old, new) = (old?, new?);

@@ -25,7 +25,7 @@ use crate::disk::fold;
 use crate::error::Attempt;
 
 /// Grows when this policy or the shape of a rendered registry changes: rendered anew then.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// What a layer from Windows does not change in the current control set.
 const CONTROL_SET: &[&str] = &[

@@ -58,9 +58,12 @@ impl From<&SandboxSettings> for Settings {
 type Values = Vec<(&'static str, Value)>;
 
 impl Settings {
-    /// The key of their time zone, from a registry file of the image.
-    pub(super) fn zone(&self, file: &Path) -> Result<Option<Key>, ImageError> {
-        self.time_zone.as_deref().map_or(Ok(None), |name| time_zone_key(file, name))
+    /// The key of their time zone, from the rendered registry of the image.
+    pub(super) fn zone(&self, rendered: &Path) -> Result<Option<Key>, ImageError> {
+        let Some(name) = &self.time_zone else { return Ok(None) };
+        let attempt = || format!("read the time zone {name}");
+        let text = fs_err::read(rendered.join(ZONES)).attempt(attempt)?;
+        Ok(wine::parse(&text).attempt(attempt)?.get(name).cloned())
     }
 
     /// Lays them over the registry of an image, `old`. When that is only what differs from the
@@ -123,7 +126,7 @@ pub(crate) fn personalise(
         fs_err::copy(rendered.join(file), target.join(file)).attempt(attempt)?;
     }
     let [machine, _, user] = FILES;
-    let zone = settings.zone(&rendered.join(machine))?;
+    let zone = settings.zone(rendered)?;
     let local = wine::Branch::User(wine::LOCAL_USER.to_owned());
     for (file, values, branch) in [
         (machine, settings.machine(zone.as_ref()), wine::Branch::Machine),
@@ -145,24 +148,21 @@ fn sections(text: &[u8]) -> &[u8] {
     if text[start..].starts_with(b"\n[]") { &[] } else { &text[start..] }
 }
 
-/// The key of a time zone, read from a text without reading the rest of it.
-fn time_zone_key(file: &Path, name: &str) -> Result<Option<Key>, ImageError> {
-    let attempt = || format!("look for a time zone in {}", file.display());
-    let text = fs_err::read(file).attempt(attempt)?;
-    let path = format!(r"{TIME_ZONES}\{name}").replace('\\', r"\\");
-    let heading = format!("\n[{path}] ");
-    let Some(start) = find(&text, heading.as_bytes()) else { return Ok(None) };
-    let length = find(&text[start + 1..], b"\n[").map_or(text.len(), |end| start + 1 + end);
-    let head = &text[..find(&text, b"\n[").unwrap_or(0)];
-    let part = [head, &text[start..length], b"\n"].concat();
-    let root = wine::parse(&part).attempt(attempt)?;
-    Ok(root.get(&format!(r"{TIME_ZONES}\{name}")).cloned())
-}
+/// File of a rendered registry with its time zones, each a key with what containers get of it: the
+/// registry itself is too long to be read for each.
+const ZONES: &str = "zones.reg";
 
-/// Where `what`, which begins with an end of a line, stands in `text`.
-fn find(text: &[u8], what: &[u8]) -> Option<usize> {
-    let lines = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
-    lines.map(|(at, _)| at).find(|at| text[*at..].starts_with(what))
+/// Writes the time zones of `machine` beside its rendered registry.
+pub(super) fn keep_zones(machine: &Key, rendered: &Path) -> Result<(), ImageError> {
+    let mut zones = Key::new("");
+    for zone in machine.get(TIME_ZONES).map_or(&[][..], Key::subkeys) {
+        let mut kept = Key::new(zone.name().clone());
+        let values = ["TZI", "Std", "Dlt"].into_iter().filter_map(|name| zone.value(name));
+        values.for_each(|value| drop(kept.set_value(value.clone())));
+        zones.insert(kept);
+    }
+    let text = wine::render(&zones, &wine::Branch::Machine);
+    fs_err::write(rendered.join(ZONES), text).attempt(|| "write time zones".into())
 }
 
 /// Sets values, making their keys.

@@ -110,6 +110,7 @@ impl Layers {
     fn rendered(&self, floors: &[Floor]) -> tempfile::TempDir {
         let (trees, shape) = self.seen_on(floors);
         let rendered = written(&trees);
+        super::settings::keep_zones(&trees.machine, rendered.path()).unwrap();
         let shape = serde_json::to_vec(&shape).unwrap();
         fs_err::write(rendered.path().join("shape.json"), shape).unwrap();
         rendered

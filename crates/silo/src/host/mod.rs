@@ -59,6 +59,12 @@ impl SiloHost {
         state: &StateDir,
         document: &SystemDocument,
     ) -> Result<Arc<dyn ComputeSystem>, ComputeError> {
+        let sandbox = document.sandbox.clone();
+        blocking(move || {
+            registry::clear(&sandbox);
+            Ok(())
+        })
+        .await?;
         self.order(id, state, document)
             .map_err(|error| host_error(&format!("write the order of silo {id}"), &error))?;
         self.launch(id, state).await?;

@@ -27,6 +27,8 @@ pub(super) struct ObjectAttributes {
 const PERMANENT: u32 = 0x10;
 /// `OBJ_CASE_INSENSITIVE`.
 pub(super) const CASE_INSENSITIVE: u32 = 0x40;
+/// `OBJ_OPENLINK`: a link of the registry is opened itself.
+pub(super) const OPEN_LINK: u32 = 0x100;
 /// `OBJ_OPENIF`: an existing object is opened.
 const OPEN_IF: u32 = 0x80;
 

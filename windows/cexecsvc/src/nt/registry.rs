@@ -54,6 +54,16 @@ unsafe extern "system" {
         data: *const u8,
         length: u32,
     ) -> u32;
+    fn RegEnumKeyExW(
+        key: HKEY,
+        index: u32,
+        name: *mut u16,
+        name_length: *mut u32,
+        reserved: *const u32,
+        class: *mut u16,
+        class_length: *mut u32,
+        written: *mut u64,
+    ) -> u32;
     fn RegDeleteTreeW(key: HKEY, path: *const u16) -> u32;
     fn RegCloseKey(key: HKEY) -> u32;
 }
@@ -207,8 +217,56 @@ impl Key {
         attributes
     }
 
-    /// Removes all keys and values in it.
+    /// Opens the first key directly below, a link as what it is; `None` when there is none.
+    fn first_child(&self) -> Result<Option<Self>, Win32Error> {
+        /// `ERROR_NO_MORE_ITEMS`.
+        const NO_MORE: u32 = 259;
+
+        let mut name = [0_u16; 256];
+        let mut length = 256;
+        let (none, nothing) = (std::ptr::null_mut(), std::ptr::null());
+        // SAFETY: the buffer has the length passed, which the call updates; the rest is absent.
+        let status = unsafe {
+            RegEnumKeyExW(
+                self.0,
+                0,
+                name.as_mut_ptr(),
+                &raw mut length,
+                nothing,
+                none,
+                none.cast(),
+                none.cast(),
+            )
+        };
+        match status {
+            0 => {}
+            NO_MORE => return Ok(None),
+            error => return Err(Win32Error(error)),
+        }
+        let mut name = Name::exact(&name[..index_of(length, 256)]);
+        let name = name.string();
+        let mut attributes =
+            object::attributes(&name, object::CASE_INSENSITIVE | object::OPEN_LINK);
+        attributes.root = self.0;
+        let mut key = std::ptr::null_mut();
+        // SAFETY: all pointers are to live values of the right layout.
+        let status = unsafe { NtOpenKey(&raw mut key, KEY_ALL_ACCESS, &raw const attributes) };
+        win32(status).map(|()| Some(Self(key)))
+    }
+
+    /// Removes all keys and values in it. What a link there leads to stays: `RegDeleteTreeW` goes
+    /// through links, and then gives up at a link that leads nowhere.
     pub(crate) fn empty(&self) -> Result<(), Win32Error> {
+        let mut way: Vec<Self> = Vec::new();
+        loop {
+            match way.last().unwrap_or(self).first_child()? {
+                Some(child) => way.push(child),
+                None => match way.pop() {
+                    Some(childless) => childless.delete()?,
+                    None => break,
+                },
+            }
+        }
         // SAFETY: the key is open; without a path the call keeps the key itself.
         let status = unsafe { RegDeleteTreeW(self.0, std::ptr::null()) };
         if status == 0 { Ok(()) } else { Err(Win32Error(status)) }
