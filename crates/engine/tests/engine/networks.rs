@@ -1,5 +1,7 @@
 //! Networks of clients, on a driver in memory that is stricter than the real one.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+
 use std::net::Ipv4Addr;
 
 use crate::bench::{Bench, request};
