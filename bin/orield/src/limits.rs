@@ -29,8 +29,12 @@ fn raise(wanted: u64) -> nix::Result<(u64, u64)> {
     if soft >= wanted {
         return Ok((soft, soft));
     }
-    setrlimit(Resource::RLIMIT_NOFILE, wanted, hard.max(wanted))?;
-    Ok((soft, wanted))
+    if setrlimit(Resource::RLIMIT_NOFILE, wanted, hard.max(wanted)).is_ok() {
+        return Ok((soft, wanted));
+    }
+    // In a container, root may not raise the hard limit.
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    Ok((soft, hard))
 }
 
 #[cfg(test)]

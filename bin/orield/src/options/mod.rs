@@ -503,7 +503,7 @@ mod tests {
             "log-opts max-size",
             "icc false is not supported",
             "dns: \"x\"",
-            "options: nobody",
+            "option: nobody",
             "default-address-pools: must be a list such as",
             "log-level: invalid logging level: loud",
             "max-concurrent-downloads must be a number from 0 to 1024",
