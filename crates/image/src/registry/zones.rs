@@ -4,8 +4,8 @@
 ///
 /// From Unicode CLDR, `common/supplemental/windowsZones.xml` as of 2026 (Unicode-3.0), with the
 /// former names of each zone that the IANA database links to it (`backward`, public domain), in the
-/// compilation of tzlocal 5.4.5 (MIT). The three zones that Windows got for Canada in 2026 are not in
-/// Windows Server 2022 and stand under their former names.
+/// compilation of tzlocal 5.4.5 (MIT). The three zones that Windows got for Canada in 2026 are not
+/// in Windows Server 2022 and stand under their former names.
 const ZONES: &str = include_str!("zones.txt");
 
 /// Windows' name of a time zone of IANA's. Windows' own names are none: Wine takes them for UTC.
