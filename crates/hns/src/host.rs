@@ -85,7 +85,8 @@ impl HostNetwork {
     }
 
     /// Ends the answering of names and the forwarders, and waits for them. While a
-    /// compartment lives, networks, endpoints and published ports stay in the kernel; otherwise nothing does.
+    /// compartment lives, networks, endpoints and published ports stay in the kernel; otherwise
+    /// nothing does.
     pub async fn shutdown(&self) {
         let mut state = self.state.lock().await;
         if state.compartments.is_empty() {
