@@ -351,8 +351,8 @@ fn refusals(daemon: &mut Daemon) -> Result<Outcome> {
         (
             "POST",
             "/networks/nat/connect",
-            "{\"Container\":\"busy\",\"EndpointConfig\":\
-                {\"IPAMConfig\":{\"IPv4Address\":\"8.8.8.8\"}}}"
+            "{\"Container\":\"busy\",\
+                \"EndpointConfig\":{\"IPAMConfig\":{\"IPv4Address\":\"8.8.8.8\"}}}"
                 .to_owned(),
             400,
             "no configured subnet contains IP address 8.8.8.8",
@@ -367,10 +367,8 @@ fn refusals(daemon: &mut Daemon) -> Result<Outcome> {
     ];
     for (method, path, body, status, words) in table {
         let (found, answer) = docker.http(method, path, &body)?;
-        ensure!(
-            found == status && answer.contains(words),
-            "{method} {path} {body}: {found} {answer}"
-        );
+        let right = found == status && answer.contains(words);
+        ensure!(right, "{method} {path} {body}: {found} {answer}");
     }
     let host = docker.try_run(&["run", "--rm", "--network", "host", "nanoserver", "cmd"])?;
     ensure!(host.stderr.contains("network host not found"), "{host:?}");

@@ -84,8 +84,9 @@ impl HostNetwork {
         Ok(Self { instance, resolv_conf, namespaces, state: Mutex::default() })
     }
 
-    /// Ends the answering of names and the forwarders, and waits for them. While a compartment
-    /// lives, networks, endpoints and published ports stay in the kernel; otherwise nothing does.
+    /// Ends the answering of names and the forwarders, and waits for them. While a
+    /// compartment lives, networks, endpoints and published ports stay in the kernel; otherwise
+    /// nothing does.
     pub async fn shutdown(&self) {
         let mut state = self.state.lock().await;
         if state.compartments.is_empty() {

@@ -202,8 +202,8 @@ impl Netlink {
         Ok(())
     }
 
-    /// Blocks of addresses that IPv4 routes lead to, but for default routes, and their halves,
-    /// which private networks set.
+    /// Blocks of addresses that IPv4 routes lead to, but for default routes, and for halves
+    /// of them, which private networks set.
     pub(crate) async fn routes(&self) -> io::Result<Vec<Block>> {
         let any = RouteMessageBuilder::<Ipv4Addr>::new().build();
         let mut found = self.handle.route().get(any).execute();

@@ -333,8 +333,7 @@ mod tests {
             (subnet("169.254.0.0/17", "", ""), "no network may have these addresses"),
             (
                 subnet("10.1.0.0/16", "10.0.0.0/8", ""),
-                "invalid ip-range 10.0.0.0/8: CIDR block is bigger than its parent subnet \
-                 10.1.0.0/16",
+                "10.0.0.0/8: CIDR block is bigger than its parent subnet 10.1.0.0/16",
             ),
             (
                 subnet("10.1.0.0/16", "10.2.0.0/24", ""),
