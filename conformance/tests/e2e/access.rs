@@ -106,7 +106,8 @@ fn tls(daemon: &mut Daemon) -> Result<Outcome> {
     ensure!(said?.trim() == "in", "an exec over TLS");
     let refused = client("stranger").try_run(&["version"])?;
     ensure!(refused.stderr.contains("remote error: tls: "), "{refused:?}");
-    let none = daemon.docker().with_options(&["--config", "/nowhere", "-H", &host, "--tls"]);
+    let none = ["-H", &host, "--tls", "--tlscacert", &ca];
+    let none = daemon.docker().with_options(&none);
     let refused = none.try_run(&["version"])?;
     ensure!(refused.stderr.contains("certificate required"), "{refused:?}");
     let clear = daemon.docker().with_options(&["-H", &host]).try_run(&["version"])?;
