@@ -100,13 +100,14 @@ fn tls(daemon: &mut Daemon) -> Result<Outcome> {
     let run = ["run", "--rm", "-i", "nanoserver", "findstr", "x"];
     let output = good.run_with_input(&run, b"axb\r\nab\r\n")?;
     ensure!(output.status == 0 && output.stdout.trim() == "axb", "{output:?}");
-    good.run(&["run", "-d", "--name", "walled", "nanoserver", "ping", "-t", "127.0.0.1"])?;
+    good.run(&["run", "-d", "--name", "walled", "nanoserver", "ping", "-n", "99", "127.0.0.1"])?;
     let said = good.run(&["exec", "walled", "cmd", "/c", "echo in"]);
     good.run(&["rm", "-f", "walled"])?;
     ensure!(said?.trim() == "in", "an exec over TLS");
     let refused = client("stranger").try_run(&["version"])?;
     ensure!(refused.stderr.contains("remote error: tls: "), "{refused:?}");
-    let none = daemon.docker().with_options(&["--config", "/nowhere", "-H", &host, "--tls"]);
+    let none = ["-H", &host, "--tls", "--tlscacert", &ca];
+    let none = daemon.docker().with_options(&none);
     let refused = none.try_run(&["version"])?;
     ensure!(refused.stderr.contains("certificate required"), "{refused:?}");
     let clear = daemon.docker().with_options(&["-H", &host]).try_run(&["version"])?;

@@ -123,8 +123,7 @@ fn a_client_without_a_good_certificate_is_not_served() {
     assert!(refused.contains("remote error: tls: "), "{refused}");
     let host = format!("tcp://127.0.0.1:{}", served.port);
     let nobody = Command::new("docker")
-        .args(["-H", &host, "--tls", "version"])
-        .env("DOCKER_CONFIG", certificates.path("none"))
+        .args(["-H", &host, "--tls", "--tlscacert", &certificates.path("ca.pem"), "version"])
         .output()
         .unwrap();
     assert!(text(&nobody).contains("tls: certificate required"), "{}", text(&nobody));
