@@ -215,6 +215,125 @@ fn sharing(daemon: &mut Daemon) -> Result<Outcome> {
     PASSED
 }
 
+/// What is refused: method, path, body, status, and words of the answer.
+const REFUSALS: &[(&str, &str, &str, u16, &str)] = &[
+    (
+        "POST",
+        "/networks/create",
+        r#"{"Name":"taken"}"#,
+        409,
+        "network with name taken already exists",
+    ),
+    (
+        "POST",
+        "/networks/create",
+        r#"{"Name":"nat"}"#,
+        403,
+        "operation is not permitted on predefined nat network ",
+    ),
+    ("POST", "/networks/create", r#"{"Name":""}"#, 400, "name is empty"),
+    ("POST", "/networks/create", r#"{"Name":"a b"}"#, 400, "invalid network name"),
+    ("POST", "/networks/create", r#"{"Name":3}"#, 400, "invalid type"),
+    (
+        "POST",
+        "/networks/create",
+        r#"{"Name":"wide","Driver":"macvlan"}"#,
+        404,
+        "could not find plugin macvlan in v1 plugin registry: plugin not found",
+    ),
+    (
+        "POST",
+        "/networks/create",
+        r#"{"Name":"wide","Driver":"overlay"}"#,
+        403,
+        "This node is not a swarm manager.",
+    ),
+    ("POST", "/networks/create", r#"{"Name":"wide","Driver":"transparent"}"#, 501, "not supported"),
+    (
+        "POST",
+        "/networks/create",
+        r#"{"Name":"wide","EnableIPv6":true}"#,
+        403,
+        "windowsshim driver doesn't support v6 subnets",
+    ),
+    (
+        "POST",
+        "/networks/create",
+        r#"{"Name":"wide","IPAM":{"Config":[{"Subnet":"10.214.6.128/25"}]}}"#,
+        403,
+        "Pool overlaps with other one on this address space",
+    ),
+    (
+        "POST",
+        "/networks/create",
+        r#"{"Name":"wide","IPAM":{"Config":[{"Subnet":"10.214.7.1/24"}]}}"#,
+        400,
+        "it should be 10.214.7.0/24",
+    ),
+    (
+        "POST",
+        "/networks/create",
+        r#"{"Name":"wide","IPAM":{"Config":[{"Subnet":"127.0.0.0/8"}]}}"#,
+        400,
+        "invalid subnet",
+    ),
+    (
+        "POST",
+        "/networks/create",
+        r#"{"Name":"wide","IPAM":{"Config":[{"Subnet":"10.214.7.0/24","Gateway":"10.0.0.1"}]}}"#,
+        400,
+        "parent subnet 10.214.7.0/24 doesn't contain this address",
+    ),
+    ("DELETE", "/networks/taken", "", 403, "has active endpoints"),
+    ("DELETE", "/networks/nat", "", 403, "nat is a pre-defined network and cannot be removed"),
+    ("DELETE", "/networks/nowhere", "", 404, "network nowhere not found"),
+    ("GET", "/networks/nowhere", "", 404, "network nowhere not found"),
+    ("GET", "/networks?filters=%7B%22x%22%3A%5B%22y%22%5D%7D", "", 400, "invalid filter 'x'"),
+    (
+        "GET",
+        "/networks?filters=%7B%22dangling%22%3A%5B%22y%22%5D%7D",
+        "",
+        400,
+        "invalid value for filter 'dangling'",
+    ),
+    (
+        "POST",
+        "/networks/taken/connect",
+        r#"{"Container":"nobody"}"#,
+        404,
+        "No such container: nobody",
+    ),
+    (
+        "POST",
+        "/networks/taken/connect",
+        r#"{"Container":"busy"}"#,
+        403,
+        "already exists in network taken",
+    ),
+    ("POST", "/networks/none/connect", r#"{"Container":"busy"}"#, 400, "private (none) mode"),
+    (
+        "POST",
+        "/networks/nat/disconnect",
+        r#"{"Container":"busy"}"#,
+        403,
+        "is not connected to the network nat",
+    ),
+    (
+        "POST",
+        "/networks/nat/connect",
+        r#"{"Container":"busy","EndpointConfig":{"IPAMConfig":{"IPv4Address":"8.8.8.8"}}}"#,
+        400,
+        "no configured subnet contains IP address 8.8.8.8",
+    ),
+    (
+        "POST",
+        "/networks/nat/connect",
+        r#"{"Container":"busy","EndpointConfig":{"Links":["a:b"]}}"#,
+        501,
+        "links are not supported",
+    ),
+];
+
 fn refusals(daemon: &mut Daemon) -> Result<Outcome> {
     let docker = &daemon.docker();
     let _cleanup =
@@ -232,142 +351,9 @@ fn refusals(daemon: &mut Daemon) -> Result<Outcome> {
         "/c",
         "pause",
     ])?;
-    let create = |rest: &str| format!("{{\"Name\":\"wide\",{rest}}}");
-    let ipam = |config: &str| create(&format!("\"IPAM\":{{\"Config\":[{config}]}}"));
-    let table = [
-        (
-            "POST",
-            "/networks/create",
-            "{\"Name\":\"taken\"}".to_owned(),
-            409,
-            "network with name taken already exists",
-        ),
-        (
-            "POST",
-            "/networks/create",
-            "{\"Name\":\"nat\"}".to_owned(),
-            403,
-            "operation is not permitted on predefined nat network ",
-        ),
-        ("POST", "/networks/create", "{\"Name\":\"\"}".to_owned(), 400, "name is empty"),
-        ("POST", "/networks/create", "{\"Name\":\"a b\"}".to_owned(), 400, "invalid network name"),
-        ("POST", "/networks/create", "{\"Name\":3}".to_owned(), 400, "invalid type"),
-        (
-            "POST",
-            "/networks/create",
-            create("\"Driver\":\"macvlan\""),
-            404,
-            "could not find plugin macvlan in v1 plugin registry: plugin not found",
-        ),
-        (
-            "POST",
-            "/networks/create",
-            create("\"Driver\":\"overlay\""),
-            403,
-            "This node is not a swarm manager.",
-        ),
-        ("POST", "/networks/create", create("\"Driver\":\"transparent\""), 501, "not supported"),
-        (
-            "POST",
-            "/networks/create",
-            create("\"EnableIPv6\":true"),
-            403,
-            "windowsshim driver doesn't support v6 subnets",
-        ),
-        (
-            "POST",
-            "/networks/create",
-            ipam("{\"Subnet\":\"10.214.6.128/25\"}"),
-            403,
-            "Pool overlaps with other one on this address space",
-        ),
-        (
-            "POST",
-            "/networks/create",
-            ipam("{\"Subnet\":\"10.214.7.1/24\"}"),
-            400,
-            "it should be 10.214.7.0/24",
-        ),
-        ("POST", "/networks/create", ipam("{\"Subnet\":\"127.0.0.0/8\"}"), 400, "invalid subnet"),
-        (
-            "POST",
-            "/networks/create",
-            ipam("{\"Subnet\":\"10.214.7.0/24\",\"Gateway\":\"10.0.0.1\"}"),
-            400,
-            "parent subnet 10.214.7.0/24 doesn't contain this address",
-        ),
-        ("DELETE", "/networks/taken", String::new(), 403, "has active endpoints"),
-        (
-            "DELETE",
-            "/networks/nat",
-            String::new(),
-            403,
-            "nat is a pre-defined network and cannot be removed",
-        ),
-        ("DELETE", "/networks/nowhere", String::new(), 404, "network nowhere not found"),
-        ("GET", "/networks/nowhere", String::new(), 404, "network nowhere not found"),
-        (
-            "GET",
-            "/networks?filters=%7B%22x%22%3A%5B%22y%22%5D%7D",
-            String::new(),
-            400,
-            "invalid filter 'x'",
-        ),
-        (
-            "GET",
-            "/networks?filters=%7B%22dangling%22%3A%5B%22y%22%5D%7D",
-            String::new(),
-            400,
-            "invalid value for filter 'dangling'",
-        ),
-        (
-            "POST",
-            "/networks/taken/connect",
-            "{\"Container\":\"nobody\"}".to_owned(),
-            404,
-            "No such container: nobody",
-        ),
-        (
-            "POST",
-            "/networks/taken/connect",
-            "{\"Container\":\"busy\"}".to_owned(),
-            403,
-            "already exists in network taken",
-        ),
-        (
-            "POST",
-            "/networks/none/connect",
-            "{\"Container\":\"busy\"}".to_owned(),
-            400,
-            "private (none) mode",
-        ),
-        (
-            "POST",
-            "/networks/nat/disconnect",
-            "{\"Container\":\"busy\"}".to_owned(),
-            403,
-            "is not connected to the network nat",
-        ),
-        (
-            "POST",
-            "/networks/nat/connect",
-            "{\"Container\":\"busy\",\
-                \"EndpointConfig\":{\"IPAMConfig\":{\"IPv4Address\":\"8.8.8.8\"}}}"
-                .to_owned(),
-            400,
-            "no configured subnet contains IP address 8.8.8.8",
-        ),
-        (
-            "POST",
-            "/networks/nat/connect",
-            "{\"Container\":\"busy\",\"EndpointConfig\":{\"Links\":[\"a:b\"]}}".to_owned(),
-            501,
-            "links are not supported",
-        ),
-    ];
-    for (method, path, body, status, words) in table {
-        let (found, answer) = docker.http(method, path, &body)?;
-        let right = found == status && answer.contains(words);
+    for (method, path, body, status, words) in REFUSALS {
+        let (found, answer) = docker.http(method, path, body)?;
+        let right = found == *status && answer.contains(words);
         ensure!(right, "{method} {path} {body}: {found} {answer}");
     }
     let host = docker.try_run(&["run", "--rm", "--network", "host", "nanoserver", "cmd"])?;
