@@ -51,6 +51,11 @@ const EPOCH_SECONDS: u64 = 11_644_473_600;
 /// Units of a FILETIME in a second.
 const TICKS: u64 = 10_000_000;
 
+/// The beginning of 1970 as a FILETIME: what wineserver makes of a key that is said to be of second
+/// 0, and so what stands for no time here. Texts that differ in that only would have to be compared
+/// key by key.
+const NO_TIME: u64 = EPOCH_SECONDS * TICKS;
+
 /// Reads a registry file of Wine; the root is the branch's own key.
 ///
 /// # Errors

@@ -100,7 +100,7 @@ impl<'a> Section<'a> {
     /// Reads an option of the key: `time`, `class` or `link`. Wine skips those it does not know.
     fn option(&mut self, text: &[u8], lines: &mut Lines<'_>) -> Result<(), WineProblem> {
         if let Some(time) = text.strip_prefix(b"time=") {
-            self.key.last_write = self.earlier.max(number(time, 16)?);
+            self.key.last_write = self.earlier.max(known(number(time, 16)?));
         } else if let Some(class) = text.strip_prefix(b"class=\"") {
             let units = &mut lines.units;
             ended(escape::read(class, b'"', units)?)?;
@@ -144,7 +144,12 @@ fn last_subkey<'a>(key: &'a mut Key, name: &[u16]) -> &'a mut Key {
 
 /// A Unix time as a FILETIME.
 fn filetime(seconds: u64) -> u64 {
-    seconds.saturating_add(super::EPOCH_SECONDS).saturating_mul(super::TICKS)
+    known(seconds.saturating_add(super::EPOCH_SECONDS).saturating_mul(super::TICKS))
+}
+
+/// A FILETIME, or 0 for what wineserver writes when it knows none.
+fn known(time: u64) -> u64 {
+    if time == super::NO_TIME { 0 } else { time }
 }
 
 /// Reads the data of a value.

@@ -4,7 +4,7 @@ use std::fmt::Arguments;
 use std::io::{self, Write};
 
 use super::escape;
-use super::{Branch, EPOCH_SECONDS, SIGNATURE, TICKS};
+use super::{Branch, EPOCH_SECONDS, NO_TIME, SIGNATURE, TICKS};
 use crate::upcase::wine_downcase;
 use crate::{Key, Value, ValueKind, WideString};
 
@@ -66,8 +66,9 @@ impl<W: Write> Renderer<'_, W> {
 }
 
 fn section(out: &mut Vec<u8>, key: &Key, path: &[u8]) {
-    let seconds = (key.last_write / TICKS).saturating_sub(EPOCH_SECONDS) & u64::from(u32::MAX);
-    let (high, low) = (key.last_write >> 32, key.last_write & u64::from(u32::MAX));
+    let time = if key.last_write == 0 { NO_TIME } else { key.last_write };
+    let seconds = (time / TICKS).saturating_sub(EPOCH_SECONDS) & u64::from(u32::MAX);
+    let (high, low) = (time >> 32, time & u64::from(u32::MAX));
     out.extend_from_slice(b"\n[");
     out.extend_from_slice(path);
     add(out, format_args!("] {seconds}\n#time={high:x}{low:08x}\n"));

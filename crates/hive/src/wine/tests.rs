@@ -30,10 +30,10 @@ const FILE: &str = r#"WINE REGISTRY Version 2
 "short dword"=hex(4):01
 
 [Software\\B_] 0
-#time=000000000
+#time=19db1ded53e8000
 
 [Software\\Ba] 0
-#time=000000000
+#time=19db1ded53e8000
 #link
 "SymbolicLinkValue"=hex(6):5c,00
 "#;
@@ -58,6 +58,7 @@ fn text_becomes_keys_and_values() {
     assert_eq!(key.value("multi"), Some(&Value::multi_sz("multi", &["a", "b"])));
     assert_eq!(key.value("long").unwrap().data, (0..=0x2d).collect::<Vec<u8>>());
     assert!(tree.get(r"Software\Ba").unwrap().is_symlink());
+    assert_eq!(tree.get(r"Software\B_").unwrap().last_write, 0);
 }
 
 #[test]
@@ -158,6 +159,6 @@ fn links_are_marked_on_the_key() {
     let mut root = Key::default();
     root.get_or_create("Link").unwrap().flags = KeyFlags::SYMLINK;
     let text = String::from_utf8(render(&root, &Branch::User(LOCAL_USER.into()))).unwrap();
-    assert!(text.ends_with("[Link] 0\n#time=000000000\n#link\n"), "{text}");
+    assert!(text.ends_with("[Link] 0\n#time=19db1ded53e8000\n#link\n"), "{text}");
     assert!(text.contains(r"REGISTRY\\User\\S-1-5-21-0-0-0-1000"));
 }
