@@ -28,21 +28,7 @@ pub(crate) const CASES: &[Case] = &[
 const BRIDGE_ADDRESS: &str = "10.213.77.1";
 
 /// What `openssl req` makes certificates of.
-const OPENSSL: &str = "
-[req]
-distinguished_name = name
-prompt = no
-[name]
-CN = oriel
-[authority]
-basicConstraints = critical, CA:TRUE
-[daemon]
-basicConstraints = critical, CA:FALSE
-subjectAltName = IP:127.0.0.1
-[client]
-basicConstraints = critical, CA:FALSE
-extendedKeyUsage = clientAuth
-";
+const OPENSSL: &str = include_str!("openssl.cnf");
 
 /// Tries a case, and gives the others the daemon back as it was.
 fn again(daemon: &mut Daemon, case: fn(&mut Daemon) -> Result<Outcome>) -> Result<Outcome> {

@@ -14,21 +14,7 @@ use super::{Served, docker_is_here};
 use crate::{limits, listen::Access, options::Options};
 
 /// What `openssl req` makes certificates of.
-const OPENSSL: &str = "
-[req]
-distinguished_name = name
-prompt = no
-[name]
-CN = oriel
-[authority]
-basicConstraints = critical, CA:TRUE
-[daemon]
-basicConstraints = critical, CA:FALSE
-subjectAltName = IP:127.0.0.1
-[client]
-basicConstraints = critical, CA:FALSE
-extendedKeyUsage = clientAuth
-";
+const OPENSSL: &str = include_str!("../../../../conformance/tests/e2e/openssl.cnf");
 
 /// An authority, a certificate of it for the daemon and one for a client, in files as dockerd's
 /// documentation names them.

@@ -116,9 +116,7 @@ impl ImageStore {
         sandbox: &Sandbox,
         saved: Option<&Path>,
     ) -> Result<LayerHives, ImageError> {
-        let change = self.registry_changes(sandbox, saved)?;
-        let (layers, rendered) = (self.layers_below(sandbox)?, self.registry_below(sandbox)?);
-        Below::new(Chain::new(&layers)?, &sandbox.account, &rendered)?.layer(&change)
+        self.hives(sandbox, saved, |below, change| below.layer(change))
     }
 
     /// The hives of a base layer with the whole registry of the container of `sandbox`.
@@ -127,9 +125,19 @@ impl ImageStore {
         sandbox: &Sandbox,
         saved: Option<&Path>,
     ) -> Result<LayerHives, ImageError> {
+        self.hives(sandbox, saved, |below, change| below.whole(change))
+    }
+
+    /// What the container of `sandbox` changed, as the hives that `make` makes of it.
+    fn hives(
+        &self,
+        sandbox: &Sandbox,
+        saved: Option<&Path>,
+        make: fn(&Below<'_>, &RegistryChange) -> Result<LayerHives, ImageError>,
+    ) -> Result<LayerHives, ImageError> {
         let change = self.registry_changes(sandbox, saved)?;
         let (layers, rendered) = (self.layers_below(sandbox)?, self.registry_below(sandbox)?);
-        Below::new(Chain::new(&layers)?, &sandbox.account, &rendered)?.whole(&change)
+        make(&Below::new(Chain::new(&layers)?, &sandbox.account, &rendered)?, &change)
     }
 
     /// The registry that a container got, but for its settings.
