@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 
 use oriel_wclayer::{
     Attributes, Entry, FileTime, Kind, LayerError, LayerPath, Root, Writer, security,
@@ -374,7 +374,7 @@ impl<W: Write> Export<'_, W> {
             entry.kind = Kind::File { size: hive.len() as u64 };
             return self.add_or_skip(&entry, hive.as_slice());
         }
-        let written = self.add_or_skip(&entry, file)?;
+        let written = self.add_or_skip(&entry, steady(file, size))?;
         if written && several {
             self.linked.insert(inode, path);
         }
@@ -411,13 +411,13 @@ impl<W: Write> Export<'_, W> {
             let size = u64::try_from(stat.st_size).unwrap_or(0);
             let kind = Kind::Stream { name: stream.to_owned(), size };
             let entry = Entry::new(path.clone(), kind, disk_time(disk::modified(&stat)));
-            self.add_or_skip(&entry, &data)?;
+            self.add_or_skip(&entry, steady(&data, size))?;
         }
         Ok(())
     }
 
     /// Writes an entry; `false` when a layer can hold nothing of its name.
-    fn add_or_skip(&mut self, entry: &Entry, data: impl io::Read) -> Result<bool, ImageError> {
+    fn add_or_skip(&mut self, entry: &Entry, data: impl Read) -> Result<bool, ImageError> {
         match self.writer.add(entry, data) {
             Ok(()) => Ok(true),
             Err(LayerError::Name { name, detail }) => {
@@ -440,6 +440,12 @@ struct Place<'a> {
     streams: &'a [String],
 }
 
+/// The first `size` bytes of a file, with zeros where it has become shorter: a container that is
+/// not paused may write to it at this moment.
+fn steady(file: impl Read, size: u64) -> impl Read {
+    file.take(size).chain(io::repeat(0)).take(size)
+}
+
 fn disk_time((seconds, nanoseconds): (i64, u32)) -> FileTime {
     FileTime::from_unix(seconds, nanoseconds)
 }
@@ -452,4 +458,18 @@ struct HiveStep {
 
 fn skipped(path: &str, why: &str) {
     tracing::warn!(path, why, "left out of the layer");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    #[test]
+    fn a_file_that_is_written_meanwhile_has_the_size_it_was_announced_with() {
+        for (found, expected) in [("abcdef", "abcd"), ("ab", "ab\0\0"), ("abcd", "abcd")] {
+            let mut text = String::new();
+            super::steady(found.as_bytes(), 4).read_to_string(&mut text).unwrap();
+            assert_eq!(text, expected);
+        }
+    }
 }
