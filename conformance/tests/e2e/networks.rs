@@ -349,7 +349,7 @@ fn refusals(daemon: &mut Daemon) -> Result<Outcome> {
         "nanoserver",
         "cmd",
         "/c",
-        "pause",
+        "ping -n 1000 127.0.0.1 >nul",
     ])?;
     for (method, path, body, status, words) in REFUSALS {
         let (found, answer) = docker.http(method, path, body)?;
@@ -367,6 +367,8 @@ fn refusals(daemon: &mut Daemon) -> Result<Outcome> {
 fn leftovers(daemon: &mut Daemon) -> Result<Outcome> {
     let before = kernel(daemon)?;
     let docker = &daemon.docker();
+    let _cleanup =
+        Cleanup { docker: daemon.docker(), containers: &["guest"], networks: &["left", "right"] };
     for name in ["left", "right"] {
         docker.run(&["network", "create", name])?;
     }
@@ -379,7 +381,7 @@ fn leftovers(daemon: &mut Daemon) -> Result<Outcome> {
         "nanoserver",
         "cmd",
         "/c",
-        "pause",
+        "ping -n 1000 127.0.0.1 >nul",
     ])?;
     docker.run(&["network", "connect", "right", "guest"])?;
     docker.run(&["start", "guest"])?;
