@@ -253,31 +253,33 @@ os.execv(sys.argv[2], sys.argv[2:])
         Ok(())
     }
 
-    /// Removes every container and every volume, ends the daemon, and tells what is still there.
+    /// Removes every container, volume and network, ends the daemon, and tells what is still there.
     ///
     /// # Errors
     /// When the daemon does not end.
     pub fn stop(mut self) -> Result<Leftovers> {
-        self.remove_containers();
+        self.clear();
         self.end()?;
         let bridge = format!("orieltest{}", self.settings.number);
         Ok(Leftovers::of(self.scratch.path(), &self.settings.data_root, &bridge))
     }
 
-    fn remove_containers(&self) {
+    /// Removes every container, volume and network, as far as it can.
+    pub fn clear(&self) {
         let docker = self.docker();
         let Ok(ids) = docker.run(&["ps", "-aq"]) else { return };
         for id in ids.lines() {
             let _ = docker.try_run(&["rm", "-f", "-v", id]);
         }
         let _ = docker.try_run(&["volume", "prune", "-af"]);
+        let _ = docker.try_run(&["network", "prune", "-f"]);
     }
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
         if self.child.is_some() {
-            self.remove_containers();
+            self.clear();
             let _ = self.end();
         }
     }

@@ -44,7 +44,8 @@ pub fn run(cases: &[Case], filter: &str, daemon: &mut Daemon) -> bool {
             Err(error) => {
                 println!("test {} ... FAILED ({seconds:.1} s)\n{error:?}", case.name);
                 failures.push(case.name);
-                clear(daemon);
+                // The next cases are to tell of themselves.
+                daemon.clear();
             }
         }
     }
@@ -56,13 +57,4 @@ pub fn run(cases: &[Case], filter: &str, daemon: &mut Daemon) -> bool {
     );
     println!("{passed} passed, {} failed, {skipped} skipped", failures.len());
     failures.is_empty()
-}
-
-/// Removes the containers that a failed case left, so that the next cases tell of themselves.
-fn clear(daemon: &Daemon) {
-    let docker = daemon.docker();
-    for id in docker.run(&["ps", "-aq"]).unwrap_or_default().lines() {
-        // One that cannot be removed makes the next cases fail, which is right.
-        let _ = docker.try_run(&["rm", "-f", id]);
-    }
 }
