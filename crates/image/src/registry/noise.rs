@@ -1,6 +1,6 @@
 //! What a mere boot changes, which is no change of the container's.
 
-use oriel_hive::{Key, WideString};
+use oriel_hive::Key;
 
 use super::RegistryTrees;
 
@@ -72,26 +72,6 @@ pub(super) fn drop_noise(trees: &mut RegistryTrees) {
     for user in [&mut trees.user, &mut trees.default] {
         for path in USER_NOISE {
             user.remove(path);
-        }
-    }
-    for root in [&mut trees.machine, &mut trees.user, &mut trees.default] {
-        trim_classes(root);
-    }
-}
-
-/// Wine adds a NUL to every class name each time it saves (`server/registry.c`, `dump_class`).
-fn trim_classes(key: &mut Key) {
-    if let Some(class) = &key.class {
-        let units = class.units();
-        let end = units.iter().rposition(|unit| *unit != 0).map_or(0, |at| at + 1);
-        if end < units.len() {
-            key.class = Some(WideString::from(units[..end].to_vec())).filter(|c| !c.is_empty());
-        }
-    }
-    let names: Vec<String> = key.subkeys().iter().map(|child| child.name().to_string()).collect();
-    for name in names {
-        if let Some(child) = key.get_mut(&name) {
-            trim_classes(child);
         }
     }
 }
