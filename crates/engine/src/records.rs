@@ -102,20 +102,12 @@ impl Records {
 
     /// Writes a volume.
     pub(crate) fn save_volume(&self, record: &VolumeRecord) -> Result<(), EngineError> {
-        let bytes = serde_json::to_vec(record)
-            .map_err(|source| EngineError::Record { id: record.name.clone(), source })?;
-        self.write("write a volume", |transaction| {
-            transaction.open_table(VOLUMES)?.insert(record.name.as_str(), bytes.as_slice())?;
-            Ok(())
-        })
+        self.put("write a volume", VOLUMES, &record.name, record)
     }
 
     /// Forgets a volume.
     pub(crate) fn forget_volume(&self, name: &str) -> Result<(), EngineError> {
-        self.write("forget a volume", |transaction| {
-            transaction.open_table(VOLUMES)?.remove(name)?;
-            Ok(())
-        })
+        self.drop("forget a volume", VOLUMES, name)
     }
 
     fn rows(
@@ -146,38 +138,23 @@ impl Records {
 
     /// Writes a network.
     pub(crate) fn save_network(&self, network: &NetworkView) -> Result<(), EngineError> {
-        let bytes = serde_json::to_vec(&NetworkRecord { version: VERSION, network })
-            .map_err(|source| EngineError::Record { id: network.id.clone(), source })?;
-        self.write("write a network", |transaction| {
-            transaction.open_table(NETWORKS)?.insert(network.id.as_str(), bytes.as_slice())?;
-            Ok(())
-        })
+        let record = NetworkRecord { version: VERSION, network };
+        self.put("write a network", NETWORKS, &network.id, &record)
     }
 
     /// Forgets a network.
     pub(crate) fn delete_network(&self, id: &str) -> Result<(), EngineError> {
-        self.write("forget a network", |transaction| {
-            transaction.open_table(NETWORKS)?.remove(id)?;
-            Ok(())
-        })
+        self.drop("forget a network", NETWORKS, id)
     }
 
     /// Writes a container.
     pub(crate) fn save(&self, record: &Record) -> Result<(), EngineError> {
-        let bytes = serde_json::to_vec(record)
-            .map_err(|source| EngineError::Record { id: record.id.clone(), source })?;
-        self.write("write a container", |transaction| {
-            transaction.open_table(CONTAINERS)?.insert(record.id.as_str(), bytes.as_slice())?;
-            Ok(())
-        })
+        self.put("write a container", CONTAINERS, &record.id, record)
     }
 
     /// Forgets a container.
     pub(crate) fn delete(&self, id: &str) -> Result<(), EngineError> {
-        self.write("forget a container", |transaction| {
-            transaction.open_table(CONTAINERS)?.remove(id)?;
-            Ok(())
-        })
+        self.drop("forget a container", CONTAINERS, id)
     }
 
     /// A fact, made by `make` the first time it is asked for.
@@ -195,6 +172,35 @@ impl Records {
             Ok(())
         })?;
         Ok(fact)
+    }
+
+    /// Writes a record under its key.
+    fn put(
+        &self,
+        attempt: &'static str,
+        table: TableDefinition<'_, &str, &[u8]>,
+        id: &str,
+        record: &impl Serialize,
+    ) -> Result<(), EngineError> {
+        let bytes = serde_json::to_vec(record)
+            .map_err(|source| EngineError::Record { id: id.to_owned(), source })?;
+        self.write(attempt, |transaction| {
+            transaction.open_table(table)?.insert(id, bytes.as_slice())?;
+            Ok(())
+        })
+    }
+
+    /// Removes the record of a key.
+    fn drop(
+        &self,
+        attempt: &'static str,
+        table: TableDefinition<'_, &str, &[u8]>,
+        id: &str,
+    ) -> Result<(), EngineError> {
+        self.write(attempt, |transaction| {
+            transaction.open_table(table)?.remove(id)?;
+            Ok(())
+        })
     }
 
     fn write(
