@@ -10,12 +10,12 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 use std::time::SystemTime;
 
+use oriel_ignore::Pattern;
 use oriel_image::{Digest, FileKind, ImageError, ImageId, SandboxFiles};
 
 use crate::{
     BuildError, TransferError, archive,
     context::{self, Blob, Context, Node},
-    glob::Pattern,
     parse::TransferKind,
     paths::{self, Destination},
 };
