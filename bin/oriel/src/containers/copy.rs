@@ -111,7 +111,8 @@ async fn out(client: &Client, id: &str, path: &str, wanted: &Copy) -> anyhow::Re
     let count = tokio::task::spawn_blocking(move || unpack(spooled, &root, renamed.as_deref()));
     let count = count.await??;
     if !wanted.quiet {
-        talk(&format!("copied {count} files to {}", target.display()));
+        let s = if count == 1 { "" } else { "s" };
+        talk(&format!("copied {count} file{s} to {}", target.display()));
     }
     Ok(())
 }
@@ -169,19 +170,15 @@ fn unpack(archive: impl Read, root: &Path, renamed: Option<&Path>) -> anyhow::Re
     Ok(count)
 }
 
-/// The path with another first component; none if nothing is left of it.
+/// The path with another first component, which may be `.`; none if nothing is left of it.
 fn rename(path: &Path, renamed: Option<&Path>) -> anyhow::Result<Option<PathBuf>> {
-    let mut parts = Vec::new();
-    for part in path.components() {
-        match part {
-            Component::Normal(part) => parts.push(part),
-            Component::CurDir => {}
-            _ => bail!("the archive has a path that leads out of it: {}", path.display()),
-        }
+    let leads_out = |part: &Component<'_>| !matches!(part, Component::Normal(_) | Component::CurDir);
+    if path.components().any(|part| leads_out(&part)) {
+        bail!("the archive has a path that leads out of it: {}", path.display());
     }
     let path: PathBuf = match renamed {
-        Some(name) => name.iter().chain(parts.into_iter().skip(1)).collect(),
-        None => parts.into_iter().collect(),
+        Some(name) => name.components().chain(path.components().skip(1)).collect(),
+        None => path.components().filter(|part| *part != Component::CurDir).collect(),
     };
     Ok((!path.as_os_str().is_empty()).then_some(path))
 }
@@ -320,7 +317,9 @@ mod tests {
         assert_eq!(unpack(&bytes[..], root.path(), None).unwrap(), 1);
         assert_eq!(unpack(&bytes[..], root.path(), Some(Path::new("other"))).unwrap(), 1);
         assert_eq!(unpack(&bytes[..], root.path(), Some(Path::new(""))).unwrap(), 1);
-        for file in ["d/f", "other/f", "f"] {
+        let contents = archive(&[("./", Directory, ""), ("./g", Regular, "x")]);
+        assert_eq!(unpack(&contents[..], root.path(), Some(Path::new("new"))).unwrap(), 1);
+        for file in ["d/f", "other/f", "f", "new/g"] {
             assert_eq!(fs_err::read_to_string(root.path().join(file)).unwrap(), "x");
         }
     }
