@@ -4,7 +4,10 @@
 //! cannot do is refused when the container would not be what was asked for, and otherwise accepted
 //! with a warning. Nothing is ignored in silence.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use hyper::StatusCode;
 use oriel_api::container::{
@@ -12,7 +15,7 @@ use oriel_api::container::{
 };
 use oriel_engine::{
     CreateRequest, Engine, EngineError, HostOptions, LogDriver, Membership, Overrides,
-    RestartPolicy, StreamOptions, parse_port, storage_options,
+    RestartPolicy, StreamOptions, check_log_options, parse_port, storage_options,
 };
 use oriel_hcs::{Limits, PortMapping};
 use oriel_image::{Empty, RunConfig};
@@ -213,6 +216,7 @@ fn host_options(host: HostConfig, warnings: &mut Vec<String>) -> Result<HostOpti
             warnings.push(format!("Option {name} is not supported for Windows. {name} discarded."));
         }
     }
+    let (log, log_options) = log(&host, warnings)?;
     let restart = host.restart_policy.clone().unwrap_or_default();
     let restart = RestartPolicy::parse(
         restart.name.as_deref().unwrap_or_default(),
@@ -228,7 +232,8 @@ fn host_options(host: HostConfig, warnings: &mut Vec<String>) -> Result<HostOpti
         extra_hosts: extra_hosts(host.extra_hosts.as_deref().unwrap_or_default())?,
         dns: name_servers(host.dns.as_deref().unwrap_or_default())?,
         limits: limits(&host, warnings)?,
-        log: log_driver(&host, warnings)?,
+        log,
+        log_options,
         sandbox_size: sandbox_size(&host)?,
         mounts: Vec::new(),
         document: Map::new(),
@@ -359,18 +364,23 @@ fn sandbox_size(host: &HostConfig) -> Result<Option<u64>, EngineError> {
     storage_options(options.map(|(key, value)| (key.as_str(), value.as_str())))
 }
 
-fn log_driver(host: &HostConfig, warnings: &mut Vec<String>) -> Result<LogDriver, EngineError> {
-    let Some(config) = &host.log_config else { return Ok(LogDriver::JsonFile) };
-    for option in config.config.iter().flatten().map(|(key, _)| key) {
-        warnings.push(format!("Log option {option} is not supported yet. {option} discarded."));
+/// Where output goes, with its options.
+fn log(
+    host: &HostConfig,
+    warnings: &mut Vec<String>,
+) -> Result<(LogDriver, BTreeMap<String, String>), EngineError> {
+    let config = host.log_config.clone().unwrap_or_default();
+    let driver = LogDriver::parse(config.kind.as_deref().unwrap_or_default())?;
+    let options = config.config.unwrap_or_default();
+    check_log_options(driver, &options)?;
+    if options.get("mode").is_some_and(|mode| mode == "non-blocking") {
+        warnings.push(
+            "Log option mode=non-blocking has no effect: logs are files of the host, for which no \
+             program has to wait."
+                .to_owned(),
+        );
     }
-    match config.kind.as_deref().unwrap_or_default() {
-        "" | "json-file" => Ok(LogDriver::JsonFile),
-        "none" => Ok(LogDriver::None),
-        other => Err(EngineError::invalid(format!(
-            "logger: no log driver named '{other}' is registered"
-        ))),
-    }
+    Ok((driver, options))
 }
 
 /// What the daemon's configuration says of containers that do not say it themselves.
@@ -380,10 +390,7 @@ fn add_defaults(wire: &mut WireRequest, fixed: &Fixed) {
     if dns.is_empty() {
         dns.extend(fixed.dns.iter().map(Ipv4Addr::to_string));
     }
-    let driver = host.log_config.get_or_insert_default().kind.get_or_insert_default();
-    if driver.is_empty() && fixed.log_driver == LogDriver::None {
-        "none".clone_into(driver);
-    }
+    fixed.logs.complete(host.log_config.get_or_insert_default());
 }
 
 /// `HostConfig` of a container that nothing is said about, as a Windows daemon shows it.
@@ -412,11 +419,8 @@ fn document(sent: Map<String, Value>, options: &HostOptions) -> Map<String, Valu
     document.insert("Isolation".to_owned(), json!("process"));
     document
         .insert("RestartPolicy".to_owned(), json!({ "Name": name, "MaximumRetryCount": retries }));
-    let log = match options.log {
-        LogDriver::JsonFile => "json-file",
-        LogDriver::None => "none",
-    };
-    document.insert("LogConfig".to_owned(), json!({ "Type": log, "Config": {} }));
+    let log = json!({ "Type": options.log.word(), "Config": options.log_options });
+    document.insert("LogConfig".to_owned(), log);
     document
 }
 
