@@ -12,11 +12,12 @@ use hyper::{
     body::{Frame, Incoming},
     header,
 };
-use oriel_api::{ApiVersion, ErrorBody, FiltersError, Query};
+use oriel_api::{ApiVersion, ErrorBody, FiltersError, Query, Shape, VersionError};
 use oriel_engine::EngineError;
 use oriel_hcs::Class;
 use oriel_image::ImageError;
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use tokio::{sync::mpsc, time::timeout};
 
 use crate::daemon::Daemon;
@@ -58,6 +59,13 @@ impl Call {
         Ok(value)
     }
 
+    /// An answer in the newest version's shape, in that of the version asked for.
+    pub(crate) fn shaped(&self, shape: Shape, answer: impl Serialize) -> Value {
+        let mut answer = serde_json::to_value(answer).expect("answers have string keys only");
+        oriel_api::shape(self.version, shape, &mut answer);
+        answer
+    }
+
     /// Reads the body, up to a bound.
     pub(crate) async fn bytes(&mut self) -> Result<Bytes, HttpError> {
         let limited = http_body_util::Limited::new(self.request.body_mut(), LONGEST_JSON);
@@ -75,11 +83,13 @@ impl Call {
 pub(crate) struct HttpError {
     status: StatusCode,
     message: String,
+    /// Whether the client cannot read JSON.
+    plain: bool,
 }
 
 impl HttpError {
     pub(crate) fn new(status: StatusCode, message: impl ToString) -> Self {
-        Self { status, message: message.to_string() }
+        Self { status, message: message.to_string(), plain: false }
     }
 
     pub(crate) fn invalid(message: impl ToString) -> Self {
@@ -102,6 +112,10 @@ impl HttpError {
         if self.status == StatusCode::NOT_MODIFIED {
             return empty(self.status);
         }
+        if self.plain {
+            let text = format!("{}\n", self.message);
+            return with_type(self.status, "text/plain; charset=utf-8", text);
+        }
         let mut body = serde_json::to_vec(&ErrorBody { message: self.message })
             .expect("a message is a string");
         body.push(b'\n');
@@ -118,6 +132,12 @@ impl From<EngineError> for HttpError {
 impl From<ImageError> for HttpError {
     fn from(error: ImageError) -> Self {
         Self::of(error.class(), &error)
+    }
+}
+
+impl From<VersionError> for HttpError {
+    fn from(error: VersionError) -> Self {
+        Self { plain: error.is_plain(), ..Self::invalid(error) }
     }
 }
 

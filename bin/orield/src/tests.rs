@@ -4,6 +4,7 @@
 mod access;
 mod logs;
 mod ps;
+mod versions;
 
 use std::{
     io::{Read as _, Write as _},

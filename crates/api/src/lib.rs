@@ -12,6 +12,7 @@ pub mod exec;
 mod filters;
 pub mod frame;
 pub mod image;
+mod ladder;
 pub mod network;
 mod progress;
 mod query;
@@ -22,6 +23,7 @@ mod version;
 use serde::{Deserialize, Serialize};
 
 pub use filters::{Filters, FiltersError};
+pub use ladder::{Shape, has_event, shape};
 pub use progress::{ErrorDetail, Line, ProgressDetail};
 pub use query::{Query, percent_decode, percent_encode};
 pub use version::{ApiVersion, VersionError};
