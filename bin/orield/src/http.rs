@@ -108,6 +108,11 @@ impl HttpError {
         Self::new(status_of(class), chain(error))
     }
 
+    /// This error for a client of a version.
+    pub(crate) fn readable_by(self, version: ApiVersion) -> Self {
+        Self { plain: !version.has_json_errors(), ..self }
+    }
+
     pub(crate) fn into_response(self) -> Response<Body> {
         if self.status == StatusCode::NOT_MODIFIED {
             return empty(self.status);
@@ -137,7 +142,7 @@ impl From<ImageError> for HttpError {
 
 impl From<VersionError> for HttpError {
     fn from(error: VersionError) -> Self {
-        Self { plain: error.is_plain(), ..Self::invalid(error) }
+        Self::invalid(error).readable_by(error.version())
     }
 }
 

@@ -151,5 +151,6 @@ async fn route(daemon: Arc<Daemon>, request: Request<Incoming>) -> Answer {
     let path = request.uri().path().to_owned();
     let (version, path) = ApiVersion::split(&path)?;
     let query = Query::parse(request.uri().query().unwrap_or_default());
-    routes::dispatch(Call { daemon, version, query, request }, path).await
+    let answer = routes::dispatch(Call { daemon, version, query, request }, path).await;
+    answer.map_err(|error| error.readable_by(version))
 }

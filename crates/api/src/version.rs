@@ -23,6 +23,12 @@ impl ApiVersion {
         self >= Self { major: 1, minor }
     }
 
+    /// Whether its clients read errors as JSON; others read text.
+    #[must_use]
+    pub fn has_json_errors(self) -> bool {
+        self.at_least(24)
+    }
+
     /// Takes the version off a path: `/v1.41/info` is version 1.41 of `/info`, a path without one
     /// is the newest. A version is anything of digits and points, as in moby's routes.
     ///
@@ -100,10 +106,11 @@ impl fmt::Display for VersionError {
 impl std::error::Error for VersionError {}
 
 impl VersionError {
-    /// Whether the client is too old to read errors as JSON.
+    /// The version asked for.
     #[must_use]
-    pub fn is_plain(self) -> bool {
-        matches!(self, Self::TooOld { .. })
+    pub fn version(self) -> ApiVersion {
+        let (Self::TooNew { version } | Self::TooOld { version }) = self;
+        version
     }
 }
 
@@ -140,14 +147,15 @@ mod tests {
             assert_eq!(ApiVersion::split(&path), Ok((version, "/info")));
         }
         for (path, plain) in [
-            ("/v1.23/info", true),
+            ("/v1.21/info", true),
             ("/v1/info", true),
             ("/v0.99/info", true),
             ("/v1.52/info", false),
             ("/v2.0/info", false),
             ("/v99999999999.0/info", false),
         ] {
-            assert_eq!(ApiVersion::split(path).unwrap_err().is_plain(), plain, "{path}");
+            let version = ApiVersion::split(path).unwrap_err().version();
+            assert_eq!(version.has_json_errors(), !plain, "{path}");
         }
         for path in ["/vx/info", "/v/info", "/v1.x/info", "/v1.41"] {
             assert_eq!(ApiVersion::split(path), Ok((ApiVersion::MAX, path)));

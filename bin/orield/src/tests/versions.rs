@@ -49,7 +49,7 @@ fn a_versioned_path_answers_in_that_versions_shape() {
 #[test]
 fn every_version_is_served_by_every_list() {
     let served = Served::new();
-    for minor in 24..=51 {
+    for minor in 22..=51 {
         for path in ["containers/json", "images/json", "networks", "volumes", "info", "version"] {
             served.json(&format!("/v1.{minor}/{path}"));
         }
@@ -59,14 +59,18 @@ fn every_version_is_served_by_every_list() {
 #[test]
 fn versions_that_are_not_served_are_refused_as_they_can_read_it() {
     let served = Served::new();
-    let (head, body) = served.http("GET", "/v1.23/info", "");
+    let (head, body) = served.http("GET", "/v1.21/info", "");
     assert!(head.starts_with("HTTP/1.1 400"), "{head}");
     assert!(head.to_lowercase().contains("content-type: text/plain"), "{head}");
     assert_eq!(
         body,
-        "client version 1.23 is too old. Minimum supported API version is 1.24, please upgrade \
+        "client version 1.21 is too old. Minimum supported API version is 1.22, please upgrade \
          your client to a newer version\n"
     );
+    let (_, body) = served.http("GET", "/v1.23/containers/x/json", "");
+    assert_eq!(body, "No such container: x\n");
+    let (_, body) = served.http("GET", "/v1.24/containers/x/json", "");
+    assert_eq!(body, "{\"message\":\"No such container: x\"}\n");
     let (head, body) = served.http("GET", "/v1.52/info", "");
     assert!(head.starts_with("HTTP/1.1 400"), "{head}");
     assert_eq!(
