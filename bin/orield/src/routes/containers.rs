@@ -53,7 +53,12 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
         ("POST", [id, "wait"]) => wait(&call, id),
         ("POST", [id, "attach"]) => hijack::attach(call, id).await,
         ("POST", [id, "exec"]) => exec::create(call, id).await,
-        ("POST", [id, verb]) => act(call, id, verb).await,
+        ("POST", [id, verb @ ("start" | "stop" | "restart" | "kill" | "rename")]) => {
+            act(call, id, verb).await
+        }
+        ("POST", [id, verb @ ("resize" | "pause" | "unpause" | "update")]) => {
+            act(call, id, verb).await
+        }
         ("DELETE", [id]) => {
             let (force, volumes) = (call.query.flag("force"), call.query.flag("v"));
             let anonymous = if volumes { Anonymous::Remove } else { Anonymous::Keep };
@@ -73,7 +78,7 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
 async fn act(mut call: Call, id: &str, verb: &str) -> Answer {
     let daemon = call.daemon.clone();
     let engine = &daemon.engine;
-    let seconds = call.query.number("t");
+    let seconds = call.query.integer("t")?;
     let signal = call.query.non_empty("signal").map(str::to_owned);
     match verb {
         "start" => {
@@ -110,10 +115,8 @@ async fn act(mut call: Call, id: &str, verb: &str) -> Answer {
 /// Size of a console in a query.
 pub(crate) fn console_size(call: &Call) -> Result<ConsoleSize, HttpError> {
     let side = |name: &str| {
-        call.query.number(name).ok_or_else(|| {
-            let text = call.query.value(name).unwrap_or_default();
-            HttpError::invalid(format!("invalid resize {name} {text:?}"))
-        })
+        let missing = || HttpError::invalid(format!("invalid resize {name} \"\""));
+        call.query.integer(name)?.ok_or_else(missing)
     };
     Ok(ConsoleSize { height: side("h")?, width: side("w")? })
 }
@@ -121,7 +124,9 @@ pub(crate) fn console_size(call: &Call) -> Result<ConsoleSize, HttpError> {
 async fn list(call: &Call) -> Answer {
     let filters = Filters::parse(call.query.value("filters").unwrap_or_default(), &LIST_FILTERS)?;
     let engine = &call.daemon.engine;
-    let limit = call.query.number::<usize>("limit").filter(|limit| *limit > 0);
+    // Docker's negative limit is none.
+    let limit = call.query.integer::<i64>("limit")?.and_then(|limit| usize::try_from(limit).ok());
+    let limit = limit.filter(|limit| *limit > 0);
     let by_state = !filters.values("status").is_empty() || !filters.values("exited").is_empty();
     let all = call.query.flag("all") || limit.is_some() || by_state;
     let bound = |key: &str| -> Result<Option<Time>, HttpError> {
