@@ -33,7 +33,12 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
         ("POST", [id, "wait"]) => wait(&call, id),
         ("POST", [id, "attach"]) => hijack::attach(call, id).await,
         ("POST", [id, "exec"]) => exec::create(call, id).await,
-        ("POST", [id, verb]) => act(call, id, verb).await,
+        ("POST", [id, verb @ ("start" | "stop" | "restart" | "kill" | "rename")]) => {
+            act(call, id, verb).await
+        }
+        ("POST", [id, verb @ ("resize" | "pause" | "unpause" | "update")]) => {
+            act(call, id, verb).await
+        }
         ("DELETE", [id]) => {
             let (force, volumes) = (call.query.flag("force"), call.query.flag("v"));
             let anonymous = if volumes { Anonymous::Remove } else { Anonymous::Keep };
@@ -53,7 +58,7 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
 async fn act(mut call: Call, id: &str, verb: &str) -> Answer {
     let daemon = call.daemon.clone();
     let engine = &daemon.engine;
-    let seconds = call.query.number("t");
+    let seconds = call.query.integer("t")?;
     let signal = call.query.non_empty("signal").map(str::to_owned);
     // Before 1.42 only `kill` had one.
     let chosen = signal.as_deref().filter(|_| call.version.at_least(42));
@@ -92,10 +97,8 @@ async fn act(mut call: Call, id: &str, verb: &str) -> Answer {
 /// Size of a console in a query.
 pub(crate) fn console_size(call: &Call) -> Result<ConsoleSize, HttpError> {
     let side = |name: &str| {
-        call.query.number(name).ok_or_else(|| {
-            let text = call.query.value(name).unwrap_or_default();
-            HttpError::invalid(format!("invalid resize {name} {text:?}"))
-        })
+        let missing = || HttpError::invalid(format!("invalid resize {name} \"\""));
+        call.query.integer(name)?.ok_or_else(missing)
     };
     Ok(ConsoleSize { height: side("h")?, width: side("w")? })
 }

@@ -24,7 +24,7 @@ mod transfers;
 mod usage;
 mod volumes;
 
-use hyper::{Method, StatusCode};
+use hyper::StatusCode;
 use oriel_api::{Filters, percent_decode};
 use oriel_engine::Time;
 
@@ -47,7 +47,6 @@ pub(crate) async fn dispatch(call: Call, path: &str) -> Answer {
         ["networks", rest @ ..] => networks::networks(call, &method, rest).await,
         ["volumes", rest @ ..] => volumes::dispatch(call, &method, rest).await,
         ["build", rest @ ..] => build::dispatch(call, &method, rest).await,
-        ["commit"] if method == Method::POST => images::commit(call).await,
         ["oriel", rest @ ..] => oriel::dispatch(call, &method, rest).await,
         other => system::dispatch(call, &method, other).await,
     }

@@ -39,6 +39,7 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
         (_, ["swarm" | "services" | "nodes" | "tasks" | "secrets" | "configs", ..]) => {
             super::swarm(segments)
         }
+        ("POST", ["commit"]) => super::images::commit(call).await,
         ("POST", ["auth"]) => super::transfers::login(call).await,
         ("GET", ["distribution", name @ .., "json"]) => {
             super::transfers::inspect(&call, name.join("/")).await
