@@ -8,6 +8,7 @@
 mod access;
 mod archives;
 mod build;
+mod cli;
 mod clients;
 mod faults;
 mod fidelity;
@@ -62,6 +63,7 @@ fn suite(filter: &str) -> Result<bool> {
         network::CASES,
         networks::CASES,
         build::CASES,
+        cli::CASES,
         images::CASES,
         archives::CASES,
         fidelity::CASES,

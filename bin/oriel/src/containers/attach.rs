@@ -131,7 +131,7 @@ async fn join(client: &Client, joining: Joining<'_>) -> anyhow::Result<ExitCode>
     let beside = session::beside(client, Program::Container(id), tty, signals);
     match (Session { tty, stdin, detach: joining.detach }).run(hijacked, beside).await? {
         Ending::Detached => {
-            talk(&format!("\ndetached; {id} runs on"));
+            talk(&format!("\ndetached; the container runs on as {id}"));
             Ok(ExitCode::SUCCESS)
         }
         Ending::Closed => Ok(of_program(exit_code(ended).await?)),

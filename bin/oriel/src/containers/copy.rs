@@ -172,7 +172,8 @@ fn unpack(archive: impl Read, root: &Path, renamed: Option<&Path>) -> anyhow::Re
 
 /// The path with another first component, which may be `.`; none if nothing is left of it.
 fn rename(path: &Path, renamed: Option<&Path>) -> anyhow::Result<Option<PathBuf>> {
-    let leads_out = |part: &Component<'_>| !matches!(part, Component::Normal(_) | Component::CurDir);
+    let leads_out =
+        |part: &Component<'_>| !matches!(part, Component::Normal(_) | Component::CurDir);
     if path.components().any(|part| leads_out(&part)) {
         bail!("the archive has a path that leads out of it: {}", path.display());
     }

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     connection::{At, Client, Stream},
     exit::{coded, of_program},
-    screen::print,
+    screen::{print, talk},
     streams::{DetachKeys, Ending, Session},
 };
 
@@ -107,7 +107,10 @@ async fn stay(
     let session =
         Session { tty: program.tty, stdin: attached.stdin, detach: wanted.detach_keys.clone() };
     match session.run(hijacked, beside).await? {
-        Ending::Detached => Ok(None),
+        Ending::Detached => {
+            talk(&format!("\ndetached; the container runs on as {}", &id[..id.len().min(12)]));
+            Ok(None)
+        }
         Ending::Closed => exit_code(ended).await.map(Some),
     }
 }
