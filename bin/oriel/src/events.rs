@@ -96,7 +96,8 @@ mod tests {
 
     #[test]
     fn an_event_is_a_line() {
-        let event = json!({"Type": "container", "Action": "start", "timeNano": 1_700_000_000_000_000_001_i64,
+        let event = json!({"Type": "container", "Action": "start",
+            "timeNano": 1_700_000_000_000_000_001_i64,
             "Actor": {"ID": "abc", "Attributes": {"image": "i", "name": "n"}}});
         let line = line(&event);
         assert!(line.ends_with(" container start abc (image=i, name=n)"), "{line}");
