@@ -2,6 +2,7 @@
 //! bare HTTP for what the CLI does not show.
 
 mod access;
+mod logs;
 
 use std::{
     io::{Read as _, Write as _},

@@ -8,7 +8,7 @@ use hyper::{Method, StatusCode};
 use oriel_api::{
     Filters,
     container::{WaitError, WaitResponse},
-    frame,
+    frame, percent_encode,
 };
 use oriel_engine::{
     Anonymous, ContainerView, LogOptions, LogRecord, Removal, Stream, Time, WaitFor,
@@ -296,22 +296,37 @@ fn logs(call: &Call, id: &str) -> Answer {
     if !options.stdout && !options.stderr {
         return Err(HttpError::invalid("Bad parameters: you must choose at least one stream"));
     }
-    let (view, records) = call.daemon.engine.logs(id, options)?;
+    let (view, batches) = call.daemon.engine.logs(id, options)?;
     let (tty, timestamps) = (view.spec.streams.tty, query.flag("timestamps"));
-    let body = received(records).map(move |record| Ok(render(&record, tty, timestamps)));
+    let details =
+        if query.flag("details") { details(&view.log_attributes()) } else { String::new() };
+    let body = received(batches).map(move |batch| Ok(render(&batch, tty, &details, timestamps)));
     let kind = hijack::stream_type(tty, call.version);
     Ok(streamed(kind, body))
 }
 
-/// A record of a log as a client gets it.
-pub(crate) fn render(record: &LogRecord, tty: bool, timestamps: bool) -> Bytes {
-    let mut text = String::new();
-    if timestamps {
-        text = record.time.fixed();
-        text.push(' ');
+/// What precedes each line with `details`: pairs with commas between, encoded as in a query, and a
+/// space.
+fn details(attributes: &BTreeMap<String, String>) -> String {
+    let encode = |text: &str| percent_encode(text).replace("%20", "+");
+    let pairs = attributes.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value)));
+    format!("{} ", pairs.collect::<Vec<_>>().join(","))
+}
+
+/// Records of a log as a client gets them.
+pub(crate) fn render(records: &[LogRecord], tty: bool, details: &str, timestamps: bool) -> Bytes {
+    let mut sent = Vec::new();
+    for record in records {
+        let mut line = Vec::new();
+        if timestamps {
+            line.extend_from_slice(record.time.fixed().as_bytes());
+            line.push(b' ');
+        }
+        line.extend_from_slice(details.as_bytes());
+        line.extend_from_slice(&record.text);
+        sent.extend_from_slice(&framed(record.stream, &line, tty));
     }
-    text.push_str(&record.text);
-    framed(record.stream, text.as_bytes(), tty)
+    sent.into()
 }
 
 /// Output as it travels: in frames, unless there is a console.
