@@ -3,6 +3,7 @@
 
 mod access;
 mod logs;
+mod ps;
 
 use std::{
     io::{Read as _, Write as _},

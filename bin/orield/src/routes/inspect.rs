@@ -71,7 +71,8 @@ fn health(health: &Health) -> Value {
     })
 }
 
-fn ports(view: &ContainerView) -> Vec<Port> {
+/// Its ports, as far as there are any while it does not run.
+pub(crate) fn ports(view: &ContainerView) -> Vec<Port> {
     let published = published_ports(view);
     let mut ports: Vec<Port> = published
         .map(|port| Port {
