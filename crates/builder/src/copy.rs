@@ -239,7 +239,8 @@ impl Walk<'_> {
         Ok(Tree::Directory(list))
     }
 
-    /// Adds every path that fits, with its last name. What lies in a directory that fits comes with it.
+    /// Adds every path that fits, with its last name. What lies in a directory that fits comes with
+    /// it.
     fn matching(
         &mut self,
         pattern: &Pattern,
