@@ -527,7 +527,8 @@ async fn a_base_that_is_here_is_pulled_on_request() {
 async fn here_documents_become_files() {
     let world = World::new();
     let dockerfile = "# escape=`\nFROM nanoserver\nENV who=you\n\
-                      COPY a.txt <<one <<'two' C:/docs/\nhi $who\none\nhi $who\ntwo\nCOPY <<EOF C:\\named.txt\nx\nEOF\n";
+                      COPY a.txt <<one <<'two' C:/docs/\nhi $who\none\nhi $who\ntwo\n\
+                      COPY <<EOF C:\\named.txt\nx\nEOF\n";
     let (image, _) = world.build(dockerfile, &[("a.txt", "a")]).await;
     let read = |path| world.read(image, path).unwrap();
     assert_eq!(
@@ -544,7 +545,8 @@ async fn here_documents_become_files() {
 async fn a_command_sees_what_is_mounted_and_the_image_does_not_keep_it() {
     let world = World::new();
     let dockerfile = "# escape=`\nFROM nanoserver AS tools\nRUN write C:\\tool\\t.exe MZ\n\
-                      FROM nanoserver\nRUN --mount=target=C:\\src,source=app --mount=from=tools,source=C:\\tool,\
+                      FROM nanoserver\nRUN --mount=target=C:\\src,source=app \
+                      --mount=from=tools,source=C:\\tool,\
                       target=t,rw --mount=type=cache,target=C:\\cache,id=c \
                       --mount=type=tmpfs,target=C:\\fast,size=1m --network=none say hi\n";
     let files = [("app/x/main.c", "int"), ("other", "o")];
