@@ -29,6 +29,8 @@ pub(crate) struct Fixed {
     pub(crate) warnings: Vec<String>,
     /// Log driver of containers that name none.
     pub(crate) log_driver: LogDriver,
+    /// Whether what Docker's daemon on Windows refuses is refused.
+    pub(crate) strict: bool,
     /// Name servers of containers that name none.
     pub(crate) dns: Vec<Ipv4Addr>,
 }

@@ -2,6 +2,7 @@
 //! bare HTTP for what the CLI does not show.
 
 mod access;
+mod limits;
 
 use std::{
     io::{Read as _, Write as _},
@@ -52,7 +53,8 @@ impl Served {
         let (stop, places, mut port) = (watch::Sender::new(false), Connections::default(), 0);
         runtime.block_on(async {
             let engine = Engine::open(world.parts()).await.unwrap();
-            let daemon = Daemon::new(engine, options.live.clone(), Fixed::default()).unwrap();
+            let fixed = Fixed { strict: options.strict, ..Fixed::default() };
+            let daemon = Daemon::new(engine, options.live.clone(), fixed).unwrap();
             let daemon = Arc::new(daemon);
             for host in &options.hosts {
                 let mut listeners = access.bind(host, &mut ListenFd::empty()).await.unwrap();

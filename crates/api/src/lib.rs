@@ -16,6 +16,7 @@ pub mod network;
 mod progress;
 mod query;
 pub mod registry;
+pub mod resources;
 pub mod system;
 mod version;
 

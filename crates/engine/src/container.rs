@@ -12,7 +12,10 @@ use std::{
 use oriel_hcs::{Compartment, ComputeSystem, Endpoint, EndpointSpec, ProcessId};
 use tokio::sync::{Notify, watch};
 
-use crate::{EngineError, Health, Spec, State, Time, exec::Exec, output::Output, records::Record};
+use crate::{
+    EngineError, Health, Spec, State, Time, exec::Exec, output::Output, records::Record,
+    stats::Followers,
+};
 
 /// A container. The engine's registry owns it; tasks hold it as long as they work on it.
 pub(crate) struct Container {
@@ -32,6 +35,8 @@ pub(crate) struct Container {
     removing: AtomicBool,
     /// Its execs, by id. They are forgotten with it.
     pub(crate) execs: Mutex<BTreeMap<String, Arc<Exec>>>,
+    /// Whoever follows what it uses.
+    pub(crate) followers: Mutex<Option<Followers>>,
 }
 
 /// What others wait for.
@@ -110,6 +115,7 @@ impl Container {
             restart_cancelled: Notify::new(),
             removing: AtomicBool::new(false),
             execs: Mutex::new(BTreeMap::new()),
+            followers: Mutex::new(None),
         }
     }
 

@@ -33,7 +33,8 @@ pub(crate) fn system(
         mounts: spec.host.mounts.iter().map(MountPoint::document).collect(),
         user: spec.account().to_owned(),
         time_zone: time_zone(spec),
-        limits: spec.host.limits,
+        limits: spec.host.limits.clone(),
+        confinement: spec.host.confinement.clone(),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::net::Ipv4Addr;
 
-use oriel_hcs::{CommandLine, ConsoleSize, Limits, PortMapping, Protocol};
+use oriel_hcs::{CommandLine, Confinement, ConsoleSize, Limits, PortMapping, Protocol};
 use oriel_image::{Empty, RunConfig};
 use serde::{Deserialize, Serialize};
 
@@ -87,6 +87,8 @@ pub struct HostOptions {
     pub dns: Vec<Ipv4Addr>,
     /// Resource limits.
     pub limits: Limits,
+    /// How it is bound besides.
+    pub confinement: Confinement,
     /// Where output goes.
     pub log: LogDriver,
     /// Bytes on its drive C:; `None` is the daemon's default.

@@ -102,6 +102,9 @@ pub(crate) struct Arguments {
     /// Name server of containers that name none; may be given more than once
     #[arg(long, value_name = "ADDRESS")]
     dns: Vec<String>,
+    /// Refuse what Docker on Windows refuses, although this host could do it
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    strict_windows: Option<bool>,
     /// Directory of oriel-agent and cexecsvc.exe [default: that of this program]
     #[arg(long, global = true, value_name = "DIRECTORY")]
     libexec_dir: Option<String>,
@@ -172,6 +175,8 @@ pub(crate) struct Options {
     pub(crate) dns: Vec<Ipv4Addr>,
     /// Log driver of containers that name none.
     pub(crate) log_driver: LogDriver,
+    /// Whether what Docker's daemon on Windows refuses is refused.
+    pub(crate) strict: bool,
     pub(crate) libexec_dir: Option<PathBuf>,
     pub(crate) substitutes: Substitutes,
     pub(crate) sandbox_size: Option<u64>,
@@ -204,6 +209,7 @@ impl Options {
             ("default-address-pools", self.address_pools == other.address_pools),
             ("dns", self.dns == other.dns),
             ("log-driver", self.log_driver == other.log_driver),
+            ("strict-windows", self.strict == other.strict),
             ("libexec-dir", self.libexec_dir == other.libexec_dir),
             ("base-substitution", self.substitutes == other.substitutes),
             ("storage-opts", self.sandbox_size == other.sandbox_size),
@@ -251,6 +257,7 @@ impl Arguments {
         let storage = file.list("storage-opts", &self.storage_opts);
         let sandbox_size = file.sound(sandbox_size(&storage)).flatten();
         let log_driver = log_driver(&mut file, self);
+        let strict = file.switch("strict-windows", self.strict_windows);
         let group = file.text("group", self.group.as_ref());
         let address_pools = network::pools(&mut file, &self.address_pools);
         let dns = network::name_servers(&mut file, &self.dns);
@@ -266,6 +273,7 @@ impl Arguments {
             address_pools,
             dns,
             log_driver,
+            strict,
             libexec_dir,
             substitutes,
             sandbox_size,

@@ -17,7 +17,7 @@ use oriel_hcs::{ConsoleSize, ProcessSummary};
 use oriel_image::ChangeKind;
 use serde_json::json;
 
-use super::{archive, create, exec, hijack, inspect, unknown};
+use super::{archive, create, exec, hijack, inspect, stats, unknown, update};
 use crate::http::{Answer, Call, HttpError, empty, ok, received, streamed};
 
 const LIST_FILTERS: [&str; 15] = [
@@ -48,6 +48,8 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
         }
         ("GET", [id, "logs"]) => logs(&call, id),
         ("GET", [id, "top"]) => top(&call, id).await,
+        ("GET", [id, "stats"]) => stats::stats(&call, id).await,
+        ("POST", [id, "update"]) => update::update(call, id).await,
         ("GET", [id, "changes"]) => changes(&call, id).await,
         ("GET", [id, "export"]) => super::archives::export(&call, id),
         ("POST", [id, "wait"]) => wait(&call, id),
@@ -61,7 +63,7 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
             Ok(empty(StatusCode::NO_CONTENT))
         }
         ("HEAD" | "GET" | "PUT", [id, "archive"]) => archive::dispatch(call, method, id).await,
-        (_, [id, what @ ("stats" | "checkpoints"), ..]) => {
+        (_, [id, what @ "checkpoints", ..]) => {
             call.daemon.engine.container(id)?;
             Err(HttpError::unsupported(format!("{what} is not supported by this daemon yet")))
         }
@@ -96,12 +98,6 @@ async fn act(mut call: Call, id: &str, verb: &str) -> Answer {
         }
         "pause" => engine.pause(id).await?,
         "unpause" => engine.unpause(id).await?,
-        "update" => {
-            engine.container(id)?;
-            return Err(HttpError::unsupported(format!(
-                "cannot {verb} container {id}: not supported by this daemon yet"
-            )));
-        }
         _ => return unknown(),
     }
     Ok(empty(StatusCode::NO_CONTENT))

@@ -17,8 +17,10 @@ mod mounts;
 mod networks;
 mod oriel;
 mod registry;
+mod stats;
 mod system;
 mod transfers;
+mod update;
 mod usage;
 mod volumes;
 
