@@ -13,6 +13,7 @@ mod fidelity;
 mod health;
 mod images;
 mod isolation;
+mod limits;
 mod network;
 mod networks;
 mod processes;
@@ -58,6 +59,7 @@ fn suite(filter: &str) -> Result<bool> {
         surface::CASES,
         processes::CASES,
         isolation::CASES,
+        limits::CASES,
         network::CASES,
         networks::CASES,
         build::CASES,

@@ -119,6 +119,10 @@ pub struct HostConfig {
     pub console_size: Option<[u16; 2]>,
     /// Name servers.
     pub dns: Option<Vec<String>>,
+    /// Domains in which a name without dots is looked for.
+    pub dns_search: Option<Vec<String>>,
+    /// Options of the resolver.
+    pub dns_options: Option<Vec<String>>,
     /// Other containers, as this one calls them.
     pub links: Option<Vec<String>>,
     /// Further lines of `hosts`, `name:address`.

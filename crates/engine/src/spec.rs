@@ -85,6 +85,10 @@ pub struct HostOptions {
     pub extra_hosts: Vec<(String, String)>,
     /// Name servers in place of the network's.
     pub dns: Vec<Ipv4Addr>,
+    /// Domains in which a name without dots is looked for.
+    pub dns_search: Vec<String>,
+    /// Options of the resolver.
+    pub dns_options: Vec<String>,
     /// Resource limits.
     pub limits: Limits,
     /// How it is bound besides.

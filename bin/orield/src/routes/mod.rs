@@ -18,6 +18,7 @@ mod networks;
 mod oriel;
 mod registry;
 mod stats;
+mod strict;
 mod system;
 mod transfers;
 mod update;
@@ -40,6 +41,7 @@ pub(crate) async fn dispatch(call: Call, path: &str) -> Answer {
         path.split('/').filter(|segment| !segment.is_empty()).map(percent_decode).collect();
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     let method = call.request.method().clone();
+    strict::check(&call, &method, &segments)?;
     match segments.as_slice() {
         ["containers", rest @ ..] => containers::dispatch(call, &method, rest).await,
         ["exec", id, rest @ ..] => exec::dispatch(call, &method, id, rest).await,

@@ -83,6 +83,17 @@ fn a_strict_daemon_refuses_what_windows_refuses() {
     assert_eq!(served.asked("POST", "/containers/aa/update", &policy).0, 200);
     let (_, info) = served.asked("GET", "/info", &Value::Null);
     assert_eq!(info["PidsLimit"], json!(false));
+    served.http("POST", "/containers/aa/start", "");
+    for (method, path, status, text) in [
+        ("POST", "/containers/aa/pause", 501, "for containers using process isolation"),
+        ("GET", "/containers/aa/changes", 500, "does not support diff of a running container"),
+        ("GET", "/containers/aa/export", 500, "does not support exporting Windows containers"),
+        ("POST", "/commit?container=aa", 500, "does not support commit of a running container"),
+    ] {
+        let (found, body) = served.asked(method, path, &json!({}));
+        assert_eq!(found, status, "{path}");
+        assert!(body["message"].as_str().unwrap().ends_with(text), "{body}");
+    }
 }
 
 #[test]

@@ -22,7 +22,9 @@ use std::{
 use fs_err as fs;
 use oriel_hcs::{Limit, Limits, Statistics};
 
-pub(crate) use self::{block::Disk, change::change, freezer::Freezer, place::Place, read::measure};
+pub(crate) use self::{
+    block::Disk, change::change, freezer::Freezer, place::Place, read::measure, v2::PERIOD_MICROS,
+};
 use self::{block::Rate, freezer::Switch};
 use crate::error::{Attempt, SiloError};
 

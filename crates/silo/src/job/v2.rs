@@ -12,7 +12,7 @@ use super::{
 };
 
 /// The scheduler's accounting period, the kernel's default.
-pub(super) const PERIOD_MICROS: u64 = 100_000;
+pub(crate) const PERIOD_MICROS: u64 = 100_000;
 
 /// Windows' normal processor weight.
 pub(super) const NORMAL_WINDOWS_WEIGHT: u64 = 5_000;

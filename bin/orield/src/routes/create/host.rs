@@ -56,6 +56,8 @@ pub(super) fn host_options(
         networks: Vec::new(),
         extra_hosts: network::extra_hosts(host.extra_hosts.as_deref().unwrap_or_default())?,
         dns: network::name_servers(host.dns.as_deref().unwrap_or_default())?,
+        dns_search: network::words("dns-search", host.dns_search.as_deref())?,
+        dns_options: network::words("dns-opt", host.dns_options.as_deref())?,
         limits: limits(&host.resources, ground.enforced, warnings)?,
         confinement: confinement(&host)?,
         log: log_driver(&host, warnings)?,
