@@ -32,6 +32,8 @@ pub(crate) struct Fixed {
     pub(crate) warnings: Vec<String>,
     /// Where the output of containers goes that do not say.
     pub(crate) logs: LogDefaults,
+    /// Whether what Docker's daemon on Windows refuses is refused.
+    pub(crate) strict: bool,
     /// Name servers of containers that name none.
     pub(crate) dns: Vec<Ipv4Addr>,
 }

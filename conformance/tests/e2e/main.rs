@@ -15,6 +15,7 @@ mod fidelity;
 mod health;
 mod images;
 mod isolation;
+mod limits;
 mod network;
 mod networks;
 mod processes;
@@ -60,6 +61,7 @@ fn suite(filter: &str) -> Result<bool> {
         surface::CASES,
         processes::CASES,
         isolation::CASES,
+        limits::CASES,
         network::CASES,
         networks::CASES,
         build::CASES,

@@ -15,7 +15,7 @@ use oriel_hcs::{ConsoleSize, ProcessSummary};
 use oriel_image::ChangeKind;
 use serde_json::json;
 
-use super::{archive, create, exec, hijack, inspect, ps, unknown};
+use super::{archive, create, exec, hijack, inspect, ps, stats, unknown, update};
 use crate::http::{Answer, Call, HttpError, empty, ok, received, streamed};
 
 pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> Answer {
@@ -28,6 +28,8 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
         }
         ("GET", [id, "logs"]) => logs(&call, id),
         ("GET", [id, "top"]) => top(&call, id).await,
+        ("GET", [id, "stats"]) => stats::stats(&call, id).await,
+        ("POST", [id, "update"]) => update::update(call, id).await,
         ("GET", [id, "changes"]) => changes(&call, id).await,
         ("GET", [id, "export"]) => super::archives::export(&call, id),
         ("POST", [id, "wait"]) => wait(&call, id),
@@ -36,9 +38,7 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
         ("POST", [id, verb @ ("start" | "stop" | "restart" | "kill" | "rename")]) => {
             act(call, id, verb).await
         }
-        ("POST", [id, verb @ ("resize" | "pause" | "unpause" | "update")]) => {
-            act(call, id, verb).await
-        }
+        ("POST", [id, verb @ ("resize" | "pause" | "unpause")]) => act(call, id, verb).await,
         ("DELETE", [id]) => {
             let (force, volumes) = (call.query.flag("force"), call.query.flag("v"));
             let anonymous = if volumes { Anonymous::Remove } else { Anonymous::Keep };
@@ -46,7 +46,7 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
             Ok(empty(StatusCode::NO_CONTENT))
         }
         ("HEAD" | "GET" | "PUT", [id, "archive"]) => archive::dispatch(call, method, id).await,
-        (_, [id, what @ ("stats" | "checkpoints"), ..]) => {
+        (_, [id, what @ "checkpoints", ..]) => {
             call.daemon.engine.container(id)?;
             Err(HttpError::unsupported(format!("{what} is not supported by this daemon yet")))
         }
@@ -83,12 +83,6 @@ async fn act(mut call: Call, id: &str, verb: &str) -> Answer {
         }
         "pause" => engine.pause(id).await?,
         "unpause" => engine.unpause(id).await?,
-        "update" => {
-            engine.container(id)?;
-            return Err(HttpError::unsupported(format!(
-                "cannot {verb} container {id}: not supported by this daemon yet"
-            )));
-        }
         _ => return unknown(),
     }
     Ok(empty(StatusCode::NO_CONTENT))

@@ -20,8 +20,11 @@ mod oriel;
 mod patterns;
 mod ps;
 mod registry;
+mod stats;
+mod strict;
 mod system;
 mod transfers;
+mod update;
 mod usage;
 mod volumes;
 
@@ -41,6 +44,7 @@ pub(crate) async fn dispatch(call: Call, path: &str) -> Answer {
         path.split('/').filter(|segment| !segment.is_empty()).map(percent_decode).collect();
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     let method = call.request.method().clone();
+    strict::check(&call, &method, &segments)?;
     match segments.as_slice() {
         ["containers", rest @ ..] => containers::dispatch(call, &method, rest).await,
         ["exec", id, rest @ ..] => exec::dispatch(call, &method, id, rest).await,

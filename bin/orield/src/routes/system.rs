@@ -9,7 +9,7 @@ use oriel_api::{
 };
 use oriel_distribution::RegistryOptions;
 use oriel_engine::{ContainerView, State};
-use oriel_hcs::OS_VERSION;
+use oriel_hcs::{Limit, OS_VERSION};
 use serde_json::{Value, json};
 
 use super::{events, unknown, usage};
@@ -97,17 +97,17 @@ fn version() -> Version {
     }
 }
 
-/// What `docker info` says no to on Windows.
-const FALSE_ON_WINDOWS: [&str; 9] = [
-    "MemoryLimit",
-    "SwapLimit",
-    "CpuCfsPeriod",
-    "CpuCfsQuota",
-    "CPUShares",
-    "CPUSet",
-    "PidsLimit",
-    "IPv4Forwarding",
-    "OomKillDisable",
+/// What `docker info` says of limits, and the limit that each is about. A daemon on Windows says
+/// no to all of them, and so does one that refuses what Windows does not have.
+const LIMITS: [(&str, Limit); 8] = [
+    ("MemoryLimit", Limit::Memory),
+    ("SwapLimit", Limit::Swap),
+    ("CpuCfsPeriod", Limit::Processor),
+    ("CpuCfsQuota", Limit::Processor),
+    ("CPUShares", Limit::Processor),
+    ("CPUSet", Limit::Processors),
+    ("PidsLimit", Limit::Tasks),
+    ("OomKillDisable", Limit::WaitForMemory),
 ];
 
 async fn info(call: &Call) -> Result<Value, HttpError> {
@@ -167,9 +167,11 @@ async fn info(call: &Call) -> Result<Value, HttpError> {
             "ControlAvailable": false, "Error": "", "RemoteManagers": null,
         },
     });
-    for name in FALSE_ON_WINDOWS {
-        info[name] = Value::Bool(false);
+    let enforced = if call.daemon.fixed.strict { Vec::new() } else { engine.enforces() };
+    for (name, limit) in LIMITS {
+        info[name] = json!(enforced.contains(&limit));
     }
+    info["IPv4Forwarding"] = json!(false);
     for name in ["NFd", "NGoroutines", "NEventsListener"] {
         info[name] = json!(0);
     }

@@ -132,7 +132,7 @@ fn system_information(order: &Order, root: &OwnedFd) -> Result<(), SiloError> {
         .attempt(|| "count processors".to_owned())?
         .and_then(|count| u64::try_from(count).ok())
         .unwrap_or(1);
-    let processors = etc::processors(order.document.limits.nano_cpus, host);
+    let processors = etc::processors(&order.document.limits, host);
     let tree = tmpfs(&[("size", "1048576"), ("mode", "0755")], PLAIN)?;
     attach(&tree, root, "sys")?;
     let write = || -> std::io::Result<()> {
