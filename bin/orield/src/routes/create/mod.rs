@@ -32,6 +32,7 @@ use crate::{
 pub(crate) async fn create(mut call: Call) -> Answer {
     let document: Value = call.json().await?;
     let sent = document.get("HostConfig").and_then(Value::as_object).cloned().unwrap_or_default();
+    oriel_api::check_create(&document).map_err(HttpError::invalid)?;
     let mut wire: WireRequest = serde_json::from_value(document).map_err(HttpError::invalid)?;
     add_defaults(&mut wire, &call.daemon.fixed);
     if let Some(platform) = call.query.non_empty("platform")
