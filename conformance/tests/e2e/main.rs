@@ -9,6 +9,7 @@ mod access;
 mod archives;
 mod build;
 mod clients;
+mod dockerfiles;
 mod faults;
 mod fidelity;
 mod health;
@@ -62,6 +63,7 @@ fn suite(filter: &str) -> Result<bool> {
         network::CASES,
         networks::CASES,
         build::CASES,
+        dockerfiles::CASES,
         images::CASES,
         archives::CASES,
         fidelity::CASES,

@@ -10,6 +10,7 @@
 //! | [`loopback`] | files as block devices |
 //! | [`mount`] | mounts as descriptors: clone, change, map ids, attach |
 //! | [`namespace`] | user namespaces with a mapping, held by a descriptor |
+//! | [`preload`] | what the loader reads into Wine's processes |
 //! | [`privilege`] | giving up capabilities for good |
 //! | [`process`] | naming a process so that a reused number is not mistaken for it |
 
@@ -17,5 +18,6 @@ pub mod fork;
 pub mod loopback;
 pub mod mount;
 pub mod namespace;
+pub mod preload;
 pub mod privilege;
 pub mod process;

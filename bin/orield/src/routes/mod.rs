@@ -6,6 +6,7 @@
 mod archive;
 mod archives;
 mod build;
+mod build_caches;
 mod containers;
 mod create;
 mod events;

@@ -17,6 +17,8 @@ mod folder;
 mod guest;
 mod network;
 mod root;
+
+pub(crate) use root::MOUNTS_PRELOAD;
 mod sandbox;
 
 use std::{
