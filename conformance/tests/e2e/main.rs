@@ -8,6 +8,7 @@
 mod access;
 mod archives;
 mod build;
+mod cli;
 mod clients;
 mod dockerfiles;
 mod faults;
@@ -66,6 +67,7 @@ fn suite(filter: &str) -> Result<bool> {
         networks::CASES,
         build::CASES,
         dockerfiles::CASES,
+        cli::CASES,
         images::CASES,
         archives::CASES,
         fidelity::CASES,

@@ -13,13 +13,13 @@ use std::{
 };
 
 use fs_err::File;
+use oriel_ignore::Ignore;
 use ring::digest;
 use tempfile::TempDir;
 
 use crate::{
     ContextError,
     archive::{self, EntryKind},
-    ignore::Ignore,
 };
 
 /// Most bytes of content. Well above any real context; a compressed bomb stops here.

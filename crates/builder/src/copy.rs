@@ -13,13 +13,12 @@ use std::path::Path;
 use std::time::SystemTime;
 
 pub(crate) use export::Exporter;
-
+use oriel_ignore::Pattern;
 use oriel_image::{Digest, FileKind, ImageError, ImageId, SandboxFiles};
 
 use crate::{
     BuildError, TransferError, archive,
     context::{self, Blob, Context, Node},
-    glob::Pattern,
     parse::TransferKind,
     paths::{self, Destination},
 };

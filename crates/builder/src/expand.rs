@@ -14,7 +14,7 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
-use crate::glob::Pattern;
+use oriel_ignore::Pattern;
 
 /// Longest result in bytes. Windows bounds a variable to 32 767 characters; the bound here also
 /// stops a Dockerfile that doubles a variable on every line.

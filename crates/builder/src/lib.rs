@@ -19,9 +19,7 @@ mod copy;
 mod error;
 mod execute;
 mod expand;
-mod glob;
 mod host;
-mod ignore;
 mod parse;
 mod paths;
 mod plan;
@@ -45,7 +43,7 @@ use tokio::sync::mpsc;
 
 use context::Context;
 use execute::Execution;
-use ignore::Ignore;
+use oriel_ignore::Ignore;
 use plan::Plan;
 use report::Report;
 
