@@ -4,6 +4,8 @@
 mod access;
 mod endpoints;
 mod hostile;
+mod logs;
+mod ps;
 
 use std::{
     io::{Read as _, Write as _},

@@ -14,8 +14,8 @@ pub struct ApiVersion {
 impl ApiVersion {
     /// The newest version served: that of Docker 28, one below the reshaping of 1.52.
     pub const MAX: Self = Self { major: 1, minor: 51 };
-    /// The oldest version served, as with Docker 28.
-    pub const MIN: Self = Self { major: 1, minor: 24 };
+    /// The oldest version served: what skopeo 1.9 asks for, Debian 12's. Docker 28 begins at 1.24.
+    pub const MIN: Self = Self { major: 1, minor: 22 };
 
     /// Whether this is version 1.`minor` or newer.
     #[must_use]

@@ -3,13 +3,15 @@
 //! A client's wishes ([`Overrides`]) are laid over the image's configuration once, at creation, by
 //! [`merge`]; from then on the image is not asked again.
 
-use std::net::Ipv4Addr;
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use oriel_hcs::{CommandLine, ConsoleSize, Limits, PortMapping, Protocol};
 use oriel_image::{Empty, RunConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::{EngineError, Membership, MountPoint, MountWishes, RestartPolicy, command, health};
+use crate::{
+    EngineError, LogDriver, Membership, MountPoint, MountWishes, RestartPolicy, command, health,
+};
 
 /// A request to create a container.
 #[derive(Clone, Debug, Default)]
@@ -89,23 +91,14 @@ pub struct HostOptions {
     pub limits: Limits,
     /// Where output goes.
     pub log: LogDriver,
+    /// Options of where it goes, checked.
+    pub log_options: BTreeMap<String, String>,
     /// Bytes on its drive C:; `None` is the daemon's default.
     pub sandbox_size: Option<u64>,
     /// What is shown inside besides the image, outer places before inner ones.
     pub mounts: Vec<MountPoint>,
     /// The client's `HostConfig` with defaults resolved, as it is shown again.
     pub document: serde_json::Map<String, serde_json::Value>,
-}
-
-/// Where output goes besides attached clients.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LogDriver {
-    /// A file of JSON lines.
-    #[default]
-    JsonFile,
-    /// Nowhere.
-    None,
 }
 
 /// What a container is, settled at creation.

@@ -13,7 +13,7 @@ use oriel_image::{
 };
 use serde_json::json;
 
-use super::{archives, unknown};
+use super::{archives, unknown, volumes::flag};
 use crate::http::{Answer, Call, HttpError, empty, json as answer, ok};
 
 const LIST_FILTERS: [&str; 6] = ["before", "since", "until", "label", "reference", "dangling"];
@@ -105,6 +105,7 @@ async fn listed<'a>(
         }
     }
     let until = super::until(call, &filters)?;
+    let dangling = flag(&filters, "dangling")?;
     let show_all = call.query.flag("all");
     let shown = |image: &&Image| {
         let is_parent = || images.iter().any(|other| other.parent == Some(image.id));
@@ -114,21 +115,19 @@ async fn listed<'a>(
         });
         let hidden = image.references.is_empty() && !show_all && is_parent();
         let old = until.is_none_or(|until| created(image) < until.seconds());
-        !hidden && in_bounds && old && wanted(image, &filters)
+        let dangles = dangling.is_none_or(|dangling| image.references.is_empty() == dangling);
+        !hidden && in_bounds && old && dangles && wanted(image, &filters)
     };
     Ok(images.iter().filter(shown).collect())
 }
 
 fn wanted(image: &Image, filters: &Filters) -> bool {
-    let dangling = image.references.is_empty();
-    filters.any("dangling", |value| dangling == matches!(value, "true" | "1"))
-        && filters.any("reference", |pattern| {
-            tags(image).iter().any(|tag| {
-                let name = tag.rsplit_once(':').map_or(tag.as_str(), |(name, _)| name);
-                matches(pattern, tag) || matches(pattern, name)
-            })
+    filters.any("reference", |pattern| {
+        tags(image).iter().any(|tag| {
+            let name = tag.rsplit_once(':').map_or(tag.as_str(), |(name, _)| name);
+            matches(pattern, tag) || matches(pattern, name)
         })
-        && filters.labels(&image.config.config.labels)
+    }) && filters.labels(&image.config.config.labels)
 }
 
 /// Whether a pattern with `*` and `?`, neither of which crosses a slash, matches.
@@ -325,8 +324,7 @@ async fn remove(call: &Call, name: String) -> Answer {
 async fn prune(call: &Call) -> Answer {
     let known = ["dangling", "label", "label!", "until"];
     let filters = Filters::parse(call.query.value("filters").unwrap_or_default(), &known)?;
-    let only_dangling =
-        filters.values("dangling").iter().all(|value| !matches!(value.as_str(), "false" | "0"));
+    let only_dangling = flag(&filters, "dangling")?.unwrap_or(true);
     let until = super::until(call, &filters)?;
     let wanted = |image: &Image| {
         let doomed = !only_dangling || image.references.is_empty();

@@ -71,7 +71,8 @@ fn health(health: &Health) -> Value {
     })
 }
 
-fn ports(view: &ContainerView) -> Vec<Port> {
+/// Its ports, as far as there are any while it does not run.
+pub(crate) fn ports(view: &ContainerView) -> Vec<Port> {
     let published = published_ports(view);
     let mut ports: Vec<Port> = published
         .map(|port| Port {
@@ -203,7 +204,8 @@ fn state(view: &ContainerView) -> Value {
 }
 
 fn log_path(call: &Call, view: &ContainerView) -> String {
-    if view.spec.host.log == LogDriver::None {
+    // Files of other drivers are nobody's business.
+    if view.spec.host.log != LogDriver::JsonFile {
         return String::new();
     }
     let directory = call.daemon.engine.root().join("containers").join(&view.id);

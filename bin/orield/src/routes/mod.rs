@@ -16,6 +16,8 @@ mod inspect;
 mod mounts;
 mod networks;
 mod oriel;
+mod patterns;
+mod ps;
 mod registry;
 mod system;
 mod transfers;
@@ -52,7 +54,11 @@ pub(crate) async fn dispatch(call: Call, path: &str) -> Answer {
 
 /// The moment up to which a list or a prune goes.
 pub(crate) fn until(call: &Call, filters: &Filters) -> Result<Option<Time>, HttpError> {
-    let Some(text) = filters.values("until").first() else { return Ok(None) };
+    let text = match filters.values("until") {
+        [] => return Ok(None),
+        [text] => text,
+        _ => return Err(HttpError::invalid("more than one until filter specified")),
+    };
     let time = Time::parse_moment(text, call.daemon.engine.now());
     time.map(Some).ok_or_else(|| HttpError::invalid(format!("invalid filter 'until={text}'")))
 }

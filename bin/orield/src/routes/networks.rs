@@ -11,7 +11,7 @@ use oriel_engine::{
 };
 use serde_json::{Value, json};
 
-use super::{unknown, until};
+use super::{patterns::Patterns, unknown, until};
 use crate::http::{Answer, Call, HttpError, empty, json as answer, ok};
 
 const FILTERS: [&str; 7] = ["driver", "id", "label", "name", "scope", "type", "dangling"];
@@ -76,8 +76,8 @@ fn wanted(network: &NetworkView, filters: &Filters) -> bool {
     let driver =
         |driver: &str| network.driver == driver || (network.driver == "nat" && driver == "bridge");
     filters.any("driver", driver)
-        && filters.any("id", |id| network.id.starts_with(id))
-        && filters.any("name", |name| network.name.contains(name))
+        && Patterns::of(filters, "id").match_any(&[&network.id])
+        && Patterns::of(filters, "name").match_any(&[&network.name])
         && filters.any("scope", |scope| scope == "local")
         && filters.any("type", |wanted| wanted == kind)
         && filters.labels(&network.labels)

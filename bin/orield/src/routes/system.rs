@@ -8,7 +8,7 @@ use oriel_api::{
     system::{Component, Platform, Version},
 };
 use oriel_distribution::RegistryOptions;
-use oriel_engine::{ContainerView, LogDriver, State};
+use oriel_engine::{ContainerView, State};
 use oriel_hcs::OS_VERSION;
 use serde_json::{Value, json};
 
@@ -133,13 +133,10 @@ async fn info(call: &Call) -> Result<Value, HttpError> {
             "Volume": ["local"],
             "Network": ["internal", "nat", "null"],
             "Authorization": null,
-            "Log": ["json-file", "none"],
+            "Log": ["json-file", "local"],
         },
         "SystemTime": engine.now().to_string(),
-        "LoggingDriver": match call.daemon.fixed.log_driver {
-            LogDriver::JsonFile => "json-file",
-            LogDriver::None => "none",
-        },
+        "LoggingDriver": call.daemon.fixed.logs.driver.word(),
         "KernelVersion": KERNEL,
         "OperatingSystem": OPERATING_SYSTEM,
         "OSVersion": version,

@@ -2,10 +2,10 @@
 //! their own.
 
 use oriel_api::container::HostConfig;
-use oriel_engine::{Engine, EngineError, HostOptions, LogDriver, RestartPolicy, storage_options};
+use oriel_engine::{Engine, EngineError, HostOptions, RestartPolicy, storage_options};
 use serde_json::{Map, json};
 
-use super::{is_empty, limits::limits, network};
+use super::{is_empty, limits::limits, logs::log, network};
 use crate::routes::networks::refuse_links;
 
 pub(super) fn host_options(
@@ -26,6 +26,7 @@ pub(super) fn host_options(
             warnings.push(format!("Option {name} is not supported for Windows. {name} discarded."));
         }
     }
+    let (log, log_options) = log(&host, warnings)?;
     let restart = host.restart_policy.clone().unwrap_or_default();
     let restart = RestartPolicy::parse(
         restart.name.as_deref().unwrap_or_default(),
@@ -41,7 +42,8 @@ pub(super) fn host_options(
         extra_hosts: network::extra_hosts(host.extra_hosts.as_deref().unwrap_or_default())?,
         dns: network::name_servers(host.dns.as_deref().unwrap_or_default())?,
         limits: limits(&host, warnings)?,
-        log: log_driver(&host, warnings)?,
+        log,
+        log_options,
         sandbox_size: sandbox_size(&host)?,
         mounts: Vec::new(),
         document: Map::new(),
@@ -51,18 +53,4 @@ pub(super) fn host_options(
 fn sandbox_size(host: &HostConfig) -> Result<Option<u64>, EngineError> {
     let options = host.storage_opt.iter().flatten();
     storage_options(options.map(|(key, value)| (key.as_str(), value.as_str())))
-}
-
-fn log_driver(host: &HostConfig, warnings: &mut Vec<String>) -> Result<LogDriver, EngineError> {
-    let Some(config) = &host.log_config else { return Ok(LogDriver::JsonFile) };
-    for option in config.config.iter().flatten().map(|(key, _)| key) {
-        warnings.push(format!("Log option {option} is not supported yet. {option} discarded."));
-    }
-    match config.kind.as_deref().unwrap_or_default() {
-        "" | "json-file" => Ok(LogDriver::JsonFile),
-        "none" => Ok(LogDriver::None),
-        other => Err(EngineError::invalid(format!(
-            "logger: no log driver named '{other}' is registered"
-        ))),
-    }
 }

@@ -6,6 +6,7 @@
 
 mod host;
 mod limits;
+mod logs;
 mod network;
 mod shown;
 
@@ -13,7 +14,7 @@ use std::net::Ipv4Addr;
 
 use hyper::StatusCode;
 use oriel_api::container::{Config, CreateRequest as WireRequest, CreateResponse, Set};
-use oriel_engine::{CreateRequest, EngineError, LogDriver, Overrides, StreamOptions, parse_port};
+use oriel_engine::{CreateRequest, EngineError, Overrides, StreamOptions, parse_port};
 use oriel_image::{Empty, RunConfig};
 use serde_json::{Map, Value};
 
@@ -134,10 +135,7 @@ fn add_defaults(wire: &mut WireRequest, fixed: &Fixed) {
     if dns.is_empty() {
         dns.extend(fixed.dns.iter().map(Ipv4Addr::to_string));
     }
-    let driver = host.log_config.get_or_insert_default().kind.get_or_insert_default();
-    if driver.is_empty() && fixed.log_driver == LogDriver::None {
-        "none".clone_into(driver);
-    }
+    fixed.logs.complete(host.log_config.get_or_insert_default());
 }
 
 /// Whether a value says nothing.
