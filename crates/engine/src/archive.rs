@@ -92,7 +92,7 @@ impl Engine {
     fn files(&self, container: &Arc<Container>) -> Result<SandboxFiles, ImageError> {
         let sandbox = self.images().sandbox(&container.id)?;
         let files = self.images().sandbox_files(&sandbox);
-        let mounts = container.record().spec.host.mounts;
+        let mounts = container.record().spec.host.mounts.clone();
         let shown: Vec<_> = mounts.iter().filter_map(file_mount).collect();
         if let Some(live) = container.live() {
             return files.live(&live.system.drive())?.with_mounts(&shown);
