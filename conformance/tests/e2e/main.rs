@@ -14,6 +14,7 @@ mod fidelity;
 mod health;
 mod images;
 mod isolation;
+mod load;
 mod network;
 mod networks;
 mod processes;
@@ -75,6 +76,7 @@ fn suite(filter: &str) -> Result<bool> {
         access::CASES,
         running::CASES,
         clients::CASES,
+        load::CASES,
         faults::CASES,
     ]
     .into_iter()
