@@ -12,7 +12,7 @@ use hyper::{
     body::{Frame, Incoming},
     header,
 };
-use oriel_api::{ApiVersion, ErrorBody, FiltersError, NumberError, Query};
+use oriel_api::{ApiVersion, ErrorBody, FiltersError, NumberError, Query, Shape, VersionError};
 use oriel_engine::EngineError;
 use oriel_hcs::Class;
 use oriel_image::ImageError;
@@ -90,6 +90,13 @@ impl Call {
         }
     }
 
+    /// An answer in the newest version's shape, in that of the version asked for.
+    pub(crate) fn shaped(&self, shape: Shape, answer: impl Serialize) -> Value {
+        let mut answer = serde_json::to_value(answer).expect("answers have string keys only");
+        oriel_api::shape(self.version, shape, &mut answer);
+        answer
+    }
+
     /// Reads the body, up to a bound.
     pub(crate) async fn bytes(&mut self) -> Result<Bytes, HttpError> {
         let limited = http_body_util::Limited::new(self.request.body_mut(), LONGEST_JSON);
@@ -115,11 +122,13 @@ fn unreadable(error: Box<dyn std::error::Error + Send + Sync>) -> HttpError {
 pub(crate) struct HttpError {
     status: StatusCode,
     message: String,
+    /// Whether the client cannot read JSON.
+    plain: bool,
 }
 
 impl HttpError {
     pub(crate) fn new(status: StatusCode, message: impl ToString) -> Self {
-        Self { status, message: message.to_string() }
+        Self { status, message: message.to_string(), plain: false }
     }
 
     pub(crate) fn invalid(message: impl ToString) -> Self {
@@ -138,9 +147,18 @@ impl HttpError {
         Self::new(status_of(class), chain(error))
     }
 
+    /// This error for a client of a version.
+    pub(crate) fn readable_by(self, version: ApiVersion) -> Self {
+        Self { plain: !version.has_json_errors(), ..self }
+    }
+
     pub(crate) fn into_response(self) -> Response<Body> {
         if self.status == StatusCode::NOT_MODIFIED {
             return empty(self.status);
+        }
+        if self.plain {
+            let text = format!("{}\n", self.message);
+            return with_type(self.status, "text/plain; charset=utf-8", text);
         }
         let mut body = serde_json::to_vec(&ErrorBody { message: self.message })
             .expect("a message is a string");
@@ -158,6 +176,12 @@ impl From<EngineError> for HttpError {
 impl From<ImageError> for HttpError {
     fn from(error: ImageError) -> Self {
         Self::of(error.class(), &error)
+    }
+}
+
+impl From<VersionError> for HttpError {
+    fn from(error: VersionError) -> Self {
+        Self::invalid(error).readable_by(error.version())
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::{sync::watch, task::JoinSet};
 use crate::{
     connections::{Connections, Place, Turns},
     daemon::{Daemon, VERSION},
-    http::{Answer, Body, Call, HttpError},
+    http::{Answer, Body, Call},
     listen::{Listener, Stream},
     routes,
     tls::Acceptor,
@@ -153,7 +153,8 @@ async fn respond(daemon: Arc<Daemon>, request: Request<Incoming>) -> Response<Bo
 
 async fn route(daemon: Arc<Daemon>, request: Request<Incoming>) -> Answer {
     let path = request.uri().path().to_owned();
-    let (version, path) = ApiVersion::split(&path).map_err(HttpError::invalid)?;
+    let (version, path) = ApiVersion::split(&path)?;
     let query = Query::parse(request.uri().query().unwrap_or_default());
-    routes::dispatch(Call { daemon, version, query, request }, path).await
+    let answer = routes::dispatch(Call { daemon, version, query, request }, path).await;
+    answer.map_err(|error| error.readable_by(version))
 }

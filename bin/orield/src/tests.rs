@@ -6,6 +6,7 @@ mod endpoints;
 mod hostile;
 mod logs;
 mod ps;
+mod versions;
 
 use std::{
     io::{Read as _, Write as _},

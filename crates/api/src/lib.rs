@@ -12,6 +12,7 @@ pub mod exec;
 mod filters;
 pub mod frame;
 pub mod image;
+mod ladder;
 pub mod network;
 mod progress;
 mod query;
@@ -23,6 +24,7 @@ mod version;
 use serde::{Deserialize, Serialize};
 
 pub use filters::{Filters, FiltersError};
+pub use ladder::{Shape, has_event, shape};
 pub use progress::{ErrorDetail, Line, ProgressDetail};
 pub use query::{NumberError, Query, percent_decode, percent_encode};
 pub use shape::{ShapeError, check_create};

@@ -60,6 +60,8 @@ async fn act(mut call: Call, id: &str, verb: &str) -> Answer {
     let engine = &daemon.engine;
     let seconds = call.query.integer("t")?;
     let signal = call.query.non_empty("signal").map(str::to_owned);
+    // Before 1.42 only `kill` had one.
+    let chosen = signal.as_deref().filter(|_| call.version.at_least(42));
     match verb {
         "start" => {
             // Docker's bound: `{}` and white space are no body.
@@ -71,8 +73,8 @@ async fn act(mut call: Call, id: &str, verb: &str) -> Answer {
             }
             engine.start(id).await?;
         }
-        "stop" => engine.stop(id, seconds, signal.as_deref()).await?,
-        "restart" => engine.restart(id, seconds, signal.as_deref()).await?,
+        "stop" => engine.stop(id, seconds, chosen).await?,
+        "restart" => engine.restart(id, seconds, chosen).await?,
         "kill" => engine.kill(id, signal.as_deref().unwrap_or_default()).await?,
         "rename" => engine.rename(id, call.query.value("name").unwrap_or_default()).await?,
         "resize" => {
@@ -117,7 +119,9 @@ async fn prune(call: &Call) -> Answer {
 }
 
 fn wait(call: &Call, id: &str) -> Answer {
-    let what = match call.query.value("condition").unwrap_or_default() {
+    // Before 1.30 there were no conditions.
+    let condition = call.query.value("condition").filter(|_| call.version.at_least(30));
+    let what = match condition.unwrap_or_default() {
         "" | "not-running" => WaitFor::NotRunning,
         "next-exit" => WaitFor::NextExit,
         "removed" => WaitFor::Removed,

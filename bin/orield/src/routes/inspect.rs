@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use oriel_api::container::{Port, Summary};
+use oriel_api::{
+    Shape,
+    container::{Port, Summary},
+};
 use oriel_engine::{
     ContainerView, Health, HealthStatus, LogDriver, Membership, NEVER, Time, Usage,
 };
@@ -117,11 +120,7 @@ fn endpoint_settings(call: &Call, view: &ContainerView, joins: &Membership) -> V
         Some((spec, endpoint)) => (Some(spec), Some(endpoint)),
         None => (None, None),
     };
-    let mut aliases = joins.aliases.clone();
-    let short = view.id.get(..12).unwrap_or(&view.id);
-    if !call.version.at_least(45) && !aliases.iter().any(|alias| alias == short) {
-        aliases.push(short.to_owned());
-    }
+    let aliases = &joins.aliases;
     let options = &joins.driver_options;
     let gateway = endpoint.and_then(|endpoint| endpoint.gateway);
     json!({
@@ -178,7 +177,7 @@ pub(crate) async fn container(call: &Call, view: &ContainerView) -> Result<Value
             value["SizeRootFs"] = json!(usage.with_image);
         }
     }
-    Ok(value)
+    Ok(call.shaped(Shape::Container, value))
 }
 
 fn state(view: &ContainerView) -> Value {

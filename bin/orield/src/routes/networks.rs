@@ -1,8 +1,10 @@
 //! Networks.
 
+use std::sync::Arc;
+
 use hyper::{Method, StatusCode};
 use oriel_api::{
-    Filters,
+    Filters, Shape,
     container::EndpointSettings,
     network::{ConnectRequest, CreateRequest, CreateResponse, DisconnectRequest, IpamConfig},
 };
@@ -51,7 +53,9 @@ fn list(call: &Call) -> Answer {
     let wanted = networks.iter().filter(|network| {
         wanted(network, &filters) && dangling.is_none_or(|dangling| idle(network) == dangling)
     });
-    ok(&wanted.map(|network| view(call, network, false)).collect::<Vec<_>>())
+    let shown =
+        |network: &Arc<NetworkView>| call.shaped(Shape::Network, view(call, network, false));
+    ok(&wanted.map(shown).collect::<Vec<_>>())
 }
 
 /// Whether networks without containers are wanted, or those with some; `None` for both.
@@ -88,7 +92,7 @@ fn inspect(call: &Call, reference: &str) -> Answer {
     if call.query.non_empty("scope").is_some_and(|scope| scope != "local") {
         return Err(HttpError::not_found(format!("network {reference} not found")));
     }
-    ok(&view(call, &network, true))
+    ok(&call.shaped(Shape::Network, view(call, &network, true)))
 }
 
 async fn create(mut call: Call) -> Answer {

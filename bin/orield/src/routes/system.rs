@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hyper::{Method, StatusCode, header};
 use oriel_api::{
-    ApiVersion,
+    ApiVersion, Shape,
     system::{Component, Platform, Version},
 };
 use oriel_distribution::RegistryOptions;
@@ -173,7 +173,7 @@ async fn info(call: &Call) -> Result<Value, HttpError> {
     for name in ["NFd", "NGoroutines", "NEventsListener"] {
         info[name] = json!(0);
     }
-    Ok(info)
+    Ok(call.shaped(Shape::Info, info))
 }
 
 fn count(containers: &[ContainerView], wanted: fn(&State) -> bool) -> usize {
