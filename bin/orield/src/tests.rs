@@ -6,6 +6,7 @@ mod endpoints;
 mod hostile;
 mod logs;
 mod ps;
+mod stalls;
 mod versions;
 
 use std::{

@@ -17,6 +17,7 @@ mod isolation;
 mod load;
 mod network;
 mod networks;
+mod openapi;
 mod processes;
 mod programs;
 mod registries;
@@ -76,6 +77,7 @@ fn suite(filter: &str) -> Result<bool> {
         access::CASES,
         running::CASES,
         clients::CASES,
+        openapi::CASES,
         load::CASES,
         faults::CASES,
     ]
