@@ -7,6 +7,7 @@ mod hostile;
 mod limits;
 mod logs;
 mod ps;
+mod stalls;
 mod versions;
 
 use std::{

@@ -17,8 +17,10 @@ mod health;
 mod images;
 mod isolation;
 mod limits;
+mod load;
 mod network;
 mod networks;
+mod openapi;
 mod processes;
 mod programs;
 mod registries;
@@ -81,6 +83,8 @@ fn suite(filter: &str) -> Result<bool> {
         access::CASES,
         running::CASES,
         clients::CASES,
+        openapi::CASES,
+        load::CASES,
         faults::CASES,
     ]
     .into_iter()

@@ -93,7 +93,7 @@ impl Engine {
     fn files(&self, container: &Arc<Container>) -> Result<SandboxFiles, ImageError> {
         let sandbox = self.images().sandbox(&container.id)?;
         let files = self.images().sandbox_files(&sandbox);
-        let mounts = container.record().spec.host.mounts;
+        let mounts = container.record().spec.host.mounts.clone();
         let shown: Vec<_> = mounts.iter().filter_map(file_mount).collect();
         if let Some(live) = container.live() {
             return files.live(&live.system.drive())?.with_mounts(&shown);
@@ -119,7 +119,7 @@ fn file_mount(mount: &MountPoint) -> Option<FileMount> {
 
 /// Docker's refusal to write where the container itself may not.
 fn check_writable(container: &Container, path: &str) -> Result<(), EngineError> {
-    let host = container.record().spec.host;
+    let host = container.record().spec.host.clone();
     if !host.confinement.read_only {
         return Ok(());
     }

@@ -43,6 +43,7 @@ mod registry;
 mod remove;
 mod restart;
 mod saved;
+mod shared;
 mod signal;
 mod spec;
 mod start;
@@ -83,6 +84,7 @@ pub use registry::{
 };
 pub use remove::Removal;
 pub use restart::RestartPolicy;
+pub use shared::Shared;
 pub use signal::{Action, action};
 pub use spec::{CreateRequest, HostOptions, Overrides, Spec, StreamOptions, merge, parse_port};
 pub use state::{Run, State};
