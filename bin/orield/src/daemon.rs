@@ -7,9 +7,9 @@ use std::{
 
 use anyhow::Context as _;
 use oriel_distribution::{Registries, Transfers};
-use oriel_engine::{Engine, LogDriver};
+use oriel_engine::Engine;
 
-use crate::options::Live;
+use crate::options::{Live, LogDefaults};
 
 /// The daemon, as requests see it.
 pub(crate) struct Daemon {
@@ -27,8 +27,8 @@ pub(crate) struct Daemon {
 pub(crate) struct Fixed {
     /// Warnings for `docker info`.
     pub(crate) warnings: Vec<String>,
-    /// Log driver of containers that name none.
-    pub(crate) log_driver: LogDriver,
+    /// Where the output of containers goes that do not say.
+    pub(crate) logs: LogDefaults,
     /// Whether what Docker's daemon on Windows refuses is refused.
     pub(crate) strict: bool,
     /// Name servers of containers that name none.

@@ -89,7 +89,7 @@ pub(crate) async fn wire(options: &Options, mut warnings: Vec<String>) -> anyhow
     warnings.extend(missing.map(|check| format!("{}: {}", check.name, check.finding)));
     let fixed = Fixed {
         warnings,
-        log_driver: options.log_driver,
+        logs: options.logs.clone(),
         dns: options.dns.clone(),
         strict: options.strict,
     };

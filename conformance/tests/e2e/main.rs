@@ -8,6 +8,7 @@
 mod access;
 mod archives;
 mod build;
+mod clients;
 mod faults;
 mod fidelity;
 mod health;
@@ -75,6 +76,7 @@ fn suite(filter: &str) -> Result<bool> {
         settings::CASES,
         access::CASES,
         running::CASES,
+        clients::CASES,
         faults::CASES,
     ]
     .into_iter()

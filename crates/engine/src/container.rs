@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -13,8 +14,8 @@ use oriel_hcs::{Compartment, ComputeSystem, Endpoint, EndpointSpec, ProcessId};
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    EngineError, Health, Spec, State, Time, exec::Exec, output::Output, records::Record,
-    stats::Followers,
+    EngineError, Health, Spec, State, Time, exec::Exec, logs::LogFiles, output::Output,
+    records::Record, stats::Followers,
 };
 
 /// A container. The engine's registry owns it; tasks hold it as long as they work on it.
@@ -96,7 +97,9 @@ impl Live {
 }
 
 impl Container {
-    pub(crate) fn new(record: Record) -> Self {
+    /// A container whose log is below the data root.
+    pub(crate) fn new(record: Record, root: &Path) -> Self {
+        let output = Output::new(LogFiles::of(root, &record));
         let status = Status {
             active: record.state.is_active(),
             running: record.state.is_running(),
@@ -110,7 +113,7 @@ impl Container {
             record: Mutex::new(record),
             live: Mutex::new(None),
             health: Mutex::new(None),
-            output: Output::new(),
+            output,
             status: watch::Sender::new(status),
             restart_cancelled: Notify::new(),
             removing: AtomicBool::new(false),

@@ -11,18 +11,18 @@ use oriel_hcs::ProcessId;
 use oriel_hcs::bridge::{Frame, Hello, Message, STREAM_CHUNK, VERSION};
 
 use crate::boot::{self, complain};
+use crate::drivers;
 use crate::hosted::Hosted;
 use crate::nt::list;
 use crate::outbox::Outbox;
 use crate::registry::Registry;
-use crate::{console, drivers};
 
 /// Runs the agent, or the helper that the arguments name.
 #[must_use]
 pub fn run() -> ExitCode {
     let arguments: Vec<String> =
         std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into()).collect();
-    if let Some(code) = drivers::host(&arguments).or_else(|| console::help(&arguments)) {
+    if let Some(code) = drivers::host(&arguments) {
         return code;
     }
     match Agent::start().and_then(|(agent, input)| agent.serve(input)) {

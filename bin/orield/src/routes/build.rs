@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use hyper::Method;
-use oriel_api::Query;
+use oriel_api::{Filters, Query};
 use oriel_builder::{Build, BuildRequest, RunOptions};
 use oriel_engine::Engine;
 use serde::de::DeserializeOwned;
@@ -17,11 +17,30 @@ use crate::http::{Answer, Call, HttpError, body_reader, received, streamed};
 /// Lines of output under way to the client.
 const LINES: usize = 64;
 
+/// What the records of a cache may be chosen by.
+const PRUNE_FILTERS: [&str; 11] = [
+    "description",
+    "id",
+    "inuse",
+    "label",
+    "label!",
+    "mutable",
+    "parent",
+    "private",
+    "shared",
+    "type",
+    "until",
+];
+
 pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> Answer {
     match (method.as_str(), segments) {
         ("POST", []) => build(call).await,
         // The cache of the classic builder are images without names.
-        ("POST", ["prune"]) => usage::nothing_to_prune(&call.daemon.engine, "builder"),
+        ("POST", ["prune"]) => {
+            let filters = call.query.value("filters").unwrap_or_default();
+            Filters::parse(filters, &PRUNE_FILTERS)?;
+            usage::nothing_to_prune(&call.daemon.engine, "builder")
+        }
         ("POST", ["cancel"]) => {
             Err(HttpError::unsupported("BuildKit is not supported by this daemon"))
         }
@@ -102,8 +121,8 @@ fn request(query: &Query) -> Result<BuildRequest, HttpError> {
         run: RunOptions {
             network_mode: text("networkmode"),
             isolation: text("isolation"),
-            memory_bytes: query.number("memory").unwrap_or(0),
-            cpu_shares: query.number("cpushares").unwrap_or(0),
+            memory_bytes: query.integer("memory")?.unwrap_or(0),
+            cpu_shares: query.integer("cpushares")?.unwrap_or(0),
             extra_hosts: query
                 .all("extrahosts")
                 .flat_map(|hosts| hosts.split(','))

@@ -66,7 +66,8 @@ pub(crate) async fn attach(call: Call, id: &str) -> Answer {
     let (response, connection) = take_over(call.request, terms.tty, call.version);
     engine.spawn(async move {
         let Some((input, mut output)) = connection.open().await else { return };
-        if send_earlier(&mut output, &attached.earlier, &terms).await.is_ok() && stream {
+        let earlier = send_earlier(&mut output, attached.earlier, &terms);
+        if earlier.await.is_ok() && stream {
             serve((input, output), attached.output, &attached.stdin, terms).await;
         }
     });
@@ -190,11 +191,13 @@ async fn read_and_feed(
 
 async fn send_earlier(
     output: &mut Output,
-    earlier: &[LogRecord],
+    earlier: Option<mpsc::Receiver<Vec<LogRecord>>>,
     terms: &Terms,
 ) -> std::io::Result<()> {
-    for record in earlier.iter().filter(|record| terms.wants(record.stream)) {
-        output.write_all(&render(record, terms.tty, false)).await?;
+    let Some(mut earlier) = earlier else { return Ok(()) };
+    while let Some(mut records) = earlier.recv().await {
+        records.retain(|record| terms.wants(record.stream));
+        output.write_all(&render(&records, terms.tty, "", false)).await?;
     }
     output.flush().await
 }

@@ -16,6 +16,8 @@ mod inspect;
 mod mounts;
 mod networks;
 mod oriel;
+mod patterns;
+mod ps;
 mod registry;
 mod stats;
 mod strict;
@@ -25,7 +27,7 @@ mod update;
 mod usage;
 mod volumes;
 
-use hyper::{Method, StatusCode};
+use hyper::StatusCode;
 use oriel_api::{Filters, percent_decode};
 use oriel_engine::Time;
 
@@ -49,7 +51,6 @@ pub(crate) async fn dispatch(call: Call, path: &str) -> Answer {
         ["networks", rest @ ..] => networks::networks(call, &method, rest).await,
         ["volumes", rest @ ..] => volumes::dispatch(call, &method, rest).await,
         ["build", rest @ ..] => build::dispatch(call, &method, rest).await,
-        ["commit"] if method == Method::POST => images::commit(call).await,
         ["oriel", rest @ ..] => oriel::dispatch(call, &method, rest).await,
         other => system::dispatch(call, &method, other).await,
     }
@@ -57,7 +58,11 @@ pub(crate) async fn dispatch(call: Call, path: &str) -> Answer {
 
 /// The moment up to which a list or a prune goes.
 pub(crate) fn until(call: &Call, filters: &Filters) -> Result<Option<Time>, HttpError> {
-    let Some(text) = filters.values("until").first() else { return Ok(None) };
+    let text = match filters.values("until") {
+        [] => return Ok(None),
+        [text] => text,
+        _ => return Err(HttpError::invalid("more than one until filter specified")),
+    };
     let time = Time::parse_moment(text, call.daemon.engine.now());
     time.map(Some).ok_or_else(|| HttpError::invalid(format!("invalid filter 'until={text}'")))
 }

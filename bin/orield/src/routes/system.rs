@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use hyper::{Method, StatusCode, header};
 use oriel_api::{
-    ApiVersion,
+    ApiVersion, Shape,
     system::{Component, Platform, Version},
 };
 use oriel_distribution::RegistryOptions;
-use oriel_engine::{ContainerView, LogDriver, State};
+use oriel_engine::{ContainerView, State};
 use oriel_hcs::{Limit, OS_VERSION};
 use serde_json::{Value, json};
 
@@ -39,6 +39,7 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
         (_, ["swarm" | "services" | "nodes" | "tasks" | "secrets" | "configs", ..]) => {
             super::swarm(segments)
         }
+        ("POST", ["commit"]) => super::images::commit(call).await,
         ("POST", ["auth"]) => super::transfers::login(call).await,
         ("GET", ["distribution", name @ .., "json"]) => {
             super::transfers::inspect(&call, name.join("/")).await
@@ -132,13 +133,10 @@ async fn info(call: &Call) -> Result<Value, HttpError> {
             "Volume": ["local"],
             "Network": ["internal", "nat", "null"],
             "Authorization": null,
-            "Log": ["json-file", "none"],
+            "Log": ["json-file", "local"],
         },
         "SystemTime": engine.now().to_string(),
-        "LoggingDriver": match call.daemon.fixed.log_driver {
-            LogDriver::JsonFile => "json-file",
-            LogDriver::None => "none",
-        },
+        "LoggingDriver": call.daemon.fixed.logs.driver.word(),
         "KernelVersion": KERNEL,
         "OperatingSystem": OPERATING_SYSTEM,
         "OSVersion": version,
@@ -177,7 +175,7 @@ async fn info(call: &Call) -> Result<Value, HttpError> {
     for name in ["NFd", "NGoroutines", "NEventsListener"] {
         info[name] = json!(0);
     }
-    Ok(info)
+    Ok(call.shaped(Shape::Info, info))
 }
 
 fn count(containers: &[ContainerView], wanted: fn(&State) -> bool) -> usize {

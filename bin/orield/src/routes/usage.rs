@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use oriel_api::Shape;
 use oriel_engine::Engine;
 use serde_json::{Value, json};
 
@@ -35,7 +36,7 @@ pub(crate) async fn disk_usage(call: &Call) -> Answer {
     if wants("volume") {
         usage["Volumes"] = json!(super::volumes::usage(&call.daemon.engine).await);
     }
-    ok(&usage)
+    ok(&call.shaped(Shape::Usage, usage))
 }
 
 /// The kinds a client names; none are all.

@@ -109,11 +109,8 @@ mod tests {
         assert_eq!(processors(&nanos(1_500_000_000), 4), 2);
         assert_eq!(processors(&nanos(64_000_000_000), 4), 4);
         assert_eq!(processors(&Limits::default(), 4), 4);
-        let quota = Limits {
-            quota_micros: Some(75_000),
-            period_micros: Some(50_000),
-            ..Limits::default()
-        };
+        let quota =
+            Limits { quota_micros: Some(75_000), period_micros: Some(50_000), ..Limits::default() };
         assert_eq!(processors(&quota, 4), 2);
     }
 

@@ -4,11 +4,13 @@
 use std::path::Path;
 
 use oriel_api::container::HostConfig;
-use oriel_engine::{Engine, EngineError, HostOptions, LogDriver, RestartPolicy, storage_options};
+use oriel_engine::{Engine, EngineError, HostOptions, RestartPolicy, storage_options};
 use oriel_hcs::Limit;
 use serde_json::Map;
 
-use super::{confinement::confinement, idle, is_empty, limits::limits, network, security, strict};
+use super::{
+    confinement::confinement, idle, is_empty, limits::limits, logs::log, network, security, strict,
+};
 use crate::routes::networks::refuse_links;
 
 /// Fields that ask for nothing: they are kept to be shown.
@@ -42,6 +44,7 @@ pub(super) fn host_options(
     let protection = host.security_opt.as_deref().unwrap_or_default();
     security::check(protection, ground.strict, ground.root, warnings)?;
     refuse_links(host.links.as_deref().unwrap_or_default())?;
+    let (log, log_options) = log(&host, warnings)?;
     let restart = host.restart_policy.clone().unwrap_or_default();
     let restart = RestartPolicy::parse(
         restart.name.as_deref().unwrap_or_default(),
@@ -60,7 +63,8 @@ pub(super) fn host_options(
         dns_options: network::words("dns-opt", host.dns_options.as_deref())?,
         limits: limits(&host.resources, ground.enforced, warnings)?,
         confinement: confinement(&host)?,
-        log: log_driver(&host, warnings)?,
+        log,
+        log_options,
         sandbox_size: sandbox_size(&host)?,
         mounts: Vec::new(),
         document: Map::new(),
@@ -70,18 +74,4 @@ pub(super) fn host_options(
 fn sandbox_size(host: &HostConfig) -> Result<Option<u64>, EngineError> {
     let options = host.storage_opt.iter().flatten();
     storage_options(options.map(|(key, value)| (key.as_str(), value.as_str())))
-}
-
-fn log_driver(host: &HostConfig, warnings: &mut Vec<String>) -> Result<LogDriver, EngineError> {
-    let Some(config) = &host.log_config else { return Ok(LogDriver::JsonFile) };
-    for option in config.config.iter().flatten().map(|(key, _)| key) {
-        warnings.push(format!("Log option {option} is not supported yet. {option} discarded."));
-    }
-    match config.kind.as_deref().unwrap_or_default() {
-        "" | "json-file" => Ok(LogDriver::JsonFile),
-        "none" => Ok(LogDriver::None),
-        other => Err(EngineError::invalid(format!(
-            "logger: no log driver named '{other}' is registered"
-        ))),
-    }
 }

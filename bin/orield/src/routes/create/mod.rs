@@ -8,6 +8,7 @@ mod confinement;
 mod host;
 mod idle;
 pub(crate) mod limits;
+mod logs;
 mod network;
 mod security;
 mod sets;
@@ -18,7 +19,7 @@ use std::net::Ipv4Addr;
 
 use hyper::StatusCode;
 use oriel_api::container::{Config, CreateRequest as WireRequest, CreateResponse, Set};
-use oriel_engine::{CreateRequest, EngineError, LogDriver, Overrides, StreamOptions, parse_port};
+use oriel_engine::{CreateRequest, EngineError, Overrides, StreamOptions, parse_port};
 use oriel_image::{Empty, RunConfig};
 use serde_json::{Map, Value};
 
@@ -36,6 +37,7 @@ use crate::{
 pub(crate) async fn create(mut call: Call) -> Answer {
     let document: Value = call.json().await?;
     let sent = document.get("HostConfig").and_then(Value::as_object).cloned().unwrap_or_default();
+    oriel_api::check_create(&document).map_err(HttpError::invalid)?;
     let mut wire: WireRequest = serde_json::from_value(document).map_err(HttpError::invalid)?;
     add_defaults(&mut wire, &call.daemon.fixed);
     if let Some(platform) = call.query.non_empty("platform")
@@ -143,10 +145,7 @@ fn add_defaults(wire: &mut WireRequest, fixed: &Fixed) {
     if dns.is_empty() {
         dns.extend(fixed.dns.iter().map(Ipv4Addr::to_string));
     }
-    let driver = host.log_config.get_or_insert_default().kind.get_or_insert_default();
-    if driver.is_empty() && fixed.log_driver == LogDriver::None {
-        "none".clone_into(driver);
-    }
+    fixed.logs.complete(host.log_config.get_or_insert_default());
 }
 
 /// Whether a value says nothing.

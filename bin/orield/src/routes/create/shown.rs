@@ -1,6 +1,6 @@
 //! The `HostConfig` that `inspect` shows.
 
-use oriel_engine::{HostOptions, LogDriver};
+use oriel_engine::HostOptions;
 use serde_json::{Map, Value, json};
 
 /// `HostConfig` of a container that nothing is said about, as a Windows daemon shows it.
@@ -29,10 +29,7 @@ pub(super) fn document(sent: Map<String, Value>, options: &HostOptions) -> Map<S
     document.insert("Isolation".to_owned(), json!("process"));
     document
         .insert("RestartPolicy".to_owned(), json!({ "Name": name, "MaximumRetryCount": retries }));
-    let log = match options.log {
-        LogDriver::JsonFile => "json-file",
-        LogDriver::None => "none",
-    };
-    document.insert("LogConfig".to_owned(), json!({ "Type": log, "Config": {} }));
+    let log = json!({ "Type": options.log.word(), "Config": options.log_options });
+    document.insert("LogConfig".to_owned(), log);
     document
 }
