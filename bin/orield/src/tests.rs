@@ -4,6 +4,7 @@
 mod access;
 mod logs;
 mod ps;
+mod system;
 mod versions;
 
 use std::{

@@ -14,6 +14,7 @@ mod fidelity;
 mod health;
 mod images;
 mod isolation;
+mod logs;
 mod network;
 mod networks;
 mod processes;
@@ -66,6 +67,7 @@ fn suite(filter: &str) -> Result<bool> {
         archives::CASES,
         fidelity::CASES,
         health::CASES,
+        logs::CASES,
         storage::CASES,
         volumes::CASES,
         programs::CASES,

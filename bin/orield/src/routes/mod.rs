@@ -19,16 +19,18 @@ mod oriel;
 mod patterns;
 mod ps;
 mod registry;
+mod search;
 mod system;
 mod transfers;
 mod usage;
 mod volumes;
+mod websocket;
 
 use hyper::{Method, StatusCode};
 use oriel_api::{Filters, percent_decode};
 use oriel_engine::Time;
 
-use crate::http::{Answer, Call, HttpError};
+use crate::http::{Answer, Call, HttpError, empty};
 
 /// Docker's words for what only a swarm can do.
 const NO_SWARM: &str = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker \
@@ -41,6 +43,8 @@ pub(crate) async fn dispatch(call: Call, path: &str) -> Answer {
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     let method = call.request.method().clone();
     match segments.as_slice() {
+        // Of any path, or of none: `OPTIONS *`.
+        _ if method == Method::OPTIONS => Ok(empty(StatusCode::OK)),
         ["containers", rest @ ..] => containers::dispatch(call, &method, rest).await,
         ["exec", id, rest @ ..] => exec::dispatch(call, &method, id, rest).await,
         ["images", rest @ ..] => images::dispatch(call, &method, rest).await,
