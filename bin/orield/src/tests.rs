@@ -8,6 +8,7 @@ mod limits;
 mod logs;
 mod ps;
 mod stalls;
+mod system;
 mod versions;
 
 use std::{

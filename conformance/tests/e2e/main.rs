@@ -18,6 +18,7 @@ mod images;
 mod isolation;
 mod limits;
 mod load;
+mod logs;
 mod network;
 mod networks;
 mod openapi;
@@ -74,6 +75,7 @@ fn suite(filter: &str) -> Result<bool> {
         archives::CASES,
         fidelity::CASES,
         health::CASES,
+        logs::CASES,
         storage::CASES,
         volumes::CASES,
         programs::CASES,
