@@ -22,6 +22,9 @@ use crate::{
 /// client, a few hundred bytes each.
 const HEAD_BYTES: usize = 128 << 10;
 
+/// Most headers of a request; real ones have about ten.
+const HEADERS: usize = 128;
+
 /// Longest wait for the head of a request, be the client slow or idle. Clients that keep
 /// connections for later take one that was closed for a reason to open another.
 const HEAD_TIME: Duration = Duration::from_secs(120);
@@ -113,6 +116,7 @@ async fn requests(stream: impl Stream + 'static, turns: &Turns, daemon: Arc<Daem
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(HEAD_BYTES)
+        .max_headers(HEADERS)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades()
         .await;

@@ -17,6 +17,8 @@ pub mod network;
 mod progress;
 mod query;
 pub mod registry;
+pub mod resources;
+mod shape;
 pub mod system;
 mod version;
 
@@ -25,7 +27,8 @@ use serde::{Deserialize, Serialize};
 pub use filters::{Filters, FiltersError};
 pub use ladder::{Shape, has_event, shape};
 pub use progress::{ErrorDetail, Line, ProgressDetail};
-pub use query::{Query, percent_decode, percent_encode};
+pub use query::{NumberError, Query, percent_decode, percent_encode};
+pub use shape::{ShapeError, check_create};
 pub use version::{ApiVersion, VersionError};
 
 /// Body of every error answer.

@@ -11,6 +11,10 @@ pub enum Action {
     Kill,
     /// The container's first process gets a console control event.
     Event(ControlEvent),
+    /// Nothing, unless it is how the container wants to be stopped: on Unix, too, pid 1 takes no
+    /// notice of this signal. The Docker CLI passes on each it gets, such as that of a window
+    /// that has another size.
+    Ignored(u8),
 }
 
 /// Names of signals, as `moby/sys/signal` lists them for Linux; the index is not the number.
@@ -68,6 +72,7 @@ pub fn action(signal: &str) -> Result<Action, EngineError> {
         9 => Action::Kill,
         2 => Action::Event(ControlEvent::CtrlC),
         3 => Action::Event(ControlEvent::CtrlBreak),
+        17 | 18 | 20..=23 | 28 => Action::Ignored(number),
         _ => Action::Event(ControlEvent::Shutdown),
     })
 }
@@ -84,6 +89,14 @@ mod tests {
         assert_eq!(action("SIGINT").unwrap(), Action::Event(ControlEvent::CtrlC));
         assert_eq!(action("3").unwrap(), Action::Event(ControlEvent::CtrlBreak));
         assert_eq!(action("TERM").unwrap(), Action::Event(ControlEvent::Shutdown));
+    }
+
+    #[test]
+    fn what_no_program_ends_of_is_ignored() {
+        for signal in ["WINCH", "SIGCHLD", "CONT", "TSTP", "TTIN", "TTOU", "URG"] {
+            assert!(matches!(action(signal).unwrap(), Action::Ignored(_)), "{signal}");
+        }
+        assert_eq!(action("HUP").unwrap(), Action::Event(ControlEvent::Shutdown));
     }
 
     #[test]

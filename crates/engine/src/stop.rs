@@ -86,7 +86,7 @@ impl Engine {
             Some(action) => action,
             None => signal::action(record.spec.stop_signal())?,
         };
-        if let Action::Event(event) = action {
+        if let Some(event) = stop_event(action) {
             self.emit(&record, "kill", &[("signal", signal_number(event).to_owned())]);
             send(&live, event).await?;
             let over = status.wait_for(|status| status.ended > ended || status.removed);
@@ -158,10 +158,16 @@ impl Engine {
                 let ended = container.status.borrow().ended;
                 self.kill_and_wait(container, &live, ended).await
             }
-            Action::Event(event) => {
-                if signal::action(record.spec.stop_signal())? == action {
+            Action::Event(_) | Action::Ignored(_) => {
+                let stops = signal::action(record.spec.stop_signal())? == action;
+                if stops {
                     live.stopped.store(true, Ordering::Release);
                 }
+                if let (Action::Ignored(number), false) = (action, stops) {
+                    self.emit(&record, "kill", &[("signal", number.to_string())]);
+                    return Ok(());
+                }
+                let event = stop_event(action).unwrap_or(ControlEvent::Shutdown);
                 self.emit(&record, "kill", &[("signal", signal_number(event).to_owned())]);
                 send(&live, event).await
             }
@@ -261,6 +267,15 @@ async fn send(live: &Live, event: ControlEvent) -> Result<(), EngineError> {
             Ok(())
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// The event that asks a program to end; `None` when it is not asked.
+fn stop_event(action: Action) -> Option<ControlEvent> {
+    match action {
+        Action::Kill => None,
+        Action::Event(event) => Some(event),
+        Action::Ignored(_) => Some(ControlEvent::Shutdown),
     }
 }
 

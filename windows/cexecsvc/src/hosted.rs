@@ -23,13 +23,13 @@ use oriel_hcs::{ConsoleSize, ControlEvent, ProcessId, ProcessParameters};
 use crate::drain::Drain;
 use crate::drivers::Drivers;
 use crate::launch::Plan;
-use crate::nt::console::PseudoConsole;
 use crate::nt::job::Job;
 use crate::nt::pipe::{self, Pipe};
 use crate::nt::process::{Attachment, Image, Process};
-use crate::nt::{Win32Error, control, object, system};
+use crate::nt::{Win32Error, condrv, control, system};
 use crate::outbox::Outbox;
-use crate::{boot, console, message};
+use crate::terminal::{Keyboard, Terminal};
+use crate::{boot, message};
 
 /// What a process with a closed job reports when even its exit code cannot be had.
 const UNKNOWN_EXIT: u32 = u32::MAX;
@@ -43,17 +43,14 @@ pub(crate) struct Hosted {
 
 /// What signals need of a process that exists.
 struct Running {
-    pid: u32,
     job: Job,
-    has_console: bool,
-    /// One resize at a time, in the order asked.
-    resizing: Mutex<()>,
 }
 
-/// For standard input.
+/// For standard input, or the console.
 enum Input {
     Bytes(Vec<u8>),
     Close,
+    Resize(ConsoleSize),
 }
 
 impl Hosted {
@@ -104,18 +101,9 @@ impl Hosted {
         }
     }
 
-    /// Changes the size of the console; does not wait for it.
-    pub(crate) fn resize(self: &Arc<Self>, size: ConsoleSize) {
-        let mine = Arc::clone(self);
-        thread::spawn(move || {
-            let Some(running) = mine.running.get().filter(|running| running.has_console) else {
-                return;
-            };
-            let _turn = locked(&running.resizing);
-            if let Err(error) = console::resize(running.pid, size) {
-                boot::complain(&format!("cannot resize a console: error {}", error.0));
-            }
-        });
+    /// Queues a change of the console's size, behind what was typed before.
+    pub(crate) fn resize(&self, size: ConsoleSize) {
+        let _ended = self.input.send(Input::Resize(size));
     }
 
     fn live(
@@ -129,19 +117,23 @@ impl Hosted {
             Ok(born) => born,
             Err(error) => return channel.send(Message::CreateFailed(failure(error))),
         };
-        let pid = process.pid;
-        let has_console = pipes.console.is_some();
-        let running = Running { pid, job, has_console, resizing: Mutex::new(()) };
-        let _first = self.running.set(running);
-        channel.send(Message::Created(pid));
-        let keyboard = has_console.then_some(pid);
-        let standard_input = pipes.input.take().map(File::from);
+        let _first = self.running.set(Running { job });
+        channel.send(Message::Created(process.pid));
+        let screen = Arc::clone(channel);
+        let sink = Box::new(move |bytes| screen.send(Message::Stdout(bytes)));
+        let terminal = pipes.terminal.take().map(|terminal| terminal.serve(sink));
+        let standard_input = match (&terminal, pipes.input.take()) {
+            (Some(terminal), _) => StandardInput::Console(terminal.keyboard()),
+            (None, Some(pipe)) => StandardInput::Pipe(File::from(pipe)),
+            (None, None) => StandardInput::Closed,
+        };
         let feeder = Arc::clone(channel);
-        thread::spawn(move || feed(&feeder, standard_input, keyboard, &inputs));
+        thread::spawn(move || feed(&feeder, standard_input, &inputs));
         let outputs = Outputs::pump(channel, pipes.output.take(), pipes.error.take());
         let code = process.wait().unwrap_or(UNKNOWN_EXIT);
-        // Closing the console makes it write what it still holds and end its output.
-        drop(pipes.console.take());
+        if let Some(terminal) = terminal {
+            terminal.finish();
+        }
         outputs.finish();
         channel.finish(code);
     }
@@ -152,7 +144,7 @@ struct Pipes {
     input: Option<OwnedHandle>,
     output: Option<OwnedHandle>,
     error: Option<OwnedHandle>,
-    console: Option<PseudoConsole>,
+    terminal: Option<Terminal>,
 }
 
 /// A process just created.
@@ -195,56 +187,56 @@ fn on_pipes(image: &Image, stdin: bool) -> Result<(Process, Pipes), Win32Error> 
         input: stdin.then_some(input.write),
         output: Some(output.read),
         error: Some(error.read),
-        console: None,
+        terminal: None,
     };
     Ok((process, pipes))
 }
 
 fn on_console(image: &Image, size: ConsoleSize) -> Result<(Process, Pipes), Win32Error> {
-    let (input, output) = (Pipe::new()?, Pipe::new()?);
-    let console = PseudoConsole::new(size, &input.read, &output.write)?;
-    let keyboard = object::console_handle("\\Device\\ConDrv\\Input")?;
-    let screen = object::console_handle("\\Device\\ConDrv\\Output")?;
-    let errors = object::console_handle("\\Device\\ConDrv\\Output")?;
+    let terminal = Terminal::new(size)?;
+    let [keyboard, screen, errors] =
+        [condrv::standard("Input")?, condrv::standard("Output")?, condrv::standard("Output")?];
     let theirs = [&keyboard, &screen, &errors];
     for handle in theirs {
         pipe::inherit(handle)?;
     }
     let standard = theirs.map(AsHandle::as_handle);
-    let process = Process::create(image, &Attachment { standard, console: Some(&console) })?;
-    let pipes = Pipes {
-        input: Some(input.write),
-        output: Some(output.read),
-        error: None,
-        console: Some(console),
-    };
+    let console = Some(terminal.reference());
+    let process = Process::create(image, &Attachment { standard, console })?;
+    let pipes = Pipes { input: None, output: None, error: None, terminal: Some(terminal) };
     Ok((process, pipes))
 }
 
+/// Where a process's input goes.
+enum StandardInput {
+    Pipe(File),
+    Console(Keyboard),
+    Closed,
+}
+
 /// Writes standard input until it is closed, then only acknowledges. A console has no end of
-/// input: its pipe stays open until the process has ended.
-fn feed(
-    channel: &Channel,
-    mut input: Option<File>,
-    keyboard: Option<u32>,
-    queue: &Receiver<Input>,
-) {
+/// input.
+fn feed(channel: &Channel, mut input: StandardInput, queue: &Receiver<Input>) {
     for item in queue {
-        match item {
-            Input::Bytes(bytes) => {
-                let written = match (input.as_mut(), keyboard) {
-                    (Some(input), Some(pid)) => console::type_bytes(input, pid, &bytes),
-                    (Some(input), None) => input.write_all(&bytes),
-                    (None, _) => Ok(()),
+        match (item, &mut input) {
+            (Input::Bytes(bytes), _) => {
+                let written = match &mut input {
+                    StandardInput::Console(keyboard) => {
+                        keyboard.type_bytes(&bytes);
+                        Ok(())
+                    }
+                    StandardInput::Pipe(pipe) => pipe.write_all(&bytes),
+                    StandardInput::Closed => Ok(()),
                 };
                 if written.is_err() {
-                    input = None;
+                    input = StandardInput::Closed;
                 }
                 let count = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
                 channel.send(Message::StdinTaken(count));
             }
-            Input::Close if keyboard.is_none() => input = None,
-            Input::Close => {}
+            (Input::Resize(size), StandardInput::Console(keyboard)) => keyboard.resize(size),
+            (Input::Close, StandardInput::Pipe(_)) => input = StandardInput::Closed,
+            (Input::Close | Input::Resize(_), _) => {}
         }
     }
 }

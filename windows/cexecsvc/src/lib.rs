@@ -12,6 +12,7 @@
 //! - [`arguments`]: command lines and where the program's name ends in them
 //! - [`environment`]: the variables a process sees
 //! - [`search`]: where a program is looked for
+//! - [`console`]: the screen, the keys and the line editor of a client's terminal
 //! - [`drain`]: when a process's output counts as complete
 //! - [`message`]: Windows' texts for the errors clients match on
 //!
@@ -20,6 +21,7 @@
 
 pub mod arguments;
 pub mod changes;
+pub mod console;
 pub mod drain;
 pub mod environment;
 pub mod message;
@@ -34,8 +36,6 @@ mod boot;
 #[cfg(windows)]
 mod companion;
 #[cfg(windows)]
-mod console;
-#[cfg(windows)]
 mod drivers;
 #[cfg(windows)]
 mod hosted;
@@ -46,7 +46,11 @@ mod nt;
 #[cfg(windows)]
 mod outbox;
 #[cfg(windows)]
+mod pipes;
+#[cfg(windows)]
 mod registry;
+#[cfg(windows)]
+mod terminal;
 
 #[cfg(windows)]
 pub use agent::run;

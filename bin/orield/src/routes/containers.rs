@@ -15,7 +15,7 @@ use oriel_hcs::{ConsoleSize, ProcessSummary};
 use oriel_image::ChangeKind;
 use serde_json::json;
 
-use super::{archive, create, exec, hijack, inspect, ps, unknown};
+use super::{archive, create, exec, hijack, inspect, ps, stats, unknown, update};
 use crate::http::{Answer, Call, HttpError, empty, ok, received, streamed};
 
 /// Docker's words for what only its experimental daemon tries.
@@ -33,13 +33,18 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
         (_, [_, "checkpoints", ..]) => Err(HttpError::unsupported(NO_EXPERIMENTS)),
         ("GET", [id, "logs"]) => logs(&call, id),
         ("GET", [id, "top"]) => top(&call, id).await,
+        ("GET", [id, "stats"]) => stats::stats(&call, id).await,
+        ("POST", [id, "update"]) => update::update(call, id).await,
         ("GET", [id, "changes"]) => changes(&call, id).await,
         ("GET", [id, "export"]) => super::archives::export(&call, id),
         ("POST", [id, "wait"]) => wait(&call, id),
         ("GET", [id, "attach", "ws"]) => hijack::attach_websocket(call, id).await,
         ("POST", [id, "attach"]) => hijack::attach(call, id).await,
         ("POST", [id, "exec"]) => exec::create(call, id).await,
-        ("POST", [id, verb]) => act(call, id, verb).await,
+        ("POST", [id, verb @ ("start" | "stop" | "restart" | "kill" | "rename")]) => {
+            act(call, id, verb).await
+        }
+        ("POST", [id, verb @ ("resize" | "pause" | "unpause")]) => act(call, id, verb).await,
         ("DELETE", [id]) => {
             let (force, volumes) = (call.query.flag("force"), call.query.flag("v"));
             let anonymous = if volumes { Anonymous::Remove } else { Anonymous::Keep };
@@ -47,10 +52,6 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
             Ok(empty(StatusCode::NO_CONTENT))
         }
         ("HEAD" | "GET" | "PUT", [id, "archive"]) => archive::dispatch(call, method, id).await,
-        (_, [id, what @ "stats"]) => {
-            call.daemon.engine.container(id)?;
-            Err(HttpError::unsupported(format!("{what} is not supported by this daemon yet")))
-        }
         _ => unknown(),
     }
 }
@@ -59,7 +60,7 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
 async fn act(mut call: Call, id: &str, verb: &str) -> Answer {
     let daemon = call.daemon.clone();
     let engine = &daemon.engine;
-    let seconds = call.query.number("t");
+    let seconds = call.query.integer("t")?;
     let signal = call.query.non_empty("signal").map(str::to_owned);
     // Before 1.42 only `kill` had one.
     let chosen = signal.as_deref().filter(|_| call.version.at_least(42));
@@ -89,12 +90,6 @@ async fn act(mut call: Call, id: &str, verb: &str) -> Answer {
         }
         "pause" => engine.pause(id).await?,
         "unpause" => engine.unpause(id).await?,
-        "update" => {
-            engine.container(id)?;
-            return Err(HttpError::unsupported(format!(
-                "cannot {verb} container {id}: not supported by this daemon yet"
-            )));
-        }
         _ => return unknown(),
     }
     Ok(empty(StatusCode::NO_CONTENT))
@@ -103,10 +98,8 @@ async fn act(mut call: Call, id: &str, verb: &str) -> Answer {
 /// Size of a console in a query.
 pub(crate) fn console_size(call: &Call) -> Result<ConsoleSize, HttpError> {
     let side = |name: &str| {
-        call.query.number(name).ok_or_else(|| {
-            let text = call.query.value(name).unwrap_or_default();
-            HttpError::invalid(format!("invalid resize {name} {text:?}"))
-        })
+        let missing = || HttpError::invalid(format!("invalid resize {name} \"\""));
+        call.query.integer(name)?.ok_or_else(missing)
     };
     Ok(ConsoleSize { height: side("h")?, width: side("w")? })
 }

@@ -353,11 +353,7 @@ async fn prune(call: &Call) -> Answer {
 
 /// `POST /commit`.
 pub(crate) async fn commit(mut call: Call) -> Answer {
-    let bytes = call.bytes().await?;
-    let config: Option<RunConfig> = match bytes.is_empty() {
-        true => None,
-        false => serde_json::from_slice(&bytes).map_err(HttpError::invalid)?,
-    };
+    let config: Option<RunConfig> = call.optional_json().await?;
     let query = &call.query;
     let repo = query.value("repo").unwrap_or_default();
     let name = (!repo.is_empty())

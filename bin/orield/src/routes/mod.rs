@@ -6,6 +6,7 @@
 mod archive;
 mod archives;
 mod build;
+mod build_caches;
 mod containers;
 mod create;
 mod events;
@@ -20,8 +21,11 @@ mod patterns;
 mod ps;
 mod registry;
 mod search;
+mod stats;
+mod strict;
 mod system;
 mod transfers;
+mod update;
 mod usage;
 mod volumes;
 mod websocket;
@@ -42,6 +46,7 @@ pub(crate) async fn dispatch(call: Call, path: &str) -> Answer {
         path.split('/').filter(|segment| !segment.is_empty()).map(percent_decode).collect();
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     let method = call.request.method().clone();
+    strict::check(&call, &method, &segments)?;
     match segments.as_slice() {
         // Of any path, or of none: `OPTIONS *`.
         _ if method == Method::OPTIONS => Ok(empty(StatusCode::OK)),
@@ -51,7 +56,6 @@ pub(crate) async fn dispatch(call: Call, path: &str) -> Answer {
         ["networks", rest @ ..] => networks::networks(call, &method, rest).await,
         ["volumes", rest @ ..] => volumes::dispatch(call, &method, rest).await,
         ["build", rest @ ..] => build::dispatch(call, &method, rest).await,
-        ["commit"] if method == Method::POST => images::commit(call).await,
         ["oriel", rest @ ..] => oriel::dispatch(call, &method, rest).await,
         other => system::dispatch(call, &method, other).await,
     }

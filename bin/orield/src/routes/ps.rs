@@ -38,7 +38,9 @@ const HEALTH: [&str; 4] = ["none", "starting", "healthy", "unhealthy"];
 pub(crate) async fn list(call: &Call) -> Answer {
     let filters = Filters::parse(call.query.value("filters").unwrap_or_default(), &FILTERS)?;
     let wanted = Wanted::read(call, &filters).await?;
-    let limit = call.query.number::<usize>("limit").filter(|limit| *limit > 0);
+    // Docker's negative limit is none.
+    let limit = call.query.integer::<i64>("limit")?.and_then(|limit| usize::try_from(limit).ok());
+    let limit = limit.filter(|limit| *limit > 0);
     let all = call.query.flag("all") || limit.is_some() || !filters.values("status").is_empty();
     let views: Vec<_> = call
         .daemon

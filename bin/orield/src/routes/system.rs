@@ -9,7 +9,7 @@ use oriel_api::{
 };
 use oriel_distribution::RegistryOptions;
 use oriel_engine::{ContainerView, State};
-use oriel_hcs::OS_VERSION;
+use oriel_hcs::{Limit, OS_VERSION};
 use serde_json::{Value, json};
 
 use super::{events, unknown, usage};
@@ -41,6 +41,7 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
         (_, ["swarm" | "services" | "nodes" | "tasks" | "secrets" | "configs", ..]) => {
             super::swarm(segments)
         }
+        ("POST", ["commit"]) => super::images::commit(call).await,
         ("POST", ["auth"]) => super::transfers::login(call).await,
         ("GET", ["distribution", name @ .., "json"]) => {
             super::transfers::inspect(&call, name.join("/")).await
@@ -101,17 +102,17 @@ fn version() -> Version {
     }
 }
 
-/// What `docker info` says no to on Windows.
-const FALSE_ON_WINDOWS: [&str; 9] = [
-    "MemoryLimit",
-    "SwapLimit",
-    "CpuCfsPeriod",
-    "CpuCfsQuota",
-    "CPUShares",
-    "CPUSet",
-    "PidsLimit",
-    "IPv4Forwarding",
-    "OomKillDisable",
+/// What `docker info` says of limits, and the limit that each is about. A daemon on Windows says
+/// no to all of them, and so does one that refuses what Windows does not have.
+const LIMITS: [(&str, Limit); 8] = [
+    ("MemoryLimit", Limit::Memory),
+    ("SwapLimit", Limit::Swap),
+    ("CpuCfsPeriod", Limit::Processor),
+    ("CpuCfsQuota", Limit::Processor),
+    ("CPUShares", Limit::Processor),
+    ("CPUSet", Limit::Processors),
+    ("PidsLimit", Limit::Tasks),
+    ("OomKillDisable", Limit::WaitForMemory),
 ];
 
 async fn info(call: &Call) -> Result<Value, HttpError> {
@@ -171,9 +172,11 @@ async fn info(call: &Call) -> Result<Value, HttpError> {
             "ControlAvailable": false, "Error": "", "RemoteManagers": null,
         },
     });
-    for name in FALSE_ON_WINDOWS {
-        info[name] = Value::Bool(false);
+    let enforced = if call.daemon.fixed.strict { Vec::new() } else { engine.enforces() };
+    for (name, limit) in LIMITS {
+        info[name] = json!(enforced.contains(&limit));
     }
+    info["IPv4Forwarding"] = json!(false);
     for name in ["NFd", "NGoroutines", "NEventsListener"] {
         info[name] = json!(0);
     }

@@ -7,17 +7,19 @@
 
 #![expect(unsafe_code, reason = "Windows' calls have no safe form; see the module's text")]
 
-pub(crate) mod console;
+pub(crate) mod condrv;
 pub(crate) mod control;
 pub(crate) mod driver;
 pub(crate) mod job;
 pub(crate) mod list;
+pub(crate) mod named;
 pub(crate) mod object;
 pub(crate) mod pipe;
 pub(crate) mod process;
 pub(crate) mod processor;
 pub(crate) mod registry;
 pub(crate) mod system;
+pub(crate) mod text;
 pub(crate) mod token;
 
 use std::os::windows::io::{FromRawHandle, OwnedHandle};

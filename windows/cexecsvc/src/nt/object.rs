@@ -127,12 +127,12 @@ pub(crate) fn link(name: &str, target: &str) -> Result<(), Win32Error> {
     Ok(())
 }
 
-/// Opens "the input" or "the output" of whatever console the process that *uses* the handle has:
-/// `\\Device\\ConDrv\\Input` and `Output` are looked up anew at each call. A process on a pseudo
-/// console gets these as its standard handles, since it does not make them itself.
-pub(crate) fn console_handle(name: &str) -> Result<OwnedHandle, Win32Error> {
-    /// Read and write data and attributes, synchronise.
-    const ACCESS: u32 = 0x0010_0183;
+/// Opens an object of a device, below another if one is given.
+pub(super) fn device(
+    name: &str,
+    root: Option<&OwnedHandle>,
+    access: u32,
+) -> Result<OwnedHandle, Win32Error> {
     /// `FILE_SHARE_READ`, `WRITE` and `DELETE`.
     const SHARE_ALL: u32 = 7;
     /// `FILE_CREATE`: each open makes an object.
@@ -142,13 +142,14 @@ pub(crate) fn console_handle(name: &str) -> Result<OwnedHandle, Win32Error> {
 
     let mut name = Name::new(name);
     let name = name.string();
-    let attributes = attributes(&name, 0);
+    let mut attributes = attributes(&name, 0);
+    attributes.root = root.map_or(std::ptr::null_mut(), AsRawHandle::as_raw_handle);
     let (mut handle, mut block) = (std::ptr::null_mut(), [0; 2]);
     // SAFETY: all pointers are to live values of the right layout; the rest is absent.
     status(unsafe {
         NtCreateFile(
             &raw mut handle,
-            ACCESS,
+            access,
             &raw const attributes,
             &raw mut block,
             std::ptr::null(),

@@ -12,7 +12,7 @@ use windows_sys::Win32::System::Threading::{
     STARTUPINFOW, UpdateProcThreadAttribute, WaitForSingleObject,
 };
 
-use super::console::PseudoConsole;
+use super::condrv::Reference;
 use super::job::Job;
 use super::{Win32Error, check, own, wide};
 
@@ -54,7 +54,7 @@ pub(crate) struct Attachment<'a> {
     /// Input, output, error; all inheritable. Nothing else is inherited.
     pub(crate) standard: [BorrowedHandle<'a>; 3],
     /// The console the process is on.
-    pub(crate) console: Option<&'a PseudoConsole>,
+    pub(crate) console: Option<&'a Reference>,
 }
 
 /// A process that was created.
@@ -79,7 +79,7 @@ impl Process {
         if let Some(console) = attachment.console {
             attributes.set(
                 PROC_THREAD_ATTRIBUTE_PSEUDOCONSOLE,
-                std::ptr::with_exposed_provenance(console.attribute().cast_unsigned()),
+                console.attribute(),
                 size_of::<usize>(),
             )?;
         }
