@@ -22,7 +22,6 @@ const FREE_NAMES: &[&str] = &[
     "Runtimes",
     "LogOpts",
     "DriverOpts",
-    "Config",
     "Data",
 ];
 
