@@ -4,9 +4,11 @@
 mod access;
 mod endpoints;
 mod hostile;
+mod limits;
 mod logs;
 mod ps;
 mod stalls;
+mod system;
 mod versions;
 
 use std::{
@@ -60,7 +62,8 @@ impl Served {
         let (stop, places, mut port) = (watch::Sender::new(false), Connections::default(), 0);
         let daemon = runtime.block_on(async {
             let engine = Engine::open(world.parts()).await.unwrap();
-            let daemon = Daemon::new(engine, options.live.clone(), Fixed::default()).unwrap();
+            let fixed = Fixed { strict: options.strict, ..Fixed::default() };
+            let daemon = Daemon::new(engine, options.live.clone(), fixed).unwrap();
             let daemon = Arc::new(daemon);
             for host in &options.hosts {
                 let mut listeners = access.bind(host, &mut ListenFd::empty()).await.unwrap();

@@ -8,13 +8,17 @@
 mod access;
 mod archives;
 mod build;
+mod cli;
 mod clients;
+mod dockerfiles;
 mod faults;
 mod fidelity;
 mod health;
 mod images;
 mod isolation;
+mod limits;
 mod load;
+mod logs;
 mod network;
 mod networks;
 mod openapi;
@@ -61,13 +65,17 @@ fn suite(filter: &str) -> Result<bool> {
         surface::CASES,
         processes::CASES,
         isolation::CASES,
+        limits::CASES,
         network::CASES,
         networks::CASES,
         build::CASES,
+        dockerfiles::CASES,
+        cli::CASES,
         images::CASES,
         archives::CASES,
         fidelity::CASES,
         health::CASES,
+        logs::CASES,
         storage::CASES,
         volumes::CASES,
         programs::CASES,

@@ -48,11 +48,13 @@ mod signal;
 mod spec;
 mod start;
 mod state;
+mod stats;
 mod stop;
 mod storage;
 mod supervise;
 mod tasks;
 mod time;
+mod update;
 mod volumes;
 
 #[cfg(doc)]
@@ -86,6 +88,7 @@ pub use shared::Shared;
 pub use signal::{Action, action};
 pub use spec::{CreateRequest, HostOptions, Overrides, Spec, StreamOptions, merge, parse_port};
 pub use state::{Run, State};
+pub use stats::{Sample, Samples};
 pub use stop::WaitFor;
 pub use storage::{Usage, storage_options};
 pub use time::{NEVER, Time};

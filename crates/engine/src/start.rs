@@ -192,9 +192,14 @@ impl Engine {
 fn failed(before: &State, code: u32, error: String, now: Time) -> State {
     match before {
         State::Created { .. } => State::Created { failure: Some((code, error)) },
-        State::Running { started, .. } | State::Paused { started, .. } => {
-            State::Exited(Run { started: *started, finished: now, code, error, by_client: false })
-        }
+        State::Running { started, .. } | State::Paused { started, .. } => State::Exited(Run {
+            started: *started,
+            finished: now,
+            code,
+            error,
+            by_client: false,
+            out_of_memory: false,
+        }),
         State::Restarting(run) | State::Exited(run) => {
             State::Exited(Run { code, error, ..run.clone() })
         }

@@ -26,9 +26,7 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
             let names = names.map(str::to_owned).collect();
             archives::save(&call, names).await
         }
-        ("GET", ["search"]) => {
-            Err(HttpError::unsupported("searching registries is not supported by this daemon yet"))
-        }
+        ("GET", ["search"]) => super::search::search(&call).await,
         ("POST", ["load"]) => archives::load(call).await,
         ("POST", ["create"]) => match call.query.non_empty("fromImage") {
             Some(from) => super::transfers::pull(&call, from).await,

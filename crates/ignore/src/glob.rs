@@ -7,7 +7,7 @@ use std::{iter::Peekable, str::Chars};
 
 /// A compiled pattern.
 #[derive(Debug)]
-pub(crate) struct Pattern {
+pub struct Pattern {
     tokens: Vec<Token>,
 }
 
@@ -46,19 +46,22 @@ const SEPARATOR: char = '/';
 impl Pattern {
     /// A pattern over a path with `/` between components, as in Go's `filepath.Match` on Windows.
     /// `None` when it is malformed.
-    pub(crate) fn path(text: &str) -> Option<Self> {
+    #[must_use]
+    pub fn path(text: &str) -> Option<Self> {
         let dialect = Dialect { double_star: false, classes: true, separator: true, escape: None };
         Self::compile(text, dialect)
     }
 
     /// A line of a `.dockerignore`: a path pattern where `**` crosses directories.
-    pub(crate) fn ignore(text: &str) -> Option<Self> {
+    #[must_use]
+    pub fn ignore(text: &str) -> Option<Self> {
         let dialect = Dialect { double_star: true, classes: true, separator: true, escape: None };
         Self::compile(text, dialect)
     }
 
     /// A pattern of `${x#pattern}`, where `*` and `?` match every character.
-    pub(crate) fn shell(text: &str, escape: char) -> Option<Self> {
+    #[must_use]
+    pub fn shell(text: &str, escape: char) -> Option<Self> {
         let escape = Some(escape);
         Self::compile(
             text,
@@ -67,13 +70,15 @@ impl Pattern {
     }
 
     /// Whether the whole text fits.
-    pub(crate) fn matches(&self, text: &str) -> bool {
+    #[must_use]
+    pub fn matches(&self, text: &str) -> bool {
         let text: Vec<char> = text.chars().collect();
         self.prefixes(&text).last().copied().unwrap_or(false)
     }
 
     /// For each length from 0 to that of the text, whether that much of its front fits.
-    pub(crate) fn prefixes(&self, text: &[char]) -> Vec<bool> {
+    #[must_use]
+    pub fn prefixes(&self, text: &[char]) -> Vec<bool> {
         let end = self.tokens.len();
         let mut places = vec![false; end + 1];
         places[0] = true;

@@ -1,14 +1,13 @@
-//! `.dockerignore`: which files of the context the build does not see.
-//!
-//! The client applies it before it sends the context; it is applied again here because not every
-//! client does. The rules are those of moby's `patternmatcher`: the last line that fits a path or
+//! `.dockerignore`, line by line. The rules are those of moby's `patternmatcher`: the last line that fits a path or
 //! one of its parents decides, and `!` takes back.
+
+use std::fmt;
 
 use crate::glob::Pattern;
 
 /// The lines of a `.dockerignore`.
 #[derive(Debug, Default)]
-pub(crate) struct Ignore {
+pub struct Ignore {
     rules: Vec<Rule>,
 }
 
@@ -25,17 +24,28 @@ enum Verdict {
 }
 
 /// A line that is not a pattern.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct BadLine {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadLine {
     /// Its number, from 1.
-    pub(crate) line: usize,
+    pub line: usize,
     /// What it says.
-    pub(crate) text: String,
+    pub text: String,
+}
+
+impl std::error::Error for BadLine {}
+
+impl fmt::Display for BadLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {} of .dockerignore is no pattern: {:?}", self.line, self.text)
+    }
 }
 
 impl Ignore {
     /// Reads a `.dockerignore`.
-    pub(crate) fn parse(text: &str) -> Result<Self, BadLine> {
+    ///
+    /// # Errors
+    /// When a line is no pattern.
+    pub fn parse(text: &str) -> Result<Self, BadLine> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut rules = Vec::new();
         for (index, line) in text.lines().enumerate() {
@@ -62,12 +72,21 @@ impl Ignore {
     }
 
     /// Whether no line excludes anything.
-    pub(crate) fn is_empty(&self) -> bool {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }
 
+    /// Whether a line takes back what another excludes, so that a directory that is excluded may
+    /// still hold files that are not.
+    #[must_use]
+    pub fn takes_back(&self) -> bool {
+        self.rules.iter().any(|rule| rule.verdict == Verdict::Include)
+    }
+
     /// Whether the build does not see this path, `/` between its components.
-    pub(crate) fn excludes(&self, path: &str) -> bool {
+    #[must_use]
+    pub fn excludes(&self, path: &str) -> bool {
         let last = self.rules.iter().rev().find(|rule| rule.fits(path));
         last.is_some_and(|rule| rule.verdict == Verdict::Exclude)
     }
