@@ -15,6 +15,7 @@ mod images;
 mod isolation;
 mod network;
 mod networks;
+mod pipes;
 mod processes;
 mod programs;
 mod registries;
@@ -23,6 +24,7 @@ mod running;
 mod settings;
 mod storage;
 mod surface;
+mod terminal;
 mod volumes;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -73,6 +75,8 @@ fn suite(filter: &str) -> Result<bool> {
         settings::CASES,
         access::CASES,
         running::CASES,
+        terminal::CASES,
+        pipes::CASES,
         faults::CASES,
     ]
     .into_iter()

@@ -45,6 +45,10 @@ pub(crate) async fn create(mut call: Call) -> Answer {
     let mut warnings = Vec::new();
     let mut request = convert(wire, sent, &mut warnings)?;
     request.name = call.query.non_empty("name").map(str::to_owned);
+    let of_part = |wish: &oriel_engine::MountWish| !wish.subpath.is_empty();
+    if !call.version.at_least(45) && request.mounts.mounts.iter().any(of_part) {
+        return Err(HttpError::invalid("VolumeOptions.Subpath needs API v1.45 or newer"));
+    }
     let id = call.daemon.engine.create(request).await?;
     Ok(answer(StatusCode::CREATED, &CreateResponse { id, warnings }))
 }
