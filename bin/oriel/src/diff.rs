@@ -3,11 +3,10 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use oriel_api::percent_encode;
 use oriel_api::registry::{ChangeKind, DifferenceLine, PathChange, RegistryData, ValueChange};
 use serde_json::json;
 
-use crate::connection::Client;
+use crate::connection::{At, Client};
 use crate::lines::Lines;
 use crate::registry::{name, shown};
 use crate::screen::{Colour, Screen, plain};
@@ -36,14 +35,13 @@ enum Format {
 }
 
 pub(crate) async fn run(client: &Client, wanted: &Diff) -> anyhow::Result<ExitCode> {
-    let mut path = format!("/oriel/diff?target={}", percent_encode(&wanted.target));
-    if let Some(base) = &wanted.base {
-        path += &format!("&base={}", percent_encode(base));
-    }
+    let mut at = At::path(&["oriel", "diff"])
+        .with("target", &wanted.target)
+        .maybe("base", wanted.base.as_deref());
     if matches!(wanted.format, Format::Reg) {
-        path += "&format=reg&encoding=utf-8";
+        at = at.with("format", "reg").with("encoding", "utf-8");
     }
-    let mut stream = client.open(&path).await?;
+    let mut stream = client.open(&at).await?;
     match wanted.format {
         Format::Text => text(&mut Lines::new(stream)).await?,
         Format::Json => json(&mut Lines::new(stream)).await?,

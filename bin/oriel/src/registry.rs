@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use oriel_api::percent_encode;
+use hyper::Method;
 use oriel_api::registry::{Data, RegistryData, RegistryImported, RegistryKey, RegistryLine};
 use serde_json::json;
 
-use crate::connection::Client;
+use crate::connection::{At, Client};
 use crate::lines::Lines;
-use crate::screen::{Colour, Screen, plain};
+use crate::screen::{Colour, Screen, plain, print, talk};
 
 /// Largest registry file that a daemon takes.
 const MAX_FILE: u64 = 64 << 20;
@@ -104,16 +104,23 @@ pub(crate) async fn run(client: &Client, command: RegistryCommand) -> anyhow::Re
 /// The keys and values of an answer of several pages.
 struct Pages<'a> {
     client: &'a Client,
-    path: String,
+    at: At,
     lines: Lines,
 }
 
 impl<'a> Pages<'a> {
-    async fn open(client: &'a Client, place: &Place, more: &str) -> anyhow::Result<Self> {
-        let (target, key) = (percent_encode(&place.target), percent_encode(&place.key));
-        let path = format!("/oriel/registry?target={target}&key={key}&limit={PAGE}{more}");
-        let lines = Lines::new(client.open(&path).await?);
-        Ok(Self { client, path, lines })
+    async fn open(
+        client: &'a Client,
+        place: &Place,
+        more: &[(&str, String)],
+    ) -> anyhow::Result<Self> {
+        let at = At::path(&["oriel", "registry"])
+            .with("target", &place.target)
+            .with("key", &place.key)
+            .with("limit", PAGE);
+        let at = more.iter().fold(at, |at, (name, value)| at.with(name, value));
+        let lines = Lines::new(client.open(&at).await?);
+        Ok(Self { client, at, lines })
     }
 
     /// The next key or value.
@@ -121,8 +128,8 @@ impl<'a> Pages<'a> {
         loop {
             match self.lines.next().await? {
                 Some(RegistryLine::Next(after)) => {
-                    let path = format!("{}&after={}", self.path, percent_encode(&after));
-                    self.lines = Lines::new(self.client.open(&path).await?);
+                    let at = self.at.clone().with("after", after);
+                    self.lines = Lines::new(self.client.open(&at).await?);
                 }
                 other => return Ok(other),
             }
@@ -132,13 +139,11 @@ impl<'a> Pages<'a> {
 
 async fn query(client: &Client, query: &Query) -> anyhow::Result<ExitCode> {
     let mut more = match (query.recursive, &query.value) {
-        (true, _) => String::new(),
-        (false, None) => "&depth=1".to_owned(),
-        (false, Some(_)) => "&depth=0".to_owned(),
+        (true, _) => Vec::new(),
+        (false, None) => vec![("depth", "1".to_owned())],
+        (false, Some(_)) => vec![("depth", "0".to_owned())],
     };
-    if let Some(value) = &query.value {
-        more += &format!("&value={}", percent_encode(value));
-    }
+    more.extend(query.value.iter().map(|value| ("value", value.clone())));
     let mut pages = Pages::open(client, &query.place, &more).await?;
     let mut screen = Screen::new();
     let found = match query.json {
@@ -274,13 +279,11 @@ pub(crate) fn shown(data: &RegistryData) -> String {
 
 async fn export(client: &Client, wanted: &Export) -> anyhow::Result<ExitCode> {
     let to_screen = wanted.file.as_os_str() == "-";
-    let path = format!(
-        "/oriel/registry/export?target={}&key={}&encoding={}",
-        percent_encode(&wanted.place.target),
-        percent_encode(&wanted.place.key),
-        if to_screen { "utf-8" } else { "utf-16" },
-    );
-    let mut stream = client.open(&path).await?;
+    let at = At::path(&["oriel", "registry", "export"])
+        .with("target", &wanted.place.target)
+        .with("key", &wanted.place.key)
+        .with("encoding", if to_screen { "utf-8" } else { "utf-16" });
+    let mut stream = client.open(&at).await?;
     if to_screen {
         let mut out = std::io::stdout();
         while let Some(piece) = stream.piece().await? {
@@ -305,16 +308,17 @@ fn discard(file: &Path) {
 }
 
 async fn import(client: &Client, wanted: &Import) -> anyhow::Result<ExitCode> {
-    let mut path = format!("/oriel/registry/import?target={}", percent_encode(&wanted.target));
+    let mut at = At::path(&["oriel", "registry", "import"]).with("target", &wanted.target);
     for tag in &wanted.tags {
-        path += &format!("&t={}", percent_encode(tag));
+        at = at.with("t", tag);
     }
     let file = read(&wanted.file)?;
-    let done: RegistryImported = client.post_bytes(&path, file.into()).await?.json().await?;
+    let call = client.call(Method::POST, &at).bytes(file.into());
+    let done: RegistryImported = call.send().await?.json().await?;
     let (keys, values) = (counted(done.keys, "key"), counted(done.values, "value"));
-    crate::commands::talk(&format!("imported {keys} and {values}"));
+    talk(&format!("imported {keys} and {values}"));
     if let Some(image) = done.image {
-        crate::commands::print(&format!("{image}\n"));
+        print(&format!("{image}\n"))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -340,8 +344,9 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 
 async fn tree(client: &Client, wanted: &Tree) -> anyhow::Result<ExitCode> {
     let place = Place { target: wanted.target.clone(), key: wanted.key.clone() };
-    let depth = wanted.depth.map(|depth| format!("&depth={depth}")).unwrap_or_default();
-    let mut pages = Pages::open(client, &place, &format!("{depth}&values=0")).await?;
+    let mut more = vec![("values", "0".to_owned())];
+    more.extend(wanted.depth.map(|depth| ("depth", depth.to_string())));
+    let mut pages = Pages::open(client, &place, &more).await?;
     let mut screen = Screen::paged();
     let mut branches = Branches::default();
     while let Some(line) = pages.next().await? {

@@ -113,6 +113,27 @@ impl Drop for Screen {
     }
 }
 
+/// Whether standard output is a terminal.
+pub(crate) fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Writes data to standard output.
+///
+/// # Errors
+/// `BrokenPipe` once the reader has gone, which is no reason to complain.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+/// Says something to the person at the terminal: talk goes to standard error.
+#[expect(clippy::print_stderr, reason = "talk goes to standard error")]
+pub(crate) fn talk(text: &str) {
+    eprintln!("{text}");
+}
+
 /// Text from a container, with what a terminal would obey as escapes.
 pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     if !text.chars().any(commands) {

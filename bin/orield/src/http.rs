@@ -12,11 +12,12 @@ use hyper::{
     body::{Frame, Incoming},
     header,
 };
-use oriel_api::{ApiVersion, ErrorBody, FiltersError, Query};
+use oriel_api::{ApiVersion, ErrorBody, FiltersError, NumberError, Query, Shape, VersionError};
 use oriel_engine::EngineError;
 use oriel_hcs::Class;
 use oriel_image::ImageError;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize as _, Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
 use tokio::{sync::mpsc, time::timeout};
 
 use crate::daemon::Daemon;
@@ -49,13 +50,51 @@ impl Call {
     /// Reads the body as JSON.
     pub(crate) async fn json<T: DeserializeOwned>(&mut self) -> Result<T, HttpError> {
         let bytes = self.bytes().await?;
+        self.parse(&bytes)
+    }
+
+    /// Reads the body as JSON; no body and `null` are nothing.
+    pub(crate) async fn optional_json<T: DeserializeOwned>(
+        &mut self,
+    ) -> Result<Option<T>, HttpError> {
+        let bytes = self.bytes().await?;
+        match bytes.trim_ascii() {
+            b"" | b"null" => Ok(None),
+            _ => self.parse(&bytes).map(Some),
+        }
+    }
+
+    fn parse<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, HttpError> {
+        self.check_json()?;
         if bytes.is_empty() {
             return Err(HttpError::invalid("request body is empty"));
         }
-        let mut values = serde_json::Deserializer::from_slice(&bytes);
-        let value = T::deserialize(&mut values).map_err(HttpError::invalid)?;
+        let mut values = serde_json::Deserializer::from_slice(bytes);
+        // An object first: that way also what nobody reads has to be JSON, and a list is no object
+        // whose names were left out.
+        let fields = Map::deserialize(&mut values).map_err(HttpError::invalid)?;
         values.end().map_err(|_| HttpError::invalid("unexpected content after JSON"))?;
-        Ok(value)
+        T::deserialize(Value::Object(fields)).map_err(HttpError::invalid)
+    }
+
+    /// Refuses a body that is not said to be JSON: a browser sends other types to anybody.
+    fn check_json(&self) -> Result<(), HttpError> {
+        let kind = self.request.headers().get(header::CONTENT_TYPE);
+        let kind = kind.map_or("", |kind| kind.to_str().unwrap_or("?"));
+        let bare = kind.split(';').next().unwrap_or_default().trim();
+        match bare.eq_ignore_ascii_case("application/json") {
+            true => Ok(()),
+            false => Err(HttpError::invalid(format!(
+                "unsupported Content-Type header ({kind}): must be 'application/json'"
+            ))),
+        }
+    }
+
+    /// An answer in the newest version's shape, in that of the version asked for.
+    pub(crate) fn shaped(&self, shape: Shape, answer: impl Serialize) -> Value {
+        let mut answer = serde_json::to_value(answer).expect("answers have string keys only");
+        oriel_api::shape(self.version, shape, &mut answer);
+        answer
     }
 
     /// Reads the body, up to a bound.
@@ -63,10 +102,18 @@ impl Call {
         let limited = http_body_util::Limited::new(self.request.body_mut(), LONGEST_JSON);
         let late = |_| HttpError::new(StatusCode::REQUEST_TIMEOUT, "the request's body is late");
         let collected = timeout(BODY_TIME, limited.collect()).await.map_err(late)?;
-        let collected = collected.map_err(|error| {
-            HttpError::invalid(format!("cannot read the request's body: {error}"))
-        })?;
-        Ok(collected.to_bytes())
+        Ok(collected.map_err(unreadable)?.to_bytes())
+    }
+}
+
+/// Why a body was not read to its end.
+fn unreadable(error: Box<dyn std::error::Error + Send + Sync>) -> HttpError {
+    match error.is::<http_body_util::LengthLimitError>() {
+        true => HttpError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the request's body is longer than {LONGEST_JSON} bytes"),
+        ),
+        false => HttpError::invalid(format!("cannot read the request's body: {error}")),
     }
 }
 
@@ -75,11 +122,13 @@ impl Call {
 pub(crate) struct HttpError {
     status: StatusCode,
     message: String,
+    /// Whether the client cannot read JSON.
+    plain: bool,
 }
 
 impl HttpError {
     pub(crate) fn new(status: StatusCode, message: impl ToString) -> Self {
-        Self { status, message: message.to_string() }
+        Self { status, message: message.to_string(), plain: false }
     }
 
     pub(crate) fn invalid(message: impl ToString) -> Self {
@@ -98,9 +147,18 @@ impl HttpError {
         Self::new(status_of(class), chain(error))
     }
 
+    /// This error for a client of a version.
+    pub(crate) fn readable_by(self, version: ApiVersion) -> Self {
+        Self { plain: !version.has_json_errors(), ..self }
+    }
+
     pub(crate) fn into_response(self) -> Response<Body> {
         if self.status == StatusCode::NOT_MODIFIED {
             return empty(self.status);
+        }
+        if self.plain {
+            let text = format!("{}\n", self.message);
+            return with_type(self.status, "text/plain; charset=utf-8", text);
         }
         let mut body = serde_json::to_vec(&ErrorBody { message: self.message })
             .expect("a message is a string");
@@ -121,8 +179,20 @@ impl From<ImageError> for HttpError {
     }
 }
 
+impl From<VersionError> for HttpError {
+    fn from(error: VersionError) -> Self {
+        Self::invalid(error).readable_by(error.version())
+    }
+}
+
 impl From<FiltersError> for HttpError {
     fn from(error: FiltersError) -> Self {
+        Self::invalid(error)
+    }
+}
+
+impl From<NumberError> for HttpError {
+    fn from(error: NumberError) -> Self {
         Self::invalid(error)
     }
 }

@@ -12,7 +12,7 @@ use tokio::{sync::watch, task::JoinSet};
 use crate::{
     connections::{Connections, Place, Turns},
     daemon::{Daemon, VERSION},
-    http::{Answer, Body, Call, HttpError},
+    http::{Answer, Body, Call},
     listen::{Listener, Stream},
     routes,
     tls::Acceptor,
@@ -21,6 +21,9 @@ use crate::{
 /// Longest head of a request. The longest real ones carry the credentials of all registries of a
 /// client, a few hundred bytes each.
 const HEAD_BYTES: usize = 128 << 10;
+
+/// Most headers of a request; real ones have about ten.
+const HEADERS: usize = 128;
 
 /// Longest wait for the head of a request, be the client slow or idle. Clients that keep
 /// connections for later take one that was closed for a reason to open another.
@@ -113,6 +116,7 @@ async fn requests(stream: impl Stream + 'static, turns: &Turns, daemon: Arc<Daem
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(HEAD_BYTES)
+        .max_headers(HEADERS)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades()
         .await;
@@ -149,7 +153,8 @@ async fn respond(daemon: Arc<Daemon>, request: Request<Incoming>) -> Response<Bo
 
 async fn route(daemon: Arc<Daemon>, request: Request<Incoming>) -> Answer {
     let path = request.uri().path().to_owned();
-    let (version, path) = ApiVersion::split(&path).map_err(HttpError::invalid)?;
+    let (version, path) = ApiVersion::split(&path)?;
     let query = Query::parse(request.uri().query().unwrap_or_default());
-    routes::dispatch(Call { daemon, version, query, request }, path).await
+    let answer = routes::dispatch(Call { daemon, version, query, request }, path).await;
+    answer.map_err(|error| error.readable_by(version))
 }

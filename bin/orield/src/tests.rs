@@ -2,6 +2,14 @@
 //! bare HTTP for what the CLI does not show.
 
 mod access;
+mod endpoints;
+mod hostile;
+mod limits;
+mod logs;
+mod ps;
+mod stalls;
+mod system;
+mod versions;
 
 use std::{
     io::{Read as _, Write as _},
@@ -28,6 +36,7 @@ use crate::{
 struct Served {
     runtime: Runtime,
     world: World,
+    daemon: Arc<Daemon>,
     socket: PathBuf,
     /// Where it listens on TCP, if it does.
     port: u16,
@@ -42,7 +51,8 @@ impl Served {
 
     /// A daemon with further options.
     fn with(arguments: &[&str]) -> Self {
-        let root = TempDir::new().unwrap();
+        // In memory where there is such a place: every change is synced.
+        let root = TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap();
         let runtime = Runtime::new().unwrap();
         let world = World::new(root.path(), runtime.handle().clone());
         let socket = root.path().join("oriel.sock");
@@ -50,9 +60,10 @@ impl Served {
         let options = Options::of(&[&["-H", &host], arguments].concat(), "").unwrap();
         let access = Access::new(&options).unwrap();
         let (stop, places, mut port) = (watch::Sender::new(false), Connections::default(), 0);
-        runtime.block_on(async {
+        let daemon = runtime.block_on(async {
             let engine = Engine::open(world.parts()).await.unwrap();
-            let daemon = Daemon::new(engine, options.live.clone(), Fixed::default()).unwrap();
+            let fixed = Fixed { strict: options.strict, ..Fixed::default() };
+            let daemon = Daemon::new(engine, options.live.clone(), fixed).unwrap();
             let daemon = Arc::new(daemon);
             for host in &options.hosts {
                 let mut listeners = access.bind(host, &mut ListenFd::empty()).await.unwrap();
@@ -63,8 +74,9 @@ impl Served {
                 let (places, daemon) = (places.clone(), daemon.clone());
                 tokio::spawn(server::serve(listener, places, daemon, stop.subscribe()));
             }
+            daemon
         });
-        Self { runtime, world, socket, port, _stop: stop, _root: root }
+        Self { runtime, world, daemon, socket, port, _stop: stop, _root: root }
     }
 
     fn docker(&self, arguments: &[&str]) -> Output {

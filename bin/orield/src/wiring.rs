@@ -88,7 +88,12 @@ pub(crate) async fn wire(options: &Options, mut warnings: Vec<String>) -> anyhow
     .await?;
     let missing = programs(options).into_iter().filter(|check| check.level != CheckLevel::Ok);
     warnings.extend(missing.map(|check| format!("{}: {}", check.name, check.finding)));
-    let fixed = Fixed { warnings, log_driver: options.log_driver, dns: options.dns.clone() };
+    let fixed = Fixed {
+        warnings,
+        logs: options.logs.clone(),
+        dns: options.dns.clone(),
+        strict: options.strict,
+    };
     Ok(Wired { daemon: Daemon::new(engine, options.live.clone(), fixed)?, network })
 }
 

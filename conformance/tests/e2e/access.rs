@@ -38,12 +38,17 @@ fn again(daemon: &mut Daemon, case: fn(&mut Daemon) -> Result<Outcome>) -> Resul
 }
 
 /// A TCP address that nobody listens on.
-fn free_address() -> Result<SocketAddr> {
+pub(crate) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
 /// Makes a key and a certificate; signed by `signer`, or by itself.
-fn certificate(directory: &Path, kind: &str, name: &str, signer: Option<&str>) -> Result<()> {
+pub(crate) fn certificate(
+    directory: &Path,
+    kind: &str,
+    name: &str,
+    signer: Option<&str>,
+) -> Result<()> {
     fs_err::write(directory.join("openssl.cnf"), OPENSSL)?;
     let mut command = Command::new("openssl");
     command

@@ -8,13 +8,20 @@
 mod access;
 mod archives;
 mod build;
+mod cli;
+mod clients;
+mod dockerfiles;
 mod faults;
 mod fidelity;
 mod health;
 mod images;
 mod isolation;
+mod limits;
+mod load;
+mod logs;
 mod network;
 mod networks;
+mod openapi;
 mod pipes;
 mod processes;
 mod programs;
@@ -60,13 +67,17 @@ fn suite(filter: &str) -> Result<bool> {
         surface::CASES,
         processes::CASES,
         isolation::CASES,
+        limits::CASES,
         network::CASES,
         networks::CASES,
         build::CASES,
+        dockerfiles::CASES,
+        cli::CASES,
         images::CASES,
         archives::CASES,
         fidelity::CASES,
         health::CASES,
+        logs::CASES,
         storage::CASES,
         volumes::CASES,
         programs::CASES,
@@ -75,6 +86,9 @@ fn suite(filter: &str) -> Result<bool> {
         settings::CASES,
         access::CASES,
         running::CASES,
+        clients::CASES,
+        openapi::CASES,
+        load::CASES,
         terminal::CASES,
         pipes::CASES,
         faults::CASES,

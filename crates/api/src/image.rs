@@ -22,9 +22,6 @@ pub struct Summary {
     pub size: u64,
     /// Bytes shared with other images; -1 when not asked for.
     pub shared_size: i64,
-    /// `size` again, for clients older than 1.44.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub virtual_size: Option<u64>,
     /// Labels.
     pub labels: Option<BTreeMap<String, String>>,
     /// Number of containers; -1 when not counted.

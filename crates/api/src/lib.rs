@@ -12,18 +12,23 @@ pub mod exec;
 mod filters;
 pub mod frame;
 pub mod image;
+mod ladder;
 pub mod network;
 mod progress;
 mod query;
 pub mod registry;
+pub mod resources;
+mod shape;
 pub mod system;
 mod version;
 
 use serde::{Deserialize, Serialize};
 
 pub use filters::{Filters, FiltersError};
+pub use ladder::{Shape, has_event, shape};
 pub use progress::{ErrorDetail, Line, ProgressDetail};
-pub use query::{Query, percent_decode, percent_encode};
+pub use query::{NumberError, Query, percent_decode, percent_encode};
+pub use shape::{ShapeError, check_create};
 pub use version::{ApiVersion, VersionError};
 
 /// Body of every error answer.

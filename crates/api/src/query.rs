@@ -1,5 +1,7 @@
 //! Query strings, read as Docker reads them.
 
+use std::fmt;
+
 /// The parameters of a query string, in order, decoded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query(Vec<(String, String)>);
@@ -51,7 +53,34 @@ impl Query {
     pub fn number<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
         self.value(name)?.trim().parse().ok()
     }
+
+    /// A parameter that has to be a whole number, with absent and empty being one.
+    ///
+    /// # Errors
+    /// When it is none, or too large or small for `T`.
+    pub fn integer<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, NumberError> {
+        let wrong = |text: &str| NumberError { name: name.to_owned(), text: text.to_owned() };
+        self.non_empty(name).map(|text| text.parse().map_err(|_| wrong(text))).transpose()
+    }
 }
+
+/// A parameter that has to be a whole number and is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NumberError {
+    /// The parameter.
+    pub name: String,
+    /// What was sent.
+    pub text: String,
+}
+
+impl fmt::Display for NumberError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, text } = self;
+        write!(f, "invalid value for {name:?}: {text:?} is no whole number in its range")
+    }
+}
+
+impl std::error::Error for NumberError {}
 
 fn form_decode(text: &str) -> String {
     percent_decode(&text.replace('+', " "))
@@ -128,6 +157,18 @@ mod tests {
         }
         assert!(query.flag_or("h", true));
         assert!(!query.flag_or("e", true));
+    }
+
+    #[test]
+    fn a_number_that_is_none_is_an_error_and_not_nothing() {
+        let query = Query::parse("a=5&b=x&c=&d=-1&e=99999999999999999999");
+        assert_eq!(query.integer("a"), Ok(Some(5)));
+        assert_eq!(query.integer::<u32>("c"), Ok(None));
+        assert_eq!(query.integer::<u32>("f"), Ok(None));
+        assert_eq!(query.integer("d"), Ok(Some(-1)));
+        for name in ["b", "d", "e"] {
+            assert!(query.integer::<u32>(name).unwrap_err().to_string().contains(name));
+        }
     }
 
     #[test]

@@ -14,8 +14,8 @@ pub struct ApiVersion {
 impl ApiVersion {
     /// The newest version served: that of Docker 28, one below the reshaping of 1.52.
     pub const MAX: Self = Self { major: 1, minor: 51 };
-    /// The oldest version served, as with Docker 28.
-    pub const MIN: Self = Self { major: 1, minor: 24 };
+    /// The oldest version served: what skopeo 1.9 asks for, Debian 12's. Docker 28 begins at 1.24.
+    pub const MIN: Self = Self { major: 1, minor: 22 };
 
     /// Whether this is version 1.`minor` or newer.
     #[must_use]
@@ -23,8 +23,14 @@ impl ApiVersion {
         self >= Self { major: 1, minor }
     }
 
+    /// Whether its clients read errors as JSON; others read text.
+    #[must_use]
+    pub fn has_json_errors(self) -> bool {
+        self.at_least(24)
+    }
+
     /// Takes the version off a path: `/v1.41/info` is version 1.41 of `/info`, a path without one
-    /// is the newest.
+    /// is the newest. A version is anything of digits and points, as in moby's routes.
     ///
     /// # Errors
     /// When the version is well formed but not served; the texts are Docker's.
@@ -45,8 +51,16 @@ impl ApiVersion {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let (major, minor) = text.split_once('.')?;
-        Some(Self { major: major.parse().ok()?, minor: minor.parse().ok()? })
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+            return None;
+        }
+        // What is no number counts as 0, as with Docker; what is too large for one is too new.
+        let number = |text: Option<&str>| match text {
+            None | Some("") => 0,
+            Some(digits) => digits.parse().unwrap_or(u32::MAX),
+        };
+        let mut numbers = text.split('.');
+        Some(Self { major: number(numbers.next()), minor: number(numbers.next()) })
     }
 }
 
@@ -91,6 +105,15 @@ impl fmt::Display for VersionError {
 
 impl std::error::Error for VersionError {}
 
+impl VersionError {
+    /// The version asked for.
+    #[must_use]
+    pub fn version(self) -> ApiVersion {
+        let (Self::TooNew { version } | Self::TooOld { version }) = self;
+        version
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,5 +137,28 @@ mod tests {
         assert_eq!(error, "client version 1.99 is too new. Maximum supported API version is 1.51");
         let error = ApiVersion::split("/v1.9/info").unwrap_err().to_string();
         assert!(error.starts_with("client version 1.9 is too old."), "{error}");
+    }
+
+    #[test]
+    fn every_version_from_the_oldest_to_the_newest_is_served() {
+        for minor in ApiVersion::MIN.minor..=ApiVersion::MAX.minor {
+            let version = ApiVersion { major: 1, minor };
+            let path = format!("/v{version}/info");
+            assert_eq!(ApiVersion::split(&path), Ok((version, "/info")));
+        }
+        for (path, plain) in [
+            ("/v1.21/info", true),
+            ("/v1/info", true),
+            ("/v0.99/info", true),
+            ("/v1.52/info", false),
+            ("/v2.0/info", false),
+            ("/v99999999999.0/info", false),
+        ] {
+            let version = ApiVersion::split(path).unwrap_err().version();
+            assert_eq!(version.has_json_errors(), !plain, "{path}");
+        }
+        for path in ["/vx/info", "/v/info", "/v1.x/info", "/v1.41"] {
+            assert_eq!(ApiVersion::split(path), Ok((ApiVersion::MAX, path)));
+        }
     }
 }

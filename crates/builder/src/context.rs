@@ -13,13 +13,13 @@ use std::{
 };
 
 use fs_err::File;
+use oriel_ignore::Ignore;
 use ring::digest;
 use tempfile::TempDir;
 
 use crate::{
     ContextError,
     archive::{self, EntryKind},
-    ignore::Ignore,
 };
 
 /// Most bytes of content. Well above any real context; a compressed bomb stops here.
@@ -180,6 +180,18 @@ impl Context {
     /// Whether a path names the context's own directory, such as `.` or `/`.
     pub(crate) fn is_root(path: &str) -> bool {
         path.split(['/', '\\']).all(|name| name.is_empty() || name == "." || name == "..")
+    }
+
+    /// Keeps a text as long as the context lives.
+    pub(crate) fn keep(&self, text: &[u8]) -> Result<Blob, ContextError> {
+        let (_, path) = tempfile::Builder::new()
+            .prefix("text-")
+            .tempfile_in(self.scratch())?
+            .keep()
+            .map_err(|error| ContextError::from(error.error))?;
+        let mut budget = MAX_BYTES;
+        let digest = store(&mut &*text, &path, &mut budget)?;
+        Ok(Blob { path, digest, modified: None })
     }
 
     /// The temporary directory, in which others may make their own.

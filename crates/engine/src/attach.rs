@@ -1,4 +1,4 @@
-//! Attached clients: output, input, logs.
+//! Attached clients: output and input.
 
 use std::sync::Arc;
 
@@ -6,165 +6,40 @@ use oriel_hcs::{ConsoleSize, ProcessId};
 use tokio::sync::mpsc;
 
 use crate::{
-    Chunk, ContainerView, Engine, EngineError, LogDriver, LogRecord, Stream, Time,
-    container::Container, document, exec::Exec, logs,
+    Chunk, ContainerView, Engine, EngineError, LogOptions, LogRecord, container::Container,
+    exec::Exec,
 };
-
-/// Records read from disk at a time.
-const BATCH: usize = 512;
-/// Records under way to one reader.
-const UNDER_WAY: usize = 64;
 
 /// A client's end of a container's streams.
 pub struct Attachment {
     /// The container when it was attached to.
     pub view: ContainerView,
-    /// What it printed before, when that was asked for.
-    pub earlier: Vec<LogRecord>,
+    /// What it printed before, when that was asked for and there is a log.
+    pub earlier: Option<mpsc::Receiver<Vec<LogRecord>>>,
     /// What it prints from now on; ends with the run.
     pub output: mpsc::Receiver<Chunk>,
     /// Its standard input.
     pub stdin: Stdin,
 }
 
-/// What to read of a log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LogOptions {
-    /// Whether standard output is wanted.
-    pub stdout: bool,
-    /// Whether standard error is wanted.
-    pub stderr: bool,
-    /// Earliest time.
-    pub since: Option<Time>,
-    /// Latest time.
-    pub until: Option<Time>,
-    /// Only so many records from the end.
-    pub tail: Option<u64>,
-    /// Whether to go on with what comes, until the run ends.
-    pub follow: bool,
-}
-
-impl LogOptions {
-    fn wants(&self, record: &LogRecord) -> bool {
-        let stream = match record.stream {
-            Stream::Stdout => self.stdout,
-            Stream::Stderr => self.stderr,
-        };
-        stream
-            && self.since.is_none_or(|since| record.time >= since)
-            && self.until.is_none_or(|until| record.time <= until)
-    }
-}
-
 impl Engine {
     /// Attaches to a container, whether it runs or not: what it prints from now on arrives.
     ///
     /// # Errors
-    /// `NotFound`; `Conflict` when it is paused; `Host` when its log cannot be read.
+    /// `NotFound`; `Conflict` when it is paused.
     pub async fn attach(&self, reference: &str, earlier: bool) -> Result<Attachment, EngineError> {
         let container = self.find(reference)?;
         if container.record().state.is_paused() {
             return Err(EngineError::AttachPaused { reference: reference.to_owned() });
         }
-        let (length, output) = container.output.subscribe();
+        let (position, output) = container.output.subscribe();
+        let earlier = container.output.files().filter(|_| earlier).map(|files| {
+            let options = LogOptions { stdout: true, stderr: true, ..LogOptions::default() };
+            self.send_log(container.clone(), files, options, position)
+        });
         let view = container.view();
-        let earlier = if earlier && view.spec.host.log == LogDriver::JsonFile {
-            self.log_up_to(&container.id, length).await?
-        } else {
-            Vec::new()
-        };
         self.emit(&container.record(), "attach", &[]);
         Ok(Attachment { view, earlier, output, stdin: Stdin { target: Target::Init(container) } })
-    }
-
-    async fn log_up_to(&self, id: &str, length: u64) -> Result<Vec<LogRecord>, EngineError> {
-        let path = logs::path(&document::directory(self.root(), id), id);
-        self.blocking(move |_| {
-            let (mut offset, mut all) = (0, Vec::new());
-            while offset < length {
-                let (records, next) = read(&path, offset)?;
-                if next == offset {
-                    break;
-                }
-                offset = next;
-                all.extend(records);
-            }
-            Ok::<_, EngineError>(all)
-        })
-        .await
-    }
-
-    /// Reads a container's log. The receiver ends with the log, or with the run when it follows;
-    /// dropping it ends the reading.
-    ///
-    /// # Errors
-    /// `NotFound`; `Unsupported` when the container keeps no log.
-    pub fn logs(
-        &self,
-        reference: &str,
-        options: LogOptions,
-    ) -> Result<(ContainerView, mpsc::Receiver<LogRecord>), EngineError> {
-        let container = self.find(reference)?;
-        let view = container.view();
-        if view.spec.host.log == LogDriver::None {
-            return Err(EngineError::LogsUnreadable);
-        }
-        let (sender, receiver) = mpsc::channel(UNDER_WAY);
-        let engine = self.clone();
-        self.inner.tasks.spawn(async move {
-            if let Err(error) = engine.read_logs(&container, options, &sender).await {
-                tracing::warn!(container.id = container.id, error = %error, "cannot read a log");
-            }
-        });
-        Ok((view, receiver))
-    }
-
-    async fn read_logs(
-        &self,
-        container: &Arc<Container>,
-        options: LogOptions,
-        sender: &mpsc::Sender<LogRecord>,
-    ) -> Result<(), EngineError> {
-        let path = logs::path(&document::directory(self.root(), &container.id), &container.id);
-        let mut growth = container.output.growth();
-        let mut status = container.status.subscribe();
-        let mut offset = match options.tail {
-            Some(count) => {
-                let path = path.clone();
-                self.blocking(move |_| found(logs::tail(&path, count))).await?
-            }
-            None => 0,
-        };
-        loop {
-            growth.borrow_and_update();
-            let running = status.borrow_and_update().active;
-            let (records, next) = {
-                let path = path.clone();
-                self.blocking(move |_| read(&path, offset)).await?
-            };
-            let exhausted = next == offset;
-            offset = next;
-            for record in records {
-                if options.until.is_some_and(|until| record.time > until) {
-                    return Ok(());
-                }
-                if options.wants(&record) && sender.send(record).await.is_err() {
-                    return Ok(());
-                }
-            }
-            if !exhausted {
-                continue;
-            }
-            if !options.follow || !running {
-                return Ok(());
-            }
-            tokio::select! {
-                // The senders live as long as `container`.
-                _ = growth.changed() => {}
-                _ = status.changed() => {}
-                () = sender.closed() => return Ok(()),
-            }
-        }
     }
 
     /// Changes the size of a container's console.
@@ -174,23 +49,6 @@ impl Engine {
     pub async fn resize(&self, reference: &str, size: ConsoleSize) -> Result<(), EngineError> {
         let live = self.find(reference)?.running()?;
         Ok(live.system.resize(ProcessId::INIT, size).await?)
-    }
-}
-
-fn read(path: &std::path::Path, offset: u64) -> Result<(Vec<LogRecord>, u64), EngineError> {
-    found(match logs::read(path, offset, BATCH) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok((Vec::new(), offset)),
-        other => other,
-    })
-}
-
-fn found<T: Default>(result: std::io::Result<T>) -> Result<T, EngineError> {
-    match result {
-        // A container that never ran has no log yet.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(T::default()),
-        other => {
-            other.map_err(|source| EngineError::File { attempt: "read a container's log", source })
-        }
     }
 }
 

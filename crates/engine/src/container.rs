@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -12,7 +13,10 @@ use std::{
 use oriel_hcs::{Compartment, ComputeSystem, Endpoint, EndpointSpec, ProcessId};
 use tokio::sync::{Notify, watch};
 
-use crate::{EngineError, Health, Spec, State, Time, exec::Exec, output::Output, records::Record};
+use crate::{
+    EngineError, Health, Shared, Spec, State, Time, exec::Exec, logs::LogFiles, output::Output,
+    records::Record, stats::Followers,
+};
 
 /// A container. The engine's registry owns it; tasks hold it as long as they work on it.
 pub(crate) struct Container {
@@ -32,6 +36,8 @@ pub(crate) struct Container {
     removing: AtomicBool,
     /// Its execs, by id. They are forgotten with it.
     pub(crate) execs: Mutex<BTreeMap<String, Arc<Exec>>>,
+    /// Whoever follows what it uses.
+    pub(crate) followers: Mutex<Option<Followers>>,
 }
 
 /// What others wait for.
@@ -91,7 +97,9 @@ impl Live {
 }
 
 impl Container {
-    pub(crate) fn new(record: Record) -> Self {
+    /// A container whose log is below the data root.
+    pub(crate) fn new(record: Record, root: &Path) -> Self {
+        let output = Output::new(LogFiles::of(root, &record));
         let status = Status {
             active: record.state.is_active(),
             running: record.state.is_running(),
@@ -105,11 +113,12 @@ impl Container {
             record: Mutex::new(record),
             live: Mutex::new(None),
             health: Mutex::new(None),
-            output: Output::new(),
+            output,
             status: watch::Sender::new(status),
             restart_cancelled: Notify::new(),
             removing: AtomicBool::new(false),
             execs: Mutex::new(BTreeMap::new()),
+            followers: Mutex::new(None),
         }
     }
 
@@ -200,7 +209,7 @@ pub struct ContainerView {
     /// When it was created.
     pub created: Time,
     /// What it is.
-    pub spec: Spec,
+    pub spec: Shared<Spec>,
     /// Its state.
     pub state: State,
     /// How it is, when it has a health check and has run.

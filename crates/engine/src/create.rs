@@ -5,8 +5,8 @@ use std::sync::Arc;
 use oriel_image::{ImageId, SandboxSettings};
 
 use crate::{
-    Anonymous, CreateRequest, Engine, EngineError, LogDriver, Spec, command, container::Container,
-    document, names, records::Record,
+    Anonymous, CreateRequest, Engine, EngineError, Spec, command, container::Container, document,
+    names, records::Record,
 };
 
 impl Engine {
@@ -29,7 +29,7 @@ impl Engine {
         };
         match made {
             Ok(record) => {
-                let container = Arc::new(Container::new(record.clone()));
+                let container = Arc::new(Container::new(record.clone(), self.root()));
                 self.registry().containers.insert(id.clone(), container);
                 self.emit(&record, "create", &[]);
                 Ok(id)
@@ -102,20 +102,11 @@ impl Engine {
         };
         self.images().make_sandbox(id, image, &settings)?;
         let record = Record::new(id.to_owned(), name, self.now(), spec);
-        let saved = self.make_directory(&record).and_then(|()| self.inner.records.save(&record));
-        if let Err(error) = saved {
+        if let Err(error) = self.inner.records.save(&record) {
             self.discard_files(&record.id);
             return Err(error);
         }
         Ok(record)
-    }
-
-    fn make_directory(&self, record: &Record) -> Result<(), EngineError> {
-        if record.spec.host.log == LogDriver::None {
-            return Ok(());
-        }
-        fs_err::create_dir_all(document::directory(self.root(), &record.id))
-            .map_err(|source| EngineError::File { attempt: "make a container's directory", source })
     }
 
     /// Removes what a container has on disk. What cannot be removed now is removed at the next

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use oriel_hcs::{Check, ComputeHost, NetworkDriver, NetworkSpec};
+use oriel_hcs::{Check, ComputeHost, Limit, NetworkDriver, NetworkSpec};
 use oriel_image::ImageStore;
 use tokio::sync::broadcast;
 
@@ -133,6 +133,12 @@ impl Engine {
     #[must_use]
     pub fn sandbox_size(&self) -> Option<u64> {
         self.inner.parts.sandbox_size
+    }
+
+    /// Kinds of limits that the compute host can enforce.
+    #[must_use]
+    pub fn enforces(&self) -> Vec<Limit> {
+        self.inner.parts.host.enforces()
     }
 
     /// What the compute host says of itself.

@@ -119,6 +119,9 @@ impl Engine {
             return Err(EngineError::NoExecCommand);
         }
         crate::DetachKeys::parse(&spec.detach_keys)?;
+        let texts = spec.command.iter().chain(&spec.environment);
+        let texts = texts.chain([&spec.working_directory, &spec.user]);
+        crate::spec::no_nul(texts.map(String::as_str))?;
         let id = self.inner.parts.ids.id();
         let action = format!("exec_create: {}", spec.command.join(" "));
         let exec = Arc::new(Exec {

@@ -44,15 +44,18 @@ mod registry;
 mod remove;
 mod restart;
 mod saved;
+mod shared;
 mod signal;
 mod spec;
 mod start;
 mod state;
+mod stats;
 mod stop;
 mod storage;
 mod supervise;
 mod tasks;
 mod time;
+mod update;
 mod volumes;
 
 #[cfg(doc)]
@@ -60,7 +63,7 @@ use oriel_hcs::{ComputeHost, NetworkDriver};
 #[cfg(doc)]
 use oriel_image::ImageStore;
 
-pub use attach::{Attachment, DetachKeys, LogOptions, Stdin};
+pub use attach::{Attachment, DetachKeys, Stdin};
 pub use clock::{Clock, IdSource};
 pub use command::{DEFAULT_ACCOUNT, directory, escape, pairs};
 pub use container::ContainerView;
@@ -70,7 +73,7 @@ pub use events::Event;
 pub use exec::{ExecSpec, ExecState, ExecView};
 pub use health::{Health, HealthStatus, ProbeResult};
 pub use images::{CommitRequest, ImportRequest};
-pub use logs::LogRecord;
+pub use logs::{LogDriver, LogOptions, LogRecord, check_log_options};
 pub use mounts::{MountKind, MountPoint, MountWish, MountWishes, driver as mount_driver};
 pub use networks::{
     AddressPool, Membership, NETWORK_NAT, NETWORK_NONE, NetworkRequest, NetworkView, SubnetRequest,
@@ -83,11 +86,11 @@ pub use registry::{
 };
 pub use remove::Removal;
 pub use restart::RestartPolicy;
+pub use shared::Shared;
 pub use signal::{Action, action};
-pub use spec::{
-    CreateRequest, HostOptions, LogDriver, Overrides, Spec, StreamOptions, merge, parse_port,
-};
+pub use spec::{CreateRequest, HostOptions, Overrides, Spec, StreamOptions, merge, parse_port};
 pub use state::{Run, State};
+pub use stats::{Sample, Samples};
 pub use stop::WaitFor;
 pub use storage::{Usage, storage_options};
 pub use time::{NEVER, Time};

@@ -256,7 +256,7 @@ impl Engine {
         }
         // Not `NotFound`: a client would take it for the image and pull that.
         let other = self.container(other).map_err(|e| EngineError::invalid(e.to_string()))?;
-        for mut point in other.spec.host.mounts {
+        for mut point in other.spec.host.mounts.iter().cloned() {
             if point.is_volume() {
                 self.inner.volumes.claim(&point.name, container)?;
                 settled.claimed.insert(point.name.clone());

@@ -18,7 +18,7 @@ use oriel_hcs::{ComputeError, OpenedSystem, Process, ProcessEvent, ProcessId, Sy
 use crate::{
     Engine, EngineError, Run, State,
     container::{Container, Live},
-    document, logs,
+    logs::log_unusable,
     records::Record,
     stop::KILLED,
 };
@@ -37,7 +37,7 @@ impl Engine {
         let mut containers = Vec::with_capacity(records.len());
         for record in records {
             self.claim_volumes(&record);
-            let container = Arc::new(Container::new(record));
+            let container = Arc::new(Container::new(record, self.root()));
             let mut registry = self.registry();
             registry.names.insert(container.record().name, container.id.clone());
             registry.containers.insert(container.id.clone(), container.clone());
@@ -134,10 +134,9 @@ impl Engine {
         container: &Arc<Container>,
         record: &Record,
     ) -> Result<(), EngineError> {
-        let path = logs::path(&document::directory(self.root(), &container.id), &container.id);
-        if record.spec.host.log == crate::LogDriver::JsonFile
-            && let Err(error) = container.output.open_log(&path)
-        {
+        let taken_up = container.clone();
+        let opened = self.blocking(move |_| taken_up.output.open_log().map_err(log_unusable));
+        if let Err(error) = opened.await {
             tracing::warn!(container.id = container.id, error = %error, "cannot go on with a log");
         }
         let opened = self.inner.parts.host.open(&SystemId(container.id.clone())).await;
@@ -196,6 +195,7 @@ impl Engine {
                 "the compute system ended while the daemon was away".to_owned()
             },
             by_client: false,
+            out_of_memory: false,
         };
         let again =
             record.spec.host.restart.starts_with_daemon(false) && !record.spec.host.auto_remove;

@@ -3,13 +3,15 @@
 //! A client's wishes ([`Overrides`]) are laid over the image's configuration once, at creation, by
 //! [`merge`]; from then on the image is not asked again.
 
-use std::net::Ipv4Addr;
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
-use oriel_hcs::{CommandLine, ConsoleSize, Limits, PortMapping, Protocol};
+use oriel_hcs::{CommandLine, Confinement, ConsoleSize, Limits, PortMapping, Protocol};
 use oriel_image::{Empty, RunConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::{EngineError, Membership, MountPoint, MountWishes, RestartPolicy, command, health};
+use crate::{
+    EngineError, LogDriver, Membership, MountPoint, MountWishes, RestartPolicy, command, health,
+};
 
 /// A request to create a container.
 #[derive(Clone, Debug, Default)]
@@ -85,27 +87,24 @@ pub struct HostOptions {
     pub extra_hosts: Vec<(String, String)>,
     /// Name servers in place of the network's.
     pub dns: Vec<Ipv4Addr>,
+    /// Domains in which a name without dots is looked for.
+    pub dns_search: Vec<String>,
+    /// Options of the resolver.
+    pub dns_options: Vec<String>,
     /// Resource limits.
     pub limits: Limits,
+    /// How it is bound besides.
+    pub confinement: Confinement,
     /// Where output goes.
     pub log: LogDriver,
+    /// Options of where it goes, checked.
+    pub log_options: BTreeMap<String, String>,
     /// Bytes on its drive C:; `None` is the daemon's default.
     pub sandbox_size: Option<u64>,
     /// What is shown inside besides the image, outer places before inner ones.
     pub mounts: Vec<MountPoint>,
     /// The client's `HostConfig` with defaults resolved, as it is shown again.
     pub document: serde_json::Map<String, serde_json::Value>,
-}
-
-/// Where output goes besides attached clients.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LogDriver {
-    /// A file of JSON lines.
-    #[default]
-    JsonFile,
-    /// Nowhere.
-    None,
 }
 
 /// What a container is, settled at creation.
@@ -153,6 +152,7 @@ impl Spec {
             ));
         }
         let run = merge(image, overrides.run);
+        check_texts(&run, &overrides.hostname, &overrides.domain_name)?;
         crate::signal::action(stop_signal(&run))?;
         run.healthcheck.as_ref().map_or(Ok(()), health::validate)?;
         let (line, path, args) = match command {
@@ -205,6 +205,31 @@ impl Spec {
     #[must_use]
     pub fn stop_signal(&self) -> &str {
         stop_signal(&self.run)
+    }
+}
+
+/// Longest name of an account in bytes: it is the name of a directory as well.
+const LONGEST_ACCOUNT: usize = 255;
+
+/// Refuses texts that Windows could not be given.
+fn check_texts(run: &RunConfig, hostname: &str, domain: &str) -> Result<(), EngineError> {
+    let listed = [&run.cmd, &run.entrypoint, &run.shell];
+    let listed = listed.into_iter().flatten().flatten().chain(&run.env);
+    let single = [run.working_dir.as_str(), hostname, domain];
+    no_nul(listed.map(String::as_str).chain(single))?;
+    let named = |c: char| !c.is_control() && !"\\/".contains(c);
+    if run.user.len() > LONGEST_ACCOUNT || !run.user.chars().all(named) {
+        let user = run.user.chars().take(40).collect::<String>();
+        return Err(EngineError::invalid(format!("{user:?} is no name of an account")));
+    }
+    Ok(())
+}
+
+/// Refuses texts with a NUL, which ends texts of Windows.
+pub(crate) fn no_nul<'a>(mut texts: impl Iterator<Item = &'a str>) -> Result<(), EngineError> {
+    match texts.find(|text| text.contains('\0')) {
+        Some(text) => Err(EngineError::invalid(format!("{text:?} has a NUL in it"))),
+        None => Ok(()),
     }
 }
 
@@ -328,6 +353,18 @@ mod tests {
         assert_eq!((spec.path.as_str(), spec.args.len()), ("server.exe", 2));
         assert_eq!(spec.account(), "ContainerUser");
         assert_eq!(spec.computer_name(), "ABABABABABAB");
+    }
+
+    #[test]
+    fn what_windows_has_no_text_for_is_refused() {
+        let user = |user: &str| RunConfig { user: user.to_owned(), ..RunConfig::default() };
+        assert!(settle(user("ContainerUser")).is_ok());
+        for name in ["a\0b", "a\\b", "../x", "a\n", &"x".repeat(256)] {
+            assert!(settle(user(name)).is_err(), "{name:?}");
+        }
+        let env = RunConfig { env: vec!["A=\0".to_owned()], ..RunConfig::default() };
+        assert!(settle(env).unwrap_err().to_string().contains("NUL"));
+        assert!(settle(RunConfig { cmd: words(&["a\0"]), ..RunConfig::default() }).is_err());
     }
 
     #[test]

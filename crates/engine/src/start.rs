@@ -5,9 +5,10 @@ use std::{sync::Arc, time::Duration};
 use oriel_hcs::{ComputeSystem, Process, ProcessId, Registry, SystemId};
 
 use crate::{
-    Engine, EngineError, LogDriver, Run, State, Time,
+    Engine, EngineError, Run, State, Time,
     container::{Container, Live},
-    document, logs,
+    document,
+    logs::log_unusable,
     networks::Joined,
     records::Record,
 };
@@ -85,12 +86,8 @@ impl Engine {
         let personality = (self.inner.parts.personality)().ok_or(EngineError::NoPersonality)?;
         let mounts = record.spec.host.mounts.clone();
         self.blocking(move |engine| engine.check_mounts(&mounts)).await?;
-        if record.spec.host.log == LogDriver::JsonFile {
-            let directory = document::directory(self.root(), &container.id);
-            container.output.open_log(&logs::path(&directory, &container.id)).map_err(
-                |source| EngineError::File { attempt: "open a container's log", source },
-            )?;
-        }
+        let logged = container.clone();
+        self.blocking(move |_| logged.output.open_log().map_err(log_unusable)).await?;
         let joined = self.join_networks(record).await?;
         let begun = match self.boot_system(record, &personality, &joined).await {
             Ok((system, process)) => {
@@ -196,9 +193,14 @@ impl Engine {
 fn failed(before: &State, code: u32, error: String, now: Time) -> State {
     match before {
         State::Created { .. } => State::Created { failure: Some((code, error)) },
-        State::Running { started, .. } | State::Paused { started, .. } => {
-            State::Exited(Run { started: *started, finished: now, code, error, by_client: false })
-        }
+        State::Running { started, .. } | State::Paused { started, .. } => State::Exited(Run {
+            started: *started,
+            finished: now,
+            code,
+            error,
+            by_client: false,
+            out_of_memory: false,
+        }),
         State::Restarting(run) | State::Exited(run) => {
             State::Exited(Run { code, error, ..run.clone() })
         }

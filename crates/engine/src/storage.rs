@@ -28,6 +28,16 @@ pub fn storage_options<'a>(
 /// Reads a size such as `20g`, `1.5 GiB` or `1048576`: the grammar of docker/go-units
 /// `RAMInBytes`, in which all units are powers of 1024.
 pub(crate) fn parse_size(text: &str) -> Result<u64, EngineError> {
+    parse_units(text, 1024.0)
+}
+
+/// Reads a size by the same grammar, with units that are powers of 1000: docker/go-units
+/// `FromHumanSize`.
+pub(crate) fn parse_decimal_size(text: &str) -> Result<u64, EngineError> {
+    parse_units(text, 1000.0)
+}
+
+fn parse_units(text: &str, base: f64) -> Result<u64, EngineError> {
     let bad = || EngineError::invalid(format!("invalid size: '{text}'"));
     let at = text.rfind(|c: char| c.is_ascii_digit() || c == '.' || c == ' ').ok_or_else(bad)?;
     let (number, suffix) = text.split_at(at + 1);
@@ -45,7 +55,7 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, EngineError> {
         }
         _ => return Err(EngineError::invalid(format!("invalid suffix: '{suffix}'"))),
     };
-    let bytes = (0..power).fold(value, |bytes, _| bytes * 1024.0);
+    let bytes = (0..power).fold(value, |bytes, _| bytes * base);
     // Beyond this a float no longer tells one byte from the next, and no disk is as large.
     if bytes > 9_007_199_254_740_992.0 {
         return Err(bad());

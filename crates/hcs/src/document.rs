@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::{Confinement, Limits};
+
 /// Names a compute system: the 64 hexadecimal digits of the container it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SystemId(pub String);
@@ -54,8 +56,11 @@ pub struct SystemDocument {
     pub user: String,
     /// Name of an IANA time zone, such as `Europe/Berlin`; `None` is UTC.
     pub time_zone: Option<String>,
-    /// Resource limits.
+    /// Resource limits it begins with.
     pub limits: Limits,
+    /// How it is bound besides.
+    #[serde(default)]
+    pub confinement: Confinement,
 }
 
 /// Something shown inside the container.
@@ -95,19 +100,6 @@ impl SystemDocument {
             _ => None,
         })
     }
-}
-
-/// Resource limits; `None` is unlimited.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limits {
-    /// Memory in bytes.
-    pub memory_bytes: Option<u64>,
-    /// Processor time in billionths of one processor.
-    pub nano_cpus: Option<u64>,
-    /// Relative processor weight, 1 to 10 000 as on Windows, where 5 000 is normal.
-    pub cpu_weight: Option<u32>,
-    /// Number of Linux tasks.
-    pub tasks: Option<u64>,
 }
 
 /// The Windows version Oriel presents: Windows Server 2022, the release whose containers run on

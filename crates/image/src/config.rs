@@ -121,19 +121,19 @@ pub struct Healthcheck {
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub test: Vec<String>,
     /// Time between checks.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "is_zero")]
     pub interval: i64,
     /// Time after which a check has failed.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "is_zero")]
     pub timeout: i64,
     /// Time the container has to start.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "is_zero")]
     pub start_period: i64,
     /// Time between checks while it starts.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "is_zero")]
     pub start_interval: i64,
     /// Failures in a row that make it unhealthy.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "is_zero")]
     pub retries: i64,
     /// Everything else.
     #[serde(flatten)]
@@ -195,4 +195,17 @@ fn is_empty_map(map: &BTreeMap<String, Empty>) -> bool {
 
 fn is_zero(number: &i64) -> bool {
     *number == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Healthcheck;
+
+    /// docker-py sends what was not given.
+    #[test]
+    fn null_in_a_health_check_is_the_default() {
+        let text = r#"{"Test":null,"Interval":5,"Timeout":null,"StartPeriod":null,"Retries":null}"#;
+        let check: Healthcheck = serde_json::from_str(text).unwrap();
+        assert_eq!(check, Healthcheck { interval: 5, ..Healthcheck::default() });
+    }
 }

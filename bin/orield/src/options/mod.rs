@@ -10,6 +10,7 @@
 mod directives;
 mod foreign;
 mod hosts;
+mod logs;
 mod network;
 mod registries;
 
@@ -18,12 +19,15 @@ use std::{net::Ipv4Addr, path::PathBuf};
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
 use oriel_distribution::RegistryOptions;
-use oriel_engine::{AddressPool, LogDriver};
+use oriel_engine::AddressPool;
 use oriel_hcs::NetworkSpec;
 use oriel_image::Substitutes;
 
 use self::directives::Directives;
-pub(crate) use self::hosts::{Address, Files, TcpRule};
+pub(crate) use self::{
+    hosts::{Address, Files, TcpRule},
+    logs::LogDefaults,
+};
 
 const DEFAULT_CONFIG: &str = "/etc/oriel/daemon.json";
 const DEFAULT_DATA_ROOT: &str = "/var/lib/oriel";
@@ -86,9 +90,12 @@ pub(crate) struct Arguments {
     /// Label of this daemon, such as rack=4, which `docker info` shows; may be given more than once
     #[arg(long = "label", value_name = "KEY=VALUE")]
     labels: Vec<String>,
-    /// Log driver of containers that name none: json-file or none [default: json-file]
+    /// Log driver of containers that name none: json-file, local or none [default: json-file]
     #[arg(long, value_name = "DRIVER")]
     log_driver: Option<String>,
+    /// Option of that log driver, such as max-size=10m; may be given more than once
+    #[arg(long = "log-opt", value_name = "NAME=VALUE")]
+    log_opts: Vec<String>,
     /// Name of the bridge of network 'nat' [default: oriel0]
     #[arg(short = 'b', long, value_name = "NAME")]
     bridge: Option<String>,
@@ -102,6 +109,9 @@ pub(crate) struct Arguments {
     /// Name server of containers that name none; may be given more than once
     #[arg(long, value_name = "ADDRESS")]
     dns: Vec<String>,
+    /// Refuse what Docker on Windows refuses, although this host could do it
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    strict_windows: Option<bool>,
     /// Directory of oriel-agent and cexecsvc.exe [default: that of this program]
     #[arg(long, global = true, value_name = "DIRECTORY")]
     libexec_dir: Option<String>,
@@ -170,8 +180,10 @@ pub(crate) struct Options {
     pub(crate) address_pools: Vec<AddressPool>,
     /// Name servers of containers that name none; empty is the host's.
     pub(crate) dns: Vec<Ipv4Addr>,
-    /// Log driver of containers that name none.
-    pub(crate) log_driver: LogDriver,
+    /// Where the output of containers goes that do not say.
+    pub(crate) logs: LogDefaults,
+    /// Whether what Docker's daemon on Windows refuses is refused.
+    pub(crate) strict: bool,
     pub(crate) libexec_dir: Option<PathBuf>,
     pub(crate) substitutes: Substitutes,
     pub(crate) sandbox_size: Option<u64>,
@@ -203,7 +215,8 @@ impl Options {
             ("bridge, bip", self.nat == other.nat),
             ("default-address-pools", self.address_pools == other.address_pools),
             ("dns", self.dns == other.dns),
-            ("log-driver", self.log_driver == other.log_driver),
+            ("log-driver, log-opts", self.logs == other.logs),
+            ("strict-windows", self.strict == other.strict),
             ("libexec-dir", self.libexec_dir == other.libexec_dir),
             ("base-substitution", self.substitutes == other.substitutes),
             ("storage-opts", self.sandbox_size == other.sandbox_size),
@@ -250,7 +263,8 @@ impl Arguments {
         let substitutes = substitutes(&mut file);
         let storage = file.list("storage-opts", &self.storage_opts);
         let sandbox_size = file.sound(sandbox_size(&storage)).flatten();
-        let log_driver = log_driver(&mut file, self);
+        let logs = logs::logs(&mut file, self);
+        let strict = file.switch("strict-windows", self.strict_windows);
         let group = file.text("group", self.group.as_ref());
         let address_pools = network::pools(&mut file, &self.address_pools);
         let dns = network::name_servers(&mut file, &self.dns);
@@ -265,7 +279,8 @@ impl Arguments {
             nat,
             address_pools,
             dns,
-            log_driver,
+            logs,
+            strict,
             libexec_dir,
             substitutes,
             sandbox_size,
@@ -309,30 +324,6 @@ fn sandbox_size(options: &[String]) -> anyhow::Result<Option<u64>> {
     let size = oriel_engine::storage_options(pairs).context("cannot read storage-opts")?;
     size.map(oriel_image::check_size).transpose().context("cannot read storage-opts")?;
     Ok(size)
-}
-
-fn log_driver(file: &mut Directives, arguments: &Arguments) -> LogDriver {
-    if let Some(options) = file.take("log-opts") {
-        let named = options.as_object().map(|options| options.keys().cloned().collect::<Vec<_>>());
-        match named {
-            Some(names) if names.is_empty() => {}
-            Some(names) => {
-                let names = names.join(", ");
-                file.problem(format!("log-opts {names}: the log drivers have no options yet"));
-            }
-            None => file.problem("log-opts must be an object of texts".to_owned()),
-        }
-    }
-    match file.text("log-driver", arguments.log_driver.as_ref()).as_deref() {
-        None | Some("" | "json-file") => LogDriver::JsonFile,
-        Some("none") => LogDriver::None,
-        Some(other) => {
-            file.problem(format!(
-                "log-driver: no log driver named '{other}' is registered: choose json-file or none"
-            ));
-            LogDriver::default()
-        }
-    }
 }
 
 fn log_level(text: &str) -> anyhow::Result<&'static str> {
@@ -499,8 +490,7 @@ mod tests {
             "debug must be true or false",
             "hosts: cannot listen on \"x\"",
             "labels: \"x\" is not of the form KEY=VALUE",
-            "log-driver: no log driver named 'syslog'",
-            "log-opts max-size",
+            "log-driver, log-opts: error looking up logging plugin syslog: ",
             "icc false is not supported",
             "dns: \"x\"",
             "option: nobody",
@@ -512,7 +502,7 @@ mod tests {
         ] {
             assert!(error.contains(name), "{name} in {error}");
         }
-        assert_eq!(error.lines().count(), 13, "{error}");
+        assert_eq!(error.lines().count(), 12, "{error}");
     }
 
     #[test]
@@ -532,6 +522,25 @@ mod tests {
         ] {
             let error = settle(&[], file).unwrap_err().to_string();
             assert!(error.contains("is not supported: "), "{error}");
+        }
+    }
+
+    #[test]
+    fn logs_have_defaults_that_are_checked() {
+        let flags = ["--log-driver", "local", "--log-opt", "max-size=1m"];
+        let file = r#"{"log-driver": "local", "log-opts": {"max-size": "1m"}}"#;
+        for options in [settle(&flags, "").unwrap(), settle(&[], file).unwrap()] {
+            assert_eq!(options.logs.driver.word(), "local");
+            assert_eq!(options.logs.options["max-size"], "1m");
+        }
+        for (flags, file, text) in [
+            (&["--log-opt", "x"][..], "", "is not of the form NAME=VALUE"),
+            (&["--log-opt", "x=1"], "", "unknown log opt 'x' for json-file log driver"),
+            (&["--log-opt", "max-size=1m"], r#"{"log-opts":{}}"#, "both as a flag and in"),
+            (&[], r#"{"log-opts":{"max-file":3}}"#, "log-opts must be an object of texts"),
+        ] {
+            let error = settle(flags, file).unwrap_err().to_string();
+            assert!(error.contains(text), "{error}");
         }
     }
 

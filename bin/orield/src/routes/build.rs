@@ -4,14 +4,14 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use hyper::Method;
 use oriel_api::Query;
-use oriel_builder::{Build, BuildRequest, RunOptions};
+use oriel_builder::{Build, BuildRequest, BuildSite, RunOptions};
 use oriel_engine::Engine;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 use super::images::emit;
 use super::transfers::{Logins, RegistrySource};
-use super::{unknown, usage};
+use super::{build_caches, unknown};
 use crate::http::{Answer, Call, HttpError, body_reader, received, streamed};
 
 /// Lines of output under way to the client.
@@ -20,8 +20,7 @@ const LINES: usize = 64;
 pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> Answer {
     match (method.as_str(), segments) {
         ("POST", []) => build(call).await,
-        // The cache of the classic builder are images without names.
-        ("POST", ["prune"]) => usage::nothing_to_prune(&call.daemon.engine, "builder"),
+        ("POST", ["prune"]) => build_caches::prune(&call).await,
         ("POST", ["cancel"]) => {
             Err(HttpError::unsupported("BuildKit is not supported by this daemon"))
         }
@@ -47,10 +46,11 @@ async fn build(call: Call) -> Answer {
         HttpError::new(hyper::StatusCode::INTERNAL_SERVER_ERROR, "reading the context failed")
     })??;
     let (sender, lines) = mpsc::channel::<Vec<u8>>(LINES);
-    let builder = engine.clone();
+    let (builder, caches) = (engine.clone(), call.daemon.caches.clone());
     engine.spawn(async move {
         let images = builder.images().clone();
-        match prepared.run(images, &builder, &bases, sender.clone()).await {
+        let site = BuildSite { images, host: &builder, bases: &bases, caches: &caches };
+        match prepared.run(site, sender.clone()).await {
             Ok(built) => announce(&builder, &built),
             Err(error) => {
                 // The client may have gone, which is then the reason.
@@ -102,8 +102,8 @@ fn request(query: &Query) -> Result<BuildRequest, HttpError> {
         run: RunOptions {
             network_mode: text("networkmode"),
             isolation: text("isolation"),
-            memory_bytes: query.number("memory").unwrap_or(0),
-            cpu_shares: query.number("cpushares").unwrap_or(0),
+            memory_bytes: query.integer("memory")?.unwrap_or(0),
+            cpu_shares: query.integer("cpushares")?.unwrap_or(0),
             extra_hosts: query
                 .all("extrahosts")
                 .flat_map(|hosts| hosts.split(','))

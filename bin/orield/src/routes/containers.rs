@@ -8,52 +8,43 @@ use hyper::{Method, StatusCode};
 use oriel_api::{
     Filters,
     container::{WaitError, WaitResponse},
-    frame,
+    frame, percent_encode,
 };
-use oriel_engine::{
-    Anonymous, ContainerView, LogOptions, LogRecord, Removal, Stream, Time, WaitFor,
-};
+use oriel_engine::{Anonymous, LogOptions, LogRecord, Removal, Stream, Time, WaitFor};
 use oriel_hcs::{ConsoleSize, ProcessSummary};
 use oriel_image::ChangeKind;
 use serde_json::json;
 
-use super::{archive, create, exec, hijack, inspect, unknown};
+use super::{archive, create, exec, hijack, inspect, ps, stats, unknown, update};
 use crate::http::{Answer, Call, HttpError, empty, ok, received, streamed};
 
-const LIST_FILTERS: [&str; 15] = [
-    "ancestor",
-    "before",
-    "expose",
-    "exited",
-    "health",
-    "id",
-    "isolation",
-    "is-task",
-    "label",
-    "name",
-    "network",
-    "publish",
-    "since",
-    "status",
-    "volume",
-];
+/// Docker's words for what only its experimental daemon tries.
+const NO_EXPERIMENTS: &str = "This experimental feature is disabled by default. Start the Docker \
+                              daemon in experimental mode in order to enable it.";
 
 pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> Answer {
     match (method.as_str(), segments) {
-        ("GET", ["json"]) => list(&call).await,
+        ("GET", ["json"]) => ps::list(&call).await,
         ("POST", ["create"]) => create::create(call).await,
         ("POST", ["prune"]) => prune(&call).await,
         ("GET", [id, "json"]) => {
             ok(&inspect::container(&call, &call.daemon.engine.container(id)?).await?)
         }
+        (_, [_, "checkpoints", ..]) => Err(HttpError::unsupported(NO_EXPERIMENTS)),
         ("GET", [id, "logs"]) => logs(&call, id),
         ("GET", [id, "top"]) => top(&call, id).await,
+        ("GET", [id, "stats"]) => stats::stats(&call, id).await,
+        ("POST", [id, "update"]) => update::update(call, id).await,
         ("GET", [id, "changes"]) => changes(&call, id).await,
         ("GET", [id, "export"]) => super::archives::export(&call, id),
         ("POST", [id, "wait"]) => wait(&call, id),
+        ("GET", [id, "attach", "ws"]) => hijack::attach_websocket(call, id).await,
         ("POST", [id, "attach"]) => hijack::attach(call, id).await,
         ("POST", [id, "exec"]) => exec::create(call, id).await,
-        ("POST", [id, verb]) => act(call, id, verb).await,
+        ("POST", [id, verb @ ("start" | "stop" | "restart" | "kill" | "rename")]) => {
+            act(call, id, verb).await
+        }
+        ("POST", [id, verb @ ("resize" | "pause" | "unpause")]) => act(call, id, verb).await,
         ("DELETE", [id]) => {
             let (force, volumes) = (call.query.flag("force"), call.query.flag("v"));
             let anonymous = if volumes { Anonymous::Remove } else { Anonymous::Keep };
@@ -61,10 +52,6 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
             Ok(empty(StatusCode::NO_CONTENT))
         }
         ("HEAD" | "GET" | "PUT", [id, "archive"]) => archive::dispatch(call, method, id).await,
-        (_, [id, what @ ("stats" | "checkpoints"), ..]) => {
-            call.daemon.engine.container(id)?;
-            Err(HttpError::unsupported(format!("{what} is not supported by this daemon yet")))
-        }
         _ => unknown(),
     }
 }
@@ -73,8 +60,10 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
 async fn act(mut call: Call, id: &str, verb: &str) -> Answer {
     let daemon = call.daemon.clone();
     let engine = &daemon.engine;
-    let seconds = call.query.number("t");
+    let seconds = call.query.integer("t")?;
     let signal = call.query.non_empty("signal").map(str::to_owned);
+    // Before 1.42 only `kill` had one.
+    let chosen = signal.as_deref().filter(|_| call.version.at_least(42));
     match verb {
         "start" => {
             // Docker's bound: `{}` and white space are no body.
@@ -84,10 +73,15 @@ async fn act(mut call: Call, id: &str, verb: &str) -> Answer {
                      and removed in v1.24",
                 ));
             }
+            if call.query.non_empty("checkpoint").is_some() {
+                return Err(HttpError::invalid(
+                    "checkpoint is only supported in experimental mode",
+                ));
+            }
             engine.start(id).await?;
         }
-        "stop" => engine.stop(id, seconds, signal.as_deref()).await?,
-        "restart" => engine.restart(id, seconds, signal.as_deref()).await?,
+        "stop" => engine.stop(id, seconds, chosen).await?,
+        "restart" => engine.restart(id, seconds, chosen).await?,
         "kill" => engine.kill(id, signal.as_deref().unwrap_or_default()).await?,
         "rename" => engine.rename(id, call.query.value("name").unwrap_or_default()).await?,
         "resize" => {
@@ -96,12 +90,6 @@ async fn act(mut call: Call, id: &str, verb: &str) -> Answer {
         }
         "pause" => engine.pause(id).await?,
         "unpause" => engine.unpause(id).await?,
-        "update" => {
-            engine.container(id)?;
-            return Err(HttpError::unsupported(format!(
-                "cannot {verb} container {id}: not supported by this daemon yet"
-            )));
-        }
         _ => return unknown(),
     }
     Ok(empty(StatusCode::NO_CONTENT))
@@ -110,76 +98,10 @@ async fn act(mut call: Call, id: &str, verb: &str) -> Answer {
 /// Size of a console in a query.
 pub(crate) fn console_size(call: &Call) -> Result<ConsoleSize, HttpError> {
     let side = |name: &str| {
-        call.query.number(name).ok_or_else(|| {
-            let text = call.query.value(name).unwrap_or_default();
-            HttpError::invalid(format!("invalid resize {name} {text:?}"))
-        })
+        let missing = || HttpError::invalid(format!("invalid resize {name} \"\""));
+        call.query.integer(name)?.ok_or_else(missing)
     };
     Ok(ConsoleSize { height: side("h")?, width: side("w")? })
-}
-
-async fn list(call: &Call) -> Answer {
-    let filters = Filters::parse(call.query.value("filters").unwrap_or_default(), &LIST_FILTERS)?;
-    let engine = &call.daemon.engine;
-    let limit = call.query.number::<usize>("limit").filter(|limit| *limit > 0);
-    let by_state = !filters.values("status").is_empty() || !filters.values("exited").is_empty();
-    let all = call.query.flag("all") || limit.is_some() || by_state;
-    let bound = |key: &str| -> Result<Option<Time>, HttpError> {
-        let reference = filters.values(key).first();
-        Ok(reference.map(|reference| engine.container(reference)).transpose()?.map(|c| c.created))
-    };
-    let (before, since) = (bound("before")?, bound("since")?);
-    let joins = |view: &ContainerView, wanted: &str| {
-        let network = engine.network(wanted);
-        let name = network.as_ref().map_or(wanted, |network| network.name.as_str());
-        view.spec.host.networks.iter().any(|joins| joins.network == name)
-    };
-    let views: Vec<_> = engine
-        .containers()
-        .into_iter()
-        .filter(|view| filters.any("network", |network| joins(view, network)))
-        .filter(|view| all || view.state.is_active())
-        .filter(|view| before.is_none_or(|before| view.created < before))
-        .filter(|view| since.is_none_or(|since| view.created > since))
-        .filter(|view| wanted(view, &filters))
-        .take(limit.unwrap_or(usize::MAX))
-        .collect();
-    let usage = if call.query.flag("size") { engine.usage(&views).await } else { BTreeMap::new() };
-    let summary = |view| inspect::summary(call, view, usage.get(&view.id));
-    ok(&views.iter().map(summary).collect::<Vec<_>>())
-}
-
-fn wanted(view: &ContainerView, filters: &Filters) -> bool {
-    let spec = &view.spec;
-    let port = |text: &str, found: &dyn Fn(u16) -> bool| {
-        oriel_engine::parse_port(text).is_ok_and(|(port, _)| found(port))
-    };
-    filters.any("id", |id| view.id.starts_with(id))
-        && filters.any("name", |name| view.name.contains(name.trim_matches(['^', '$', '/'])))
-        && filters.any("status", |status| view.state.word() == status)
-        && filters.any("exited", |code| {
-            view.state.word() == "exited" && code.parse() == Ok(view.state.exit_code())
-        })
-        && filters.any("ancestor", |image| {
-            let digits = spec.image_id.trim_start_matches("sha256:");
-            spec.image == image
-                || spec.image.strip_suffix(":latest") == Some(image)
-                || Some(spec.image.as_str()) == image.strip_suffix(":latest")
-                || digits.starts_with(image.trim_start_matches("sha256:"))
-        })
-        && filters.any("isolation", |isolation| matches!(isolation, "process" | "default"))
-        && filters.any("health", |health| health == inspect::health_word(view))
-        && filters.any("is-task", |task| !matches!(task, "true" | "1"))
-        && filters.any("volume", |wanted| super::mounts::shows(view, wanted))
-        && filters.any("expose", |text| {
-            spec.run.exposed_ports.keys().any(|exposed| {
-                port(text, &|port| oriel_engine::parse_port(exposed).is_ok_and(|e| e.0 == port))
-            })
-        })
-        && filters.any("publish", |text| {
-            port(text, &|port| spec.host.ports.iter().any(|p| p.container_port == port))
-        })
-        && filters.labels(&spec.run.labels)
 }
 
 async fn prune(call: &Call) -> Answer {
@@ -198,7 +120,9 @@ async fn prune(call: &Call) -> Answer {
 }
 
 fn wait(call: &Call, id: &str) -> Answer {
-    let what = match call.query.value("condition").unwrap_or_default() {
+    // Before 1.30 there were no conditions.
+    let condition = call.query.value("condition").filter(|_| call.version.at_least(30));
+    let what = match condition.unwrap_or_default() {
         "" | "not-running" => WaitFor::NotRunning,
         "next-exit" => WaitFor::NextExit,
         "removed" => WaitFor::Removed,
@@ -296,22 +220,37 @@ fn logs(call: &Call, id: &str) -> Answer {
     if !options.stdout && !options.stderr {
         return Err(HttpError::invalid("Bad parameters: you must choose at least one stream"));
     }
-    let (view, records) = call.daemon.engine.logs(id, options)?;
+    let (view, batches) = call.daemon.engine.logs(id, options)?;
     let (tty, timestamps) = (view.spec.streams.tty, query.flag("timestamps"));
-    let body = received(records).map(move |record| Ok(render(&record, tty, timestamps)));
+    let details =
+        if query.flag("details") { details(&view.log_attributes()) } else { String::new() };
+    let body = received(batches).map(move |batch| Ok(render(&batch, tty, &details, timestamps)));
     let kind = hijack::stream_type(tty, call.version);
     Ok(streamed(kind, body))
 }
 
-/// A record of a log as a client gets it.
-pub(crate) fn render(record: &LogRecord, tty: bool, timestamps: bool) -> Bytes {
-    let mut text = String::new();
-    if timestamps {
-        text = record.time.fixed();
-        text.push(' ');
+/// What precedes each line with `details`: pairs with commas between, encoded as in a query, and a
+/// space.
+fn details(attributes: &BTreeMap<String, String>) -> String {
+    let encode = |text: &str| percent_encode(text).replace("%20", "+");
+    let pairs = attributes.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value)));
+    format!("{} ", pairs.collect::<Vec<_>>().join(","))
+}
+
+/// Records of a log as a client gets them.
+pub(crate) fn render(records: &[LogRecord], tty: bool, details: &str, timestamps: bool) -> Bytes {
+    let mut sent = Vec::new();
+    for record in records {
+        let mut line = Vec::new();
+        if timestamps {
+            line.extend_from_slice(record.time.fixed().as_bytes());
+            line.push(b' ');
+        }
+        line.extend_from_slice(details.as_bytes());
+        line.extend_from_slice(&record.text);
+        sent.extend_from_slice(&framed(record.stream, &line, tty));
     }
-    text.push_str(&record.text);
-    framed(record.stream, text.as_bytes(), tty)
+    sent.into()
 }
 
 /// Output as it travels: in frames, unless there is a console.

@@ -5,8 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream;
 use oriel_api::{
-    Filters,
+    ApiVersion, Filters,
     event::{Actor, Event as WireEvent},
+    has_event,
 };
 use oriel_engine::{Event, Time};
 use tokio::sync::broadcast::{self, error::RecvError};
@@ -35,7 +36,7 @@ struct Listener {
     coming: broadcast::Receiver<Event>,
     filters: Filters,
     until: Option<tokio::time::Instant>,
-    legacy: bool,
+    version: ApiVersion,
 }
 
 pub(crate) fn events(call: &Call) -> Answer {
@@ -59,7 +60,7 @@ pub(crate) fn events(call: &Call) -> Answer {
         coming,
         filters,
         until: until.map(|until| tokio::time::Instant::now() + left(until)),
-        legacy: !call.version.at_least(52),
+        version: call.version,
     };
     let lines = stream::unfold(listener, |mut listener| async move {
         let line = listener.next().await?;
@@ -75,8 +76,9 @@ impl Listener {
                 Some(event) => event,
                 None => self.receive().await?,
             };
-            if wanted(&event, &self.filters) {
-                return Some(line(event, self.legacy));
+            let known = has_event(self.version, event.kind, &event.action);
+            if known && wanted(&event, &self.filters) {
+                return Some(line(event, !self.version.at_least(52)));
             }
         }
     }

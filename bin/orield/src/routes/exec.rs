@@ -22,7 +22,8 @@ pub(crate) async fn dispatch(
             start(call, id, request).await
         }
         ("POST", ["resize"]) => {
-            call.daemon.engine.exec_resize(id, console_size(&call)?).await?;
+            let size = console_size(&call)?;
+            call.daemon.engine.exec_resize(id, size).await?;
             Ok(empty(StatusCode::OK))
         }
         _ => unknown(),

@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 
 use hyper::{Method, StatusCode};
 use oriel_api::{
-    Filters,
+    Filters, Shape,
     image::{Deleted, HistoryItem, Summary},
 };
 use oriel_engine::{CommitRequest, ContainerView, Engine, EngineError, Stillness, Time};
 use oriel_image::{
     Image, ImageError, ImageId, Reference, Removed, RunConfig, layer_sizes, shared_sizes,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{archives, unknown};
+use super::{archives, unknown, volumes::flag};
 use crate::http::{Answer, Call, HttpError, empty, json as answer, ok};
 
 const LIST_FILTERS: [&str; 6] = ["before", "since", "until", "label", "reference", "dangling"];
@@ -26,9 +26,7 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
             let names = names.map(str::to_owned).collect();
             archives::save(&call, names).await
         }
-        ("GET", ["search"]) => {
-            Err(HttpError::unsupported("searching registries is not supported by this daemon yet"))
-        }
+        ("GET", ["search"]) => super::search::search(&call).await,
         ("POST", ["load"]) => archives::load(call).await,
         ("POST", ["create"]) => match call.query.non_empty("fromImage") {
             Some(from) => super::transfers::pull(&call, from).await,
@@ -67,27 +65,27 @@ fn digests(image: &Image) -> Vec<String> {
 }
 
 /// Elements of `GET /images/json`.
-async fn summaries(call: &Call) -> Result<Vec<Summary>, HttpError> {
+async fn summaries(call: &Call) -> Result<Vec<Value>, HttpError> {
     let filters = call.query.value("filters").unwrap_or_default();
     let all = all(call).await?;
     let images = listed(call, &all, filters).await?;
+    let share = call.version.at_least(42) && call.query.flag("shared-size");
     let measured = Measured {
-        shared: call.query.flag("shared-size").then(|| shared_sizes(&images)),
-        users: call.version.at_least(51).then(|| call.daemon.engine.containers()),
+        shared: share.then(|| shared_sizes(&images)),
+        users: call.daemon.engine.containers(),
     };
-    Ok(images.iter().map(|image| summary(call, image, &measured)).collect())
+    let shown = |image: &&Image| call.shaped(Shape::ImageSummary, summary(image, &measured));
+    Ok(images.iter().map(shown).collect())
 }
 
 /// Bytes of all layers, each once, and the images as `GET /system/df` shows them.
-pub(crate) async fn usage(call: &Call) -> Result<(u64, Vec<Summary>), HttpError> {
+pub(crate) async fn usage(call: &Call) -> Result<(u64, Vec<Value>), HttpError> {
     let all = all(call).await?;
     let images = listed(call, &all, "").await?;
-    let measured = Measured {
-        shared: Some(shared_sizes(&images)),
-        users: Some(call.daemon.engine.containers()),
-    };
-    let summaries = images.iter().map(|image| summary(call, image, &measured)).collect();
-    Ok((layer_sizes(&all).values().sum(), summaries))
+    let measured =
+        Measured { shared: Some(shared_sizes(&images)), users: call.daemon.engine.containers() };
+    let shown = |image: &&Image| call.shaped(Shape::ImageUsage, summary(image, &measured));
+    Ok((layer_sizes(&all).values().sum(), images.iter().map(shown).collect()))
 }
 
 /// Those of `images` that a list shows: what others were built on only when all are asked for.
@@ -105,7 +103,10 @@ async fn listed<'a>(
         }
     }
     let until = super::until(call, &filters)?;
+    let dangling = flag(&filters, "dangling")?;
     let show_all = call.query.flag("all");
+    // Before 1.41 a list was filtered by one name as well.
+    let named = call.query.non_empty("filter").filter(|_| !call.version.at_least(41));
     let shown = |image: &&Image| {
         let is_parent = || images.iter().any(|other| other.parent == Some(image.id));
         let in_bounds = bounds.iter().all(|(key, bound)| match *key {
@@ -114,21 +115,24 @@ async fn listed<'a>(
         });
         let hidden = image.references.is_empty() && !show_all && is_parent();
         let old = until.is_none_or(|until| created(image) < until.seconds());
-        !hidden && in_bounds && old && wanted(image, &filters)
+        let dangles = dangling.is_none_or(|dangling| image.references.is_empty() == dangling);
+        let named = named.is_none_or(|pattern| is_called(image, pattern));
+        !hidden && in_bounds && old && dangles && named && wanted(image, &filters)
     };
     Ok(images.iter().filter(shown).collect())
 }
 
 fn wanted(image: &Image, filters: &Filters) -> bool {
-    let dangling = image.references.is_empty();
-    filters.any("dangling", |value| dangling == matches!(value, "true" | "1"))
-        && filters.any("reference", |pattern| {
-            tags(image).iter().any(|tag| {
-                let name = tag.rsplit_once(':').map_or(tag.as_str(), |(name, _)| name);
-                matches(pattern, tag) || matches(pattern, name)
-            })
-        })
+    filters.any("reference", |pattern| is_called(image, pattern))
         && filters.labels(&image.config.config.labels)
+}
+
+/// Whether a pattern matches a name of an image, with its tag or without.
+fn is_called(image: &Image, pattern: &str) -> bool {
+    tags(image).iter().any(|tag| {
+        let name = tag.rsplit_once(':').map_or(tag.as_str(), |(name, _)| name);
+        matches(pattern, tag) || matches(pattern, name)
+    })
 }
 
 /// Whether a pattern with `*` and `?`, neither of which crosses a slash, matches.
@@ -160,33 +164,24 @@ fn matches(pattern: &str, text: &str) -> bool {
 /// What was measured of images because a client asked for it.
 struct Measured {
     shared: Option<BTreeMap<ImageId, u64>>,
-    users: Option<Vec<ContainerView>>,
+    users: Vec<ContainerView>,
 }
 
-fn summary(call: &Call, image: &Image, measured: &Measured) -> Summary {
+fn summary(image: &Image, measured: &Measured) -> Summary {
     let id = image.id.to_string();
-    let mut repo_tags = tags(image);
-    let mut repo_digests = digests(image);
-    if repo_tags.is_empty() && !call.version.at_least(43) {
-        repo_tags.push("<none>:<none>".to_owned());
-        repo_digests.push("<none>@<none>".to_owned());
-    }
     let labels = &image.config.config.labels;
     let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let shared = measured.shared.as_ref().and_then(|shared| shared.get(&image.id));
-    let users = measured.users.as_ref().map(|containers| {
-        containers.iter().filter(|container| container.spec.image_id == id).count() as u64
-    });
+    let users = measured.users.iter().filter(|container| container.spec.image_id == id).count();
     Summary {
         parent_id: image.parent.map_or_else(String::new, |parent| parent.to_string()),
-        repo_tags,
-        repo_digests,
+        repo_tags: tags(image),
+        repo_digests: digests(image),
         created: created(image),
         size: image.size,
         shared_size: shared.map_or(-1, |shared| count(*shared)),
-        virtual_size: (!call.version.at_least(44)).then_some(image.size),
         labels: (!labels.is_empty()).then(|| labels.clone()),
-        containers: users.map_or(-1, count),
+        containers: count(users as u64),
         id,
     }
 }
@@ -216,9 +211,6 @@ async fn inspect(call: &Call, name: String) -> Answer {
         "RootFS": { "Type": config.rootfs.kind, "Layers": layers },
         "Metadata": { "LastTagTime": tagged },
     });
-    if !call.version.at_least(44) {
-        value["VirtualSize"] = json!(image.size);
-    }
     if let Some(substitution) = &image.substitution {
         value["Substitution"] = json!({
             "Base": substitution.base,
@@ -229,7 +221,7 @@ async fn inspect(call: &Call, name: String) -> Answer {
             })).collect::<Vec<_>>(),
         });
     }
-    ok(&value)
+    ok(&call.shaped(Shape::Image, value))
 }
 
 async fn history(call: &Call, name: String) -> Answer {
@@ -325,8 +317,7 @@ async fn remove(call: &Call, name: String) -> Answer {
 async fn prune(call: &Call) -> Answer {
     let known = ["dangling", "label", "label!", "until"];
     let filters = Filters::parse(call.query.value("filters").unwrap_or_default(), &known)?;
-    let only_dangling =
-        filters.values("dangling").iter().all(|value| !matches!(value.as_str(), "false" | "0"));
+    let only_dangling = flag(&filters, "dangling")?.unwrap_or(true);
     let until = super::until(call, &filters)?;
     let wanted = |image: &Image| {
         let doomed = !only_dangling || image.references.is_empty();
@@ -340,11 +331,7 @@ async fn prune(call: &Call) -> Answer {
 
 /// `POST /commit`.
 pub(crate) async fn commit(mut call: Call) -> Answer {
-    let bytes = call.bytes().await?;
-    let config: Option<RunConfig> = match bytes.is_empty() {
-        true => None,
-        false => serde_json::from_slice(&bytes).map_err(HttpError::invalid)?,
-    };
+    let config: Option<RunConfig> = call.optional_json().await?;
     let query = &call.query;
     let repo = query.value("repo").unwrap_or_default();
     let name = (!repo.is_empty())

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use oriel_api::container::{Port, Summary};
+use oriel_api::{
+    Shape,
+    container::{Port, Summary},
+};
 use oriel_engine::{
     ContainerView, Health, HealthStatus, LogDriver, Membership, NEVER, Time, Usage,
 };
@@ -71,7 +74,8 @@ fn health(health: &Health) -> Value {
     })
 }
 
-fn ports(view: &ContainerView) -> Vec<Port> {
+/// Its ports, as far as there are any while it does not run.
+pub(crate) fn ports(view: &ContainerView) -> Vec<Port> {
     let published = published_ports(view);
     let mut ports: Vec<Port> = published
         .map(|port| Port {
@@ -116,11 +120,7 @@ fn endpoint_settings(call: &Call, view: &ContainerView, joins: &Membership) -> V
         Some((spec, endpoint)) => (Some(spec), Some(endpoint)),
         None => (None, None),
     };
-    let mut aliases = joins.aliases.clone();
-    let short = view.id.get(..12).unwrap_or(&view.id);
-    if !call.version.at_least(45) && !aliases.iter().any(|alias| alias == short) {
-        aliases.push(short.to_owned());
-    }
+    let aliases = &joins.aliases;
     let options = &joins.driver_options;
     let gateway = endpoint.and_then(|endpoint| endpoint.gateway);
     json!({
@@ -177,7 +177,7 @@ pub(crate) async fn container(call: &Call, view: &ContainerView) -> Result<Value
             value["SizeRootFs"] = json!(usage.with_image);
         }
     }
-    Ok(value)
+    Ok(call.shaped(Shape::Container, value))
 }
 
 fn state(view: &ContainerView) -> Value {
@@ -188,7 +188,7 @@ fn state(view: &ContainerView) -> Value {
         "Running": state.is_active(),
         "Paused": state.is_paused(),
         "Restarting": state.word() == "restarting",
-        "OOMKilled": false,
+        "OOMKilled": state.out_of_memory(),
         "Dead": false,
         "Pid": state.pid().unwrap_or_default(),
         "ExitCode": state.exit_code(),
@@ -203,7 +203,8 @@ fn state(view: &ContainerView) -> Value {
 }
 
 fn log_path(call: &Call, view: &ContainerView) -> String {
-    if view.spec.host.log == LogDriver::None {
+    // Files of other drivers are nobody's business.
+    if view.spec.host.log != LogDriver::JsonFile {
         return String::new();
     }
     let directory = call.daemon.engine.root().join("containers").join(&view.id);

@@ -6,6 +6,7 @@
 mod archive;
 mod archives;
 mod build;
+mod build_caches;
 mod containers;
 mod create;
 mod events;
@@ -16,17 +17,24 @@ mod inspect;
 mod mounts;
 mod networks;
 mod oriel;
+mod patterns;
+mod ps;
 mod registry;
+mod search;
+mod stats;
+mod strict;
 mod system;
 mod transfers;
+mod update;
 mod usage;
 mod volumes;
+mod websocket;
 
 use hyper::{Method, StatusCode};
 use oriel_api::{Filters, percent_decode};
 use oriel_engine::Time;
 
-use crate::http::{Answer, Call, HttpError};
+use crate::http::{Answer, Call, HttpError, empty};
 
 /// Docker's words for what only a swarm can do.
 const NO_SWARM: &str = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker \
@@ -38,14 +46,16 @@ pub(crate) async fn dispatch(call: Call, path: &str) -> Answer {
         path.split('/').filter(|segment| !segment.is_empty()).map(percent_decode).collect();
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     let method = call.request.method().clone();
+    strict::check(&call, &method, &segments)?;
     match segments.as_slice() {
+        // Of any path, or of none: `OPTIONS *`.
+        _ if method == Method::OPTIONS => Ok(empty(StatusCode::OK)),
         ["containers", rest @ ..] => containers::dispatch(call, &method, rest).await,
         ["exec", id, rest @ ..] => exec::dispatch(call, &method, id, rest).await,
         ["images", rest @ ..] => images::dispatch(call, &method, rest).await,
         ["networks", rest @ ..] => networks::networks(call, &method, rest).await,
         ["volumes", rest @ ..] => volumes::dispatch(call, &method, rest).await,
         ["build", rest @ ..] => build::dispatch(call, &method, rest).await,
-        ["commit"] if method == Method::POST => images::commit(call).await,
         ["oriel", rest @ ..] => oriel::dispatch(call, &method, rest).await,
         other => system::dispatch(call, &method, other).await,
     }
@@ -53,7 +63,11 @@ pub(crate) async fn dispatch(call: Call, path: &str) -> Answer {
 
 /// The moment up to which a list or a prune goes.
 pub(crate) fn until(call: &Call, filters: &Filters) -> Result<Option<Time>, HttpError> {
-    let Some(text) = filters.values("until").first() else { return Ok(None) };
+    let text = match filters.values("until") {
+        [] => return Ok(None),
+        [text] => text,
+        _ => return Err(HttpError::invalid("more than one until filter specified")),
+    };
     let time = Time::parse_moment(text, call.daemon.engine.now());
     time.map(Some).ok_or_else(|| HttpError::invalid(format!("invalid filter 'until={text}'")))
 }

@@ -1,8 +1,10 @@
 //! Networks.
 
+use std::sync::Arc;
+
 use hyper::{Method, StatusCode};
 use oriel_api::{
-    Filters,
+    Filters, Shape,
     container::EndpointSettings,
     network::{ConnectRequest, CreateRequest, CreateResponse, DisconnectRequest, IpamConfig},
 };
@@ -11,7 +13,7 @@ use oriel_engine::{
 };
 use serde_json::{Value, json};
 
-use super::{unknown, until};
+use super::{patterns::Patterns, unknown, until};
 use crate::http::{Answer, Call, HttpError, empty, json as answer, ok};
 
 const FILTERS: [&str; 7] = ["driver", "id", "label", "name", "scope", "type", "dangling"];
@@ -51,7 +53,9 @@ fn list(call: &Call) -> Answer {
     let wanted = networks.iter().filter(|network| {
         wanted(network, &filters) && dangling.is_none_or(|dangling| idle(network) == dangling)
     });
-    ok(&wanted.map(|network| view(call, network, false)).collect::<Vec<_>>())
+    let shown =
+        |network: &Arc<NetworkView>| call.shaped(Shape::Network, view(call, network, false));
+    ok(&wanted.map(shown).collect::<Vec<_>>())
 }
 
 /// Whether networks without containers are wanted, or those with some; `None` for both.
@@ -76,8 +80,8 @@ fn wanted(network: &NetworkView, filters: &Filters) -> bool {
     let driver =
         |driver: &str| network.driver == driver || (network.driver == "nat" && driver == "bridge");
     filters.any("driver", driver)
-        && filters.any("id", |id| network.id.starts_with(id))
-        && filters.any("name", |name| network.name.contains(name))
+        && Patterns::of(filters, "id").match_any(&[&network.id])
+        && Patterns::of(filters, "name").match_any(&[&network.name])
         && filters.any("scope", |scope| scope == "local")
         && filters.any("type", |wanted| wanted == kind)
         && filters.labels(&network.labels)
@@ -88,7 +92,7 @@ fn inspect(call: &Call, reference: &str) -> Answer {
     if call.query.non_empty("scope").is_some_and(|scope| scope != "local") {
         return Err(HttpError::not_found(format!("network {reference} not found")));
     }
-    ok(&view(call, &network, true))
+    ok(&call.shaped(Shape::Network, view(call, &network, true)))
 }
 
 async fn create(mut call: Call) -> Answer {

@@ -56,8 +56,8 @@ async fn keys(call: &Call) -> Answer {
     let name = key_name(call)?;
     let page = Page {
         after: query.non_empty("after").map(parse_place).transpose()?,
-        depth: query.number("depth").unwrap_or(usize::MAX),
-        limit: query.number("limit").unwrap_or(PAGE).clamp(1, LONGEST_PAGE),
+        depth: query.integer("depth")?.unwrap_or(usize::MAX),
+        limit: query.integer("limit")?.unwrap_or(PAGE).clamp(1, LONGEST_PAGE),
         values: query.flag_or("values", true),
         only: query.value("value").map(str::to_owned),
     };

@@ -8,7 +8,7 @@ use oriel_engine::{DRIVER_LOCAL, Engine, Time, VolumeRequest, VolumeView};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::unknown;
+use super::{patterns::Patterns, unknown};
 use crate::http::{Answer, Call, HttpError, empty, json as answer, ok};
 
 const FILTERS: [&str; 4] = ["dangling", "driver", "label", "name"];
@@ -47,10 +47,11 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
 fn list(call: &Call) -> Answer {
     let filters = Filters::parse(call.query.value("filters").unwrap_or_default(), &FILTERS)?;
     let dangling = flag(&filters, "dangling")?;
+    let names = Patterns::of(&filters, "name");
     let volumes = call.daemon.engine.volumes().into_iter().filter(|volume| {
         dangling.is_none_or(|dangling| volume.users.is_empty() == dangling)
             && filters.any("driver", |driver| driver == DRIVER_LOCAL)
-            && filters.any("name", |name| volume.name.contains(name.trim_matches(['^', '$'])))
+            && names.match_any(&[&volume.name])
             && filters.labels(&volume.labels)
     });
     let volumes: Vec<_> = volumes.map(|volume| view(&volume)).collect();
@@ -58,7 +59,7 @@ fn list(call: &Call) -> Answer {
 }
 
 /// A filter that is true or false.
-fn flag(filters: &Filters, key: &str) -> Result<Option<bool>, HttpError> {
+pub(crate) fn flag(filters: &Filters, key: &str) -> Result<Option<bool>, HttpError> {
     match filters.values(key) {
         [] => Ok(None),
         [value] if ["1", "true"].contains(&value.as_str()) => Ok(Some(true)),

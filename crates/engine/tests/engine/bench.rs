@@ -88,10 +88,11 @@ impl Bench {
     pub(crate) fn log(&self, id: &str, options: LogOptions) -> Vec<String> {
         let options = LogOptions { stdout: true, stderr: true, ..options };
         self.on(async {
-            let (_, mut records) = self.engine.logs(id, options).unwrap();
+            let (_, mut batches) = self.engine.logs(id, options).unwrap();
             let mut texts = Vec::new();
-            while let Some(record) = records.recv().await {
-                texts.push(record.text.trim_end().to_owned());
+            while let Some(batch) = batches.recv().await {
+                let lines = batch.into_iter().map(|r| String::from_utf8(r.text).unwrap());
+                texts.extend(lines.map(|line| line.trim_end().to_owned()));
             }
             texts
         })

@@ -3,6 +3,7 @@
 mod bench;
 mod copies;
 mod health;
+mod limits;
 mod networks;
 mod pause;
 mod registry;
@@ -10,8 +11,8 @@ mod volumes;
 
 use bench::{Bench, request};
 use oriel_engine::{
-    CommitRequest, EngineError, ExecSpec, ExecState, LogOptions, RestartPolicy, Stillness, Stream,
-    StreamOptions, WaitFor,
+    CommitRequest, EngineError, ExecSpec, ExecState, LogDriver, LogOptions, RestartPolicy,
+    Stillness, Stream, StreamOptions, WaitFor,
 };
 use oriel_hcs::Class;
 
@@ -225,8 +226,8 @@ fn logs_have_a_tail_and_a_beginning_in_time() {
     assert_eq!(bench.log(&id, tail), ["two", "three"]);
     let options = LogOptions { stdout: true, ..LogOptions::default() };
     let (_, mut records) = bench.on(async { bench.engine.logs(&id, options) }).unwrap();
-    let first = bench.on(records.recv()).unwrap();
-    let second = bench.on(records.recv()).unwrap();
+    let records = bench.on(records.recv()).unwrap();
+    let [first, second] = [0, 1].map(|at| records[at].clone());
     let since = LogOptions { since: Some(second.time), ..LogOptions::default() };
     assert_eq!(bench.log(&id, since), ["two", "three"]);
     let until = LogOptions { until: Some(first.time), ..LogOptions::default() };
@@ -239,9 +240,30 @@ fn following_a_log_ends_with_the_run() {
     let id = bench.started("out one wait");
     let options = LogOptions { stdout: true, follow: true, ..LogOptions::default() };
     let (_, mut records) = bench.on(async { bench.engine.logs(&id, options) }).unwrap();
-    assert_eq!(bench.on(records.recv()).unwrap().text, "one\r\n");
+    assert_eq!(bench.on(records.recv()).unwrap()[0].text, b"one\r\n");
     bench.on(bench.engine.stop(&id, None, None)).unwrap();
     assert_eq!(bench.on(records.recv()), None);
+}
+
+#[test]
+fn who_follows_a_log_sees_every_line_across_its_files() {
+    let bench = Bench::new();
+    let words: Vec<String> = (0..300).map(|number| format!("out {number}")).collect();
+    let mut request = request(&words.join(" "));
+    request.host.log = LogDriver::Local;
+    let options = [("max-size", "100"), ("max-file", "1000"), ("compress", "true")];
+    request.host.log_options = options.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+    let id = bench.on(bench.engine.create(request)).unwrap();
+    bench.on(bench.engine.start(&id)).unwrap();
+    let followed = bench.log(&id, LogOptions { follow: true, ..LogOptions::default() });
+    let expected: Vec<String> = (0..300).map(|number| number.to_string()).collect();
+    assert_eq!(followed, expected);
+    assert_eq!(
+        bench.log(&id, LogOptions { tail: Some(250), ..LogOptions::default() }),
+        expected[50..]
+    );
+    bench.on(bench.engine.remove(&id, false)).unwrap();
+    assert!(!bench.engine.root().join("containers").join(&id).exists());
 }
 
 #[test]
