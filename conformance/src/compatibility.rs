@@ -11,12 +11,6 @@ use crate::{
     endpoints::{self, ENDPOINTS, SWARM_ROW},
 };
 
-/// The line in the page from which on it is written by the run.
-pub const BEGIN: &str = "<!-- From here on the end-to-end run writes this page. -->";
-
-/// The line in the page up to which it is written by the run.
-pub const END: &str = "<!-- Up to here. -->";
-
 /// What the clients asked for and got.
 #[derive(Debug, Default)]
 pub struct Compatibility {
@@ -40,7 +34,7 @@ impl Compatibility {
             let endpoint = endpoints::name(&exchange.method, &exchange.path);
             // Who asks for the version cannot know it yet.
             if !["/_ping", "/version"].contains(&exchange.path.as_str()) {
-                let version = exchange.version.as_deref().unwrap_or("none");
+                let version = exchange.version.as_deref().unwrap_or("none, which is the newest");
                 column.versions.insert(version.to_owned());
             }
             column.statuses.entry(endpoint).or_default().insert(exchange.status);
@@ -48,10 +42,10 @@ impl Compatibility {
         self.clients.push(column);
     }
 
-    /// The part of the page that the run writes.
+    /// The tables of the page.
     #[must_use]
     pub fn table(&self) -> String {
-        let mut text = format!("{BEGIN}\n\n| Client | API version it asks for |\n|---|---|\n");
+        let mut text = "| Client | API version it asks for |\n|---|---|\n".to_owned();
         for column in &self.clients {
             let versions: Vec<&str> = column.versions.iter().map(String::as_str).collect();
             text += &format!("| {} | {} |\n", column.client, versions.join(", "));
@@ -66,7 +60,7 @@ impl Compatibility {
             let tested = if called || tested.is_empty() { "" } else { &format!("`{tested}`") };
             text += &format!("| `{endpoint}` | {} | {tested} |\n", cells.join(" | "));
         }
-        text + "\n" + END
+        text
     }
 
     /// Every endpoint, then what was asked for and is none.

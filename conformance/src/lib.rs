@@ -6,9 +6,11 @@
 //! What a case leaves behind on the host is a failure of the whole run: see [`Leftovers`].
 
 mod clients;
+mod comparison;
 mod compatibility;
 mod daemon;
 mod docker;
+mod dockerd;
 mod endpoints;
 mod framing;
 mod leftovers;
@@ -17,9 +19,11 @@ mod registry;
 mod runner;
 
 pub use clients::{CLIENTS, Client, Installed, Session};
-pub use compatibility::{BEGIN, Compatibility, END};
+pub use comparison::{Pair, differences};
+pub use compatibility::Compatibility;
 pub use daemon::{Daemon, Settings};
 pub use docker::{Docker, Output};
+pub use dockerd::Dockerd;
 pub use leftovers::Leftovers;
 pub use recorder::{Exchange, Recorder};
 pub use registry::{Door, Registry};

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use oriel_builder::BuildCaches;
 use oriel_distribution::{Registries, Transfers};
 use oriel_engine::Engine;
 
@@ -17,6 +18,8 @@ pub(crate) struct Daemon {
     pub(crate) engine: Engine,
     /// Held by the one base build there may be at a time.
     pub(crate) base_build: tokio::sync::Mutex<()>,
+    /// What stays from build to build.
+    pub(crate) caches: BuildCaches,
     /// What holds until the daemon ends.
     pub(crate) fixed: Fixed,
     current: RwLock<Arc<Current>>,
@@ -29,6 +32,8 @@ pub(crate) struct Fixed {
     pub(crate) warnings: Vec<String>,
     /// Where the output of containers goes that do not say.
     pub(crate) logs: LogDefaults,
+    /// Whether what Docker's daemon on Windows refuses is refused.
+    pub(crate) strict: bool,
     /// Name servers of containers that name none.
     pub(crate) dns: Vec<Ipv4Addr>,
 }
@@ -48,7 +53,8 @@ impl Daemon {
     /// When the settings of registries are wrong.
     pub(crate) fn new(engine: Engine, live: Live, fixed: Fixed) -> anyhow::Result<Self> {
         let current = RwLock::new(Arc::new(Current::new(&engine, live)?));
-        Ok(Self { engine, base_build: tokio::sync::Mutex::new(()), fixed, current })
+        let caches = BuildCaches::new(engine.root().join("build-cache"));
+        Ok(Self { engine, base_build: tokio::sync::Mutex::new(()), caches, fixed, current })
     }
 
     /// Settings as they are now.

@@ -4,8 +4,11 @@
 mod access;
 mod endpoints;
 mod hostile;
+mod limits;
 mod logs;
 mod ps;
+mod stalls;
+mod system;
 mod versions;
 
 use std::{
@@ -59,7 +62,8 @@ impl Served {
         let (stop, places, mut port) = (watch::Sender::new(false), Connections::default(), 0);
         let daemon = runtime.block_on(async {
             let engine = Engine::open(world.parts()).await.unwrap();
-            let daemon = Daemon::new(engine, options.live.clone(), Fixed::default()).unwrap();
+            let fixed = Fixed { strict: options.strict, ..Fixed::default() };
+            let daemon = Daemon::new(engine, options.live.clone(), fixed).unwrap();
             let daemon = Arc::new(daemon);
             for host in &options.hosts {
                 let mut listeners = access.bind(host, &mut ListenFd::empty()).await.unwrap();
@@ -332,8 +336,8 @@ fn what_is_not_supported_is_said() {
     let served = Served::new();
     let text = served.complains(&["run", "--isolation", "hyperv", "nanoserver"]);
     assert!(text.contains("hyperv"), "{text}");
-    let text = served.complains(&["run", "-v", r"\\.\pipe\a:\\.\pipe\a", "nanoserver"]);
-    assert!(text.contains("pipe"), "{text}");
+    let text = served.complains(&["run", "-v", r"\\.\pipe\a:C:\a", "nanoserver"]);
+    assert!(text.contains("is not a valid pipe path"), "{text}");
     let output = served.docker(&["create", "--cap-add", "ALL", "nanoserver"]);
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && text.contains("CapAdd"), "{text}");

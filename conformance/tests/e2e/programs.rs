@@ -43,7 +43,16 @@ fn postgresql(daemon: &mut Daemon) -> Result<Outcome> {
     copy_tree(&windows_program("postgres")?.join("native"), &directory.join("pgsql"))?;
     fs_err::write(directory.join("Dockerfile"), include_str!("../../../demo/postgres/Dockerfile"))?;
     docker.run(&["build", "-q", "-t", "test-postgres", &directory.to_string_lossy()])?;
-    docker.run(&["run", "-d", "--name", "db", "-p", "15432:5432", "test-postgres"])?;
+    // With its data in a volume, as people run databases; PostgreSQL is particular about the place.
+    let cluster = "C:\\pgsql\\bin\\initdb.exe -D C:\\vol -U postgres -A trust -E UTF8 --no-locale \
+                   && echo host all all 0.0.0.0/0 trust>> C:\\vol\\pg_hba.conf";
+    let server = "C:\\pgsql\\bin\\postgres.exe";
+    let volume = ["-v", "test-postgres:C:\\vol"];
+    docker
+        .run(&[&["run", "--rm"], &volume[..], &["test-postgres", "cmd", "/c", cluster]].concat())?;
+    let serve = [server, "-D", "C:\\vol", "-c", "listen_addresses=*"];
+    let run = ["run", "-d", "--name", "db", "-p", "15432:5432"];
+    docker.run(&[&run[..], &volume[..], &["test-postgres"], &serve[..]].concat())?;
     let sql = "create table t(n int, s text); insert into t values (1,'one'),(2,'two'); \
         select string_agg(s, ',' order by n) from t";
     let mut answer = String::new();

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::resources::Resources;
+
 /// A JSON object of which only the keys matter, as Go writes sets.
 pub type Set = BTreeMap<String, Value>;
 
@@ -117,6 +119,10 @@ pub struct HostConfig {
     pub console_size: Option<[u16; 2]>,
     /// Name servers.
     pub dns: Option<Vec<String>>,
+    /// Domains in which a name without dots is looked for.
+    pub dns_search: Option<Vec<String>>,
+    /// Options of the resolver.
+    pub dns_options: Option<Vec<String>>,
     /// Other containers, as this one calls them.
     pub links: Option<Vec<String>>,
     /// Further lines of `hosts`, `name:address`.
@@ -127,18 +133,9 @@ pub struct HostConfig {
     pub publish_all_ports: Option<bool>,
     /// How it is kept apart.
     pub isolation: Option<String>,
-    /// Memory limit in bytes.
-    pub memory: Option<i64>,
-    /// Processor limit in billionths of one.
-    pub nano_cpus: Option<i64>,
-    /// Processor limit in processors.
-    pub cpu_count: Option<i64>,
-    /// Processor limit in percent of all.
-    pub cpu_percent: Option<i64>,
-    /// Relative processor weight.
-    pub cpu_shares: Option<i64>,
-    /// Linux tasks it may have.
-    pub pids_limit: Option<i64>,
+    /// What it may use.
+    #[serde(flatten)]
+    pub resources: Resources,
     /// Directories and volumes shown inside.
     pub mounts: Option<Vec<Mount>>,
     /// File systems in memory, by their targets.
@@ -151,9 +148,60 @@ pub struct HostConfig {
     pub privileged: Option<bool>,
     /// Whether the root file system is read-only.
     pub readonly_rootfs: Option<bool>,
+    /// How much rather than others it is killed when the host runs out of memory.
+    pub oom_score_adj: Option<i64>,
+    /// Settings of its network.
+    pub sysctls: Option<BTreeMap<String, String>>,
+    /// How it is protected, and the credentials it has.
+    pub security_opt: Option<Vec<String>>,
+    /// Linux capabilities to add.
+    pub cap_add: Option<Vec<String>>,
+    /// Linux capabilities to take away.
+    pub cap_drop: Option<Vec<String>>,
+    /// Whose IPC it shares.
+    pub ipc_mode: Option<String>,
+    /// Whose processes it sees.
+    pub pid_mode: Option<String>,
+    /// Whose host name it has.
+    #[serde(rename = "UTSMode")]
+    pub uts_mode: Option<String>,
+    /// Whose users it has.
+    pub userns_mode: Option<String>,
+    /// Whose control groups it sees.
+    pub cgroupns_mode: Option<String>,
+    /// The program that makes it.
+    pub runtime: Option<String>,
+    /// Bytes of shared memory.
+    pub shm_size: Option<i64>,
+    /// Whether an init reaps its processes.
+    pub init: Option<bool>,
+    /// Devices it may use.
+    pub devices: Option<Vec<Device>>,
+    /// Devices that a driver is to choose.
+    pub device_requests: Option<Vec<DeviceRequest>>,
     /// All other fields.
     #[serde(flatten)]
     pub other: Map<String, Value>,
+}
+
+/// A device.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Device {
+    /// On Windows `class/GUID` or `IDType://ID`.
+    pub path_on_host: String,
+    /// Where a Linux container would have it.
+    pub path_in_container: String,
+}
+
+/// Devices that a driver is to choose.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct DeviceRequest {
+    /// Name of the driver.
+    pub driver: String,
+    /// What the devices must be able to, each list one choice.
+    pub capabilities: Option<Vec<Vec<String>>>,
 }
 
 /// Where output goes.
@@ -359,10 +407,10 @@ mod tests {
     #[test]
     fn fields_nobody_acts_on_are_gathered() {
         let request: CreateRequest =
-            serde_json::from_str(r#"{"HostConfig":{"CapAdd":["NET_ADMIN"],"Memory":1}}"#).unwrap();
+            serde_json::from_str(r#"{"HostConfig":{"GroupAdd":["1"],"Memory":1}}"#).unwrap();
         let host = request.host_config.unwrap();
-        assert_eq!(host.memory, Some(1));
-        assert!(host.other.contains_key("CapAdd"));
+        assert_eq!(host.resources.memory, Some(1));
+        assert!(host.other.contains_key("GroupAdd"));
         assert_eq!(host.other.len(), 1);
     }
 }

@@ -17,6 +17,7 @@ pub mod network;
 mod progress;
 mod query;
 pub mod registry;
+pub mod resources;
 mod shape;
 pub mod system;
 mod version;

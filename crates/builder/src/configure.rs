@@ -6,8 +6,8 @@
 use oriel_image::{ImageId, RunConfig};
 
 use crate::{
-    BuildError, Problem,
-    parse::{self, DockerfileError, Instruction, Pair, Statement},
+    BuildError, Problem, expand,
+    parse::{self, DockerfileError, HereDocument, Instruction, Pair, Statement},
     paths,
     state::{State, quoted},
 };
@@ -84,6 +84,21 @@ impl State {
         words: &[String],
     ) -> Result<Vec<String>, DockerfileError> {
         words.iter().map(|word| self.expand_in(statement, escape, word)).collect()
+    }
+
+    /// Puts variables into a here-document, unless its name was quoted.
+    pub(crate) fn expand_document(
+        &self,
+        statement: &Statement,
+        escape: char,
+        document: &HereDocument,
+    ) -> Result<String, DockerfileError> {
+        if !document.expands {
+            return Ok(document.text.clone());
+        }
+        expand::document(&document.text, escape, &|name| self.variable(name)).map_err(|problem| {
+            statement.error(Problem::Expansion { word: document.word.clone(), problem })
+        })
     }
 
     fn expand_pairs(

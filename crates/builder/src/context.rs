@@ -182,6 +182,18 @@ impl Context {
         path.split(['/', '\\']).all(|name| name.is_empty() || name == "." || name == "..")
     }
 
+    /// Keeps a text as long as the context lives.
+    pub(crate) fn keep(&self, text: &[u8]) -> Result<Blob, ContextError> {
+        let (_, path) = tempfile::Builder::new()
+            .prefix("text-")
+            .tempfile_in(self.scratch())?
+            .keep()
+            .map_err(|error| ContextError::from(error.error))?;
+        let mut budget = MAX_BYTES;
+        let digest = store(&mut &*text, &path, &mut budget)?;
+        Ok(Blob { path, digest, modified: None })
+    }
+
     /// The temporary directory, in which others may make their own.
     pub(crate) fn scratch(&self) -> &Path {
         self.scratch.path()

@@ -6,12 +6,16 @@
 //! Symbolic links in what is copied are replaced by what they lead to within their own tree:
 //! a link of a Linux client has no counterpart that every Windows program reads.
 
+mod export;
+
 use std::io::{BufReader, Read};
 use std::path::Path;
 use std::time::SystemTime;
 
 use oriel_ignore::Pattern;
 use oriel_image::{Digest, FileKind, ImageError, ImageId, SandboxFiles};
+
+pub(crate) use export::Exporter;
 
 use crate::{
     BuildError, TransferError, archive,
@@ -50,6 +54,34 @@ enum Origin {
     Image(String, SystemTime),
 }
 
+impl Origin {
+    /// When the file was last written.
+    fn modified(&self) -> Option<SystemTime> {
+        match self {
+            Self::Context(blob) => blob.modified,
+            Self::Image(_, modified) => Some(*modified),
+        }
+    }
+}
+
+/// Opens a file that was chosen; `source` is where those of images are read from.
+fn open<'a>(
+    origin: &Origin,
+    source: Option<&'a SandboxFiles>,
+) -> Result<Box<dyn Read + 'a>, TransferError> {
+    match (origin, source) {
+        (Origin::Context(blob), _) => {
+            let file = context::open(blob).map_err(|e| TransferError::Archive(e.into()))?;
+            Ok(Box::new(file))
+        }
+        (Origin::Image(path, _), Some(files)) => {
+            let file = files.read(path).map_err(TransferError::Image)?;
+            Ok(Box::new(BufReader::new(file)))
+        }
+        (Origin::Image(path, _), None) => Err(TransferError::NotInImage { path: path.clone() }),
+    }
+}
+
 /// What a chosen list is called in the history, such as `file:3f2a…`.
 pub(crate) fn label(chosen: &[Chosen], image: Option<&ImageId>) -> String {
     let mut text = String::new();
@@ -84,10 +116,53 @@ fn describe(name: &str, tree: &Tree, image: Option<&ImageId>, text: &mut String)
     }
 }
 
+/// Files made of texts that stand in the Dockerfile, by their names.
+pub(crate) fn from_texts(
+    context: &Context,
+    texts: Vec<(String, String)>,
+) -> Result<Vec<Chosen>, TransferError> {
+    let chosen = texts.into_iter().map(|(name, text)| {
+        let blob = context.keep(text.as_bytes()).map_err(TransferError::Archive)?;
+        Ok(Chosen { name, tree: Tree::File(Origin::Context(blob)) })
+    });
+    chosen.collect()
+}
+
+/// What of a source's path comes with what is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// The last name.
+    Name,
+    /// All names (`--parents`), or those after `/./`.
+    Parents,
+}
+
+impl Keep {
+    /// What is at `path`, the last name of which is `name`, when `source` was written.
+    fn chosen(self, source: &str, path: &str, name: String, tree: Tree) -> Chosen {
+        if self == Self::Name {
+            return Chosen { name, tree };
+        }
+        let names = |path: &str| -> Vec<String> {
+            let names = path.split(['/', '\\']).filter(|name| !["", "."].contains(name));
+            names.map(str::to_owned).collect()
+        };
+        let pivot = source.split_once("/./").map_or(0, |(before, _)| names(before).len());
+        let mut names = names(path);
+        names.pop();
+        let names = names.into_iter().skip(pivot).rev();
+        let tree = names.fold(Tree::Directory(vec![(name, tree)]), |tree, name| {
+            Tree::Directory(vec![(name, tree)])
+        });
+        Chosen { name: String::new(), tree }
+    }
+}
+
 /// Chooses from the context.
 pub(crate) fn from_context(
     context: &Context,
     sources: &[String],
+    keep: Keep,
 ) -> Result<Vec<Chosen>, TransferError> {
     let mut chosen = Vec::new();
     let mut walk = Walk { context, left: MAX_FILES };
@@ -97,20 +172,24 @@ pub(crate) fn from_context(
         {
             return Err(TransferError::Url { url: source.clone() });
         }
-        let path = source.replace('\\', "/");
-        let path = path.trim_start_matches('/');
+        let source = source.replace('\\', "/");
+        let path = source.trim_start_matches('/');
         if Context::is_root(path) {
             let tree = walk.directory("", context.root(), 0)?;
             chosen.push(Chosen { name: String::new(), tree });
         } else if path.contains(['*', '?', '[']) {
-            let pattern = Pattern::path(path.trim_start_matches("./").trim_end_matches('/'))
+            let pattern = path.replace("/./", "/");
+            let pattern = Pattern::path(pattern.trim_start_matches("./").trim_end_matches('/'))
                 .ok_or(TransferError::BadPattern)?;
-            walk.matching(&pattern, "", context.root(), &mut chosen)?;
+            let mut found = Vec::new();
+            walk.matching(&pattern, "", context.root(), &mut found)?;
+            let found = found.into_iter();
+            chosen.extend(found.map(|(path, name, tree)| keep.chosen(&source, &path, name, tree)));
         } else {
             let missing = || TransferError::NotInContext { path: source.clone() };
             let (name, node) = context.find(path).ok_or_else(missing)?;
-            let tree = walk.tree(path.trim_end_matches('/'), node, 0)?;
-            chosen.push(Chosen { name, tree: tree.ok_or_else(missing)? });
+            let tree = walk.tree(path.trim_end_matches('/'), node, 0)?.ok_or_else(missing)?;
+            chosen.push(keep.chosen(&source, path, name, tree));
         }
     }
     if chosen.is_empty() { Err(TransferError::NothingMatches) } else { Ok(chosen) }
@@ -160,22 +239,23 @@ impl Walk<'_> {
         Ok(Tree::Directory(list))
     }
 
-    /// Adds every path that fits. What lies in a directory that fits comes with it.
+    /// Adds every path that fits, with its last name. What lies in a directory that fits comes with
+    /// it.
     fn matching(
         &mut self,
         pattern: &Pattern,
         path: &str,
         inner: &std::collections::BTreeMap<String, Node>,
-        chosen: &mut Vec<Chosen>,
+        found: &mut Vec<(String, String, Tree)>,
     ) -> Result<(), TransferError> {
         for (name, node) in inner {
             let path = join(path, name);
             if pattern.matches(&path) {
                 if let Some(tree) = self.tree(&path, node, 0)? {
-                    chosen.push(Chosen { name: name.clone(), tree });
+                    found.push((path, name.clone(), tree));
                 }
             } else if let Node::Directory(inner) = node {
-                self.matching(pattern, &path, inner, chosen)?;
+                self.matching(pattern, &path, inner, found)?;
             }
         }
         Ok(())
@@ -186,10 +266,55 @@ fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") }
 }
 
+/// Leaves out what fits one of `patterns`: paths from a chosen directory on, and names of chosen
+/// files.
+pub(crate) fn exclude(
+    chosen: Vec<Chosen>,
+    patterns: &[String],
+) -> Result<Vec<Chosen>, TransferError> {
+    let patterns = patterns
+        .iter()
+        .map(|text| {
+            let text = text.replace('\\', "/");
+            Pattern::ignore(text.trim_matches('/')).ok_or(TransferError::BadPattern)
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let excluded = |path: &str| patterns.iter().any(|pattern| pattern.matches(path));
+    let kept = chosen.into_iter().filter_map(|Chosen { name, tree }| match tree {
+        Tree::File(_) if excluded(&name) => None,
+        Tree::File(_) => Some(Chosen { name, tree }),
+        Tree::Directory(inner) => {
+            let tree = Tree::Directory(without(inner, "", &excluded));
+            Some(Chosen { name, tree })
+        }
+    });
+    Ok(kept.collect())
+}
+
+fn without(
+    inner: Vec<(String, Tree)>,
+    path: &str,
+    excluded: &dyn Fn(&str) -> bool,
+) -> Vec<(String, Tree)> {
+    let kept = inner.into_iter().filter_map(|(name, tree)| {
+        let path = join(path, &name);
+        if excluded(&path) {
+            return None;
+        }
+        let tree = match tree {
+            Tree::Directory(inner) => Tree::Directory(without(inner, &path, excluded)),
+            file @ Tree::File(_) => file,
+        };
+        Some((name, tree))
+    });
+    kept.collect()
+}
+
 /// Chooses from an image or a finished stage, through a sandbox on top of it.
 pub(crate) fn from_image(
     files: &SandboxFiles,
     sources: &[String],
+    keep: Keep,
 ) -> Result<Vec<Chosen>, BuildError> {
     let fail = |problem| BuildError::Transfer { keyword: "COPY", problem };
     let mut chosen = Vec::new();
@@ -205,11 +330,12 @@ pub(crate) fn from_image(
             let parent = format!("{parent}\\");
             if files.is_dir(&parent)? {
                 for item in files.list(&parent)?.iter().filter(|i| pattern.matches(&i.name)) {
-                    chosen.extend(image_entry(files, &format!("{parent}{}", item.name))?);
+                    let path = format!("{parent}{}", item.name);
+                    chosen.extend(image_entry(files, source, &path, keep)?);
                 }
             }
         } else {
-            chosen.extend(image_entry(files, &path)?);
+            chosen.extend(image_entry(files, source, &path, keep)?);
         }
         if chosen.len() == before {
             return Err(fail(TransferError::NotInImage { path: source.clone() }));
@@ -218,7 +344,12 @@ pub(crate) fn from_image(
     Ok(chosen)
 }
 
-fn image_entry(files: &SandboxFiles, path: &str) -> Result<Option<Chosen>, ImageError> {
+fn image_entry(
+    files: &SandboxFiles,
+    source: &str,
+    path: &str,
+    keep: Keep,
+) -> Result<Option<Chosen>, ImageError> {
     let name = path.rsplit('\\').next().unwrap_or_default().to_owned();
     let Some(stat) = files.stat(path)? else { return Ok(None) };
     let tree = match stat.kind {
@@ -226,7 +357,8 @@ fn image_entry(files: &SandboxFiles, path: &str) -> Result<Option<Chosen>, Image
         FileKind::Directory => image_directory(files, path, 0)?,
         FileKind::Link => return Ok(None),
     };
-    Ok(Some(Chosen { name, tree }))
+    let below_drive = path.split_once(':').map_or(path, |(_, below)| below);
+    Ok(Some(keep.chosen(&source.replace('\\', "/"), below_drive, name, tree)))
 }
 
 fn image_directory(files: &SandboxFiles, path: &str, depth: usize) -> Result<Tree, ImageError> {
@@ -251,6 +383,8 @@ pub(crate) struct Writer<'a> {
     pub(crate) source: Option<&'a SandboxFiles>,
     /// Which instruction it is.
     pub(crate) kind: TransferKind,
+    /// Whether archives are unpacked.
+    pub(crate) unpacks: bool,
     /// Where archives may be unpacked for a moment.
     pub(crate) scratch: &'a Path,
     /// Tells whether the client has gone away.
@@ -302,33 +436,17 @@ impl Writer<'_> {
         if (self.cancelled)() {
             return Err(BuildError::Cancelled);
         }
-        let modified = match origin {
-            Origin::Context(blob) => blob.modified,
-            Origin::Image(_, modified) => Some(*modified),
-        };
-        self.files.write_file(path, &mut self.open(origin)?, modified)?;
+        self.files.write_file(path, &mut self.open(origin)?, origin.modified())?;
         Ok(())
     }
 
     fn open(&self, origin: &Origin) -> Result<Box<dyn Read + '_>, BuildError> {
-        match (origin, self.source) {
-            (Origin::Context(blob), _) => {
-                let file =
-                    context::open(blob).map_err(|e| self.fail(TransferError::Archive(e.into())))?;
-                Ok(Box::new(file))
-            }
-            (Origin::Image(path, _), Some(files)) => {
-                Ok(Box::new(BufReader::new(files.read(path)?)))
-            }
-            (Origin::Image(path, _), None) => {
-                Err(self.fail(TransferError::NotInImage { path: path.clone() }))
-            }
-        }
+        open(origin, self.source).map_err(|problem| self.fail(problem))
     }
 
     /// Whether `ADD` unpacks it.
     fn is_archive(&self, origin: &Origin) -> Result<bool, BuildError> {
-        Ok(self.kind == TransferKind::Add && archive::is_archive(&mut self.open(origin)?))
+        Ok(self.unpacks && archive::is_archive(&mut self.open(origin)?))
     }
 
     fn unpack(&self, origin: &Origin, path: &str) -> Result<(), BuildError> {

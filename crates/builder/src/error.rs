@@ -236,9 +236,12 @@ pub enum TransferError {
         /// The account.
         account: String,
     },
-    /// An archive for `ADD` that cannot be read.
+    /// An archive for `ADD` that cannot be read, or a file of the context.
     #[error(transparent)]
     Archive(#[from] ContextError),
+    /// A file of an image that cannot be read.
+    #[error(transparent)]
+    Image(ImageError),
 }
 
 /// Why a path of a Dockerfile is not one on drive C:. Texts are Docker's.
@@ -276,6 +279,7 @@ impl BuildError {
             Self::Image(error) => error.class(),
             Self::Context(error) => error.class(),
             Self::Transfer { problem: TransferError::Archive(error), .. } => error.class(),
+            Self::Transfer { problem: TransferError::Image(error), .. } => error.class(),
             Self::NoBase { class, .. } => *class,
             Self::Transfer { problem: TransferError::Url { .. }, .. } | Self::NotWindows { .. } => {
                 Class::Unsupported

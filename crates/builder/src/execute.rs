@@ -9,37 +9,35 @@
 //!
 //! A step owns its sandbox or container and removes it before it ends, however it ends.
 
+mod run;
+mod transfer;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use oriel_hcs::CommandLine as HostCommand;
 use oriel_image::{
     Commit, Digest, Image, ImageError, ImageId, ImageStore, Reference, RunConfig, SandboxFiles,
     SandboxSettings,
 };
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::sync::mpsc;
 
 use crate::{
-    BaseSource, BuildError, BuildHost, BuildRequest, Built, DockerfileError, HostError, Problem,
-    RunOutput, RunStep, TransferError,
+    BaseSource, BuildCaches, BuildError, BuildHost, BuildRequest, Built, DockerfileError,
+    HostError, Problem,
     context::Context,
-    copy::{self, Writer},
-    parse::{self, Instruction, Statement, Transfer},
+    parse::{self, Instruction, Statement},
     paths,
     plan::{Base, Plan, Stage, Step},
-    report::{Decoder, Report},
+    report::Report,
     state::State,
 };
-
-/// Pieces of output under way from a container: small, so that a slow client slows the program.
-const OUTPUT_PIECES: usize = 16;
 
 /// A build that runs.
 pub(crate) struct Execution<'a> {
     pub(crate) images: ImageStore,
     pub(crate) host: &'a dyn BuildHost,
     pub(crate) bases: &'a dyn BaseSource,
+    pub(crate) caches: &'a BuildCaches,
     pub(crate) report: Report,
     pub(crate) request: BuildRequest,
     pub(crate) context: Arc<Context>,
@@ -145,7 +143,8 @@ impl Execution<'_> {
         for text in triggers {
             let statement = parse::trigger(text, self.escape, from)?;
             self.report.stream(&format!("Step : {text}\n")).await?;
-            let step = Step { statement, source: None };
+            // A trigger knows no stages, only images.
+            let step = Step::new(statement, &[])?;
             // A future that may hold itself needs a place of its own.
             Box::pin(self.execute(state, &step)).await?;
         }
@@ -204,10 +203,7 @@ impl Execution<'_> {
     async fn execute(&mut self, state: &mut State, step: &Step) -> Result<(), BuildError> {
         let statement = &step.statement;
         match &statement.instruction {
-            Instruction::Run(command) => {
-                let line = state.command_line(command);
-                self.run_step(state, line).await
-            }
+            Instruction::Run(run) => self.run_step(state, run, step).await,
             Instruction::Transfer(transfer) => self.transfer(state, transfer, step).await,
             Instruction::Workdir(path) => {
                 let path = self.expand(state, statement, path)?;
@@ -332,155 +328,6 @@ impl Execution<'_> {
         Ok(())
     }
 
-    async fn transfer(
-        &mut self,
-        state: &mut State,
-        transfer: &Transfer,
-        step: &Step,
-    ) -> Result<(), BuildError> {
-        let keyword = transfer.kind.keyword();
-        let fail = |problem: TransferError| BuildError::Transfer { keyword, problem };
-        let sources = state.expand_all(&step.statement, self.escape, &transfer.sources)?;
-        let written = self.expand(state, &step.statement, &transfer.destination)?;
-        let to = paths::destination(&state.config.working_dir, &written)
-            .map_err(|problem| fail(problem.into()))?;
-        let mut owner = String::new();
-        if let Some(account) = &transfer.chown {
-            let account = self.expand(state, &step.statement, account)?;
-            check_account(&account).map_err(fail)?;
-            owner = format!("--chown={account} ");
-            let text = "[Warning] --chown has no effect: files of images carry no owner yet";
-            self.report.arrow(text).await?;
-        }
-        let from = match &step.source {
-            Some(base) => Some(self.begin(base).await?.image),
-            None => None,
-        };
-        let context = Arc::clone(&self.context);
-        let (chosen, label) = self
-            .blocking(move |images| {
-                let chosen = match from {
-                    None => copy::from_context(&context, &sources)
-                        .map_err(|problem| BuildError::Transfer { keyword, problem })?,
-                    Some(image) => {
-                        reading(images, &image, |files| copy::from_image(files, &sources))?
-                    }
-                };
-                let label = copy::label(&chosen, from.as_ref());
-                Ok((chosen, label))
-            })
-            .await?;
-        let written = written.replace('/', "\\");
-        let created_by = format!("{} #(nop) {keyword} {owner}{label} in {written} ", state.shell());
-        let record = Record { created_by };
-        if self.cached(state, &record).await? {
-            return Ok(());
-        }
-        let commit = self.commit(state, record, None);
-        let (kind, cancelled) = (transfer.kind, self.report.probe());
-        let context = Arc::clone(&self.context);
-        let write = move |images: &ImageStore| {
-            let write = |source: Option<&SandboxFiles>| {
-                in_sandbox(images, commit, |files| {
-                    let scratch = context.scratch();
-                    let writer = Writer { files, source, kind, scratch, cancelled: &cancelled };
-                    writer.write(&chosen, &to)
-                })
-            };
-            match from {
-                None => write(None),
-                Some(image) => reading(images, &image, |files| write(Some(files))),
-            }
-        };
-        state.image = self.blocking(write).await?;
-        Ok(())
-    }
-
-    async fn run_step(
-        &mut self,
-        state: &mut State,
-        line: crate::state::CommandLine,
-    ) -> Result<(), BuildError> {
-        let arguments = state.visible_arguments();
-        let command = line.words.join(" ");
-        let created_by = match arguments.as_slice() {
-            [] => command.clone(),
-            list => format!("|{} {} {command}", list.len(), list.join(" ")),
-        };
-        let record = Record { created_by };
-        if self.cached(state, &record).await? {
-            return Ok(());
-        }
-        let mut words = line.words;
-        let step = RunStep {
-            image: state.image.to_string(),
-            command: match line.escaped {
-                true => HostCommand::Verbatim(words.pop().unwrap_or_default()),
-                false => HostCommand::Arguments(words),
-            },
-            environment: [state.config.env.clone(), arguments, state.proxies(&self.request)]
-                .concat(),
-            working_directory: state.config.working_dir.clone(),
-            user: state.config.user.clone(),
-            labels: state.config.labels.clone().into_iter().collect(),
-            options: self.request.run.clone(),
-        };
-        let container = self.host.create_run(&step).await?;
-        let result = self.run_container(state, record, &container, &command).await;
-        let keep = !self.request.remove && !self.request.force_remove;
-        if keep && !matches!(result, Err(BuildError::Cancelled)) {
-            return result;
-        }
-        let removed = self.host.remove(&container.id).await;
-        result?;
-        removed?;
-        let short = short(&container.id);
-        self.report.arrow(&format!("Removed intermediate container {short}")).await
-    }
-
-    async fn run_container(
-        &mut self,
-        state: &mut State,
-        record: Record,
-        container: &crate::RunContainer,
-        command: &str,
-    ) -> Result<(), BuildError> {
-        self.report.arrow(&format!("Running in {}", short(&container.id))).await?;
-        let code = self.output_of(&container.id).await?;
-        if code != 0 {
-            return Err(BuildError::Command { command: command.to_owned(), code });
-        }
-        let commit = self.commit(state, record, Some(container.sandbox.clone()));
-        state.image = self.blocking(move |images| Ok(images.commit(&commit)?)).await?;
-        Ok(())
-    }
-
-    /// Runs a container to its end, passing on what it prints.
-    async fn output_of(&mut self, container: &str) -> Result<u32, BuildError> {
-        let (sender, mut pieces) = mpsc::channel::<RunOutput>(OUTPUT_PIECES);
-        let mut decoder = Decoder::default();
-        let running = self.host.run(container, sender);
-        tokio::pin!(running);
-        let code = loop {
-            let piece = tokio::select! {
-                biased;
-                () = self.report.closed() => return Err(BuildError::Cancelled),
-                Some(piece) = pieces.recv() => piece,
-                code = &mut running => break code?,
-            };
-            self.print(&decoder.text(piece)).await?;
-        };
-        while let Ok(piece) = pieces.try_recv() {
-            self.print(&decoder.text(piece)).await?;
-        }
-        self.print(&decoder.finish()).await?;
-        Ok(code)
-    }
-
-    async fn print(&mut self, text: &str) -> Result<(), BuildError> {
-        if text.is_empty() { Ok(()) } else { self.report.stream(text).await }
-    }
-
     /// The one place where the builder leaves the async threads.
     async fn blocking<T: Send + 'static>(
         &self,
@@ -540,24 +387,6 @@ fn random_id() -> Result<String, BuildError> {
 /// The first 12 digits of a container's id.
 fn short(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
-}
-
-/// Accounts that `--chown` may name: Docker's on Windows, by name or by SID.
-fn check_account(account: &str) -> Result<(), TransferError> {
-    const ACCOUNTS: &[&str] = &[
-        "ContainerAdministrator",
-        "ContainerUser",
-        "S-1-5-93-2-1",
-        "S-1-5-93-2-2",
-        "Administrators",
-        "BUILTIN\\Administrators",
-        "User Manager\\ContainerAdministrator",
-        "User Manager\\ContainerUser",
-    ];
-    if ACCOUNTS.iter().any(|known| known.eq_ignore_ascii_case(account)) {
-        return Ok(());
-    }
-    Err(TransferError::UnknownAccount { account: account.to_owned() })
 }
 
 #[cfg(test)]

@@ -79,6 +79,30 @@ pub(crate) fn word(
     Ok(result)
 }
 
+/// Puts variables into the text of a here-document: quotes are text there, and the escape character
+/// protects `$` and itself only, as in a shell.
+pub(crate) fn document(
+    text: &str,
+    escape: char,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<String, ExpandError> {
+    let mut lexer = Lexer { chars: text.chars().peekable(), escape, variable, depth: 0 };
+    let mut out = String::new();
+    while let Some(c) = lexer.chars.next() {
+        match c {
+            '$' => lexer.dollar(&mut out)?,
+            c if c == escape => {
+                out.push(lexer.chars.next_if(|next| *next == '$' || *next == escape).unwrap_or(c));
+            }
+            c => out.push(c),
+        }
+        if out.len() > text.len() + MAX_EXPANDED {
+            return Err(ExpandError::TooLong);
+        }
+    }
+    Ok(out)
+}
+
 /// Whether an escape character outside quotes is read or kept.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Escapes {
@@ -373,6 +397,15 @@ mod tests {
         for (text, escape, expected) in table {
             assert_eq!(expand(text, escape).as_deref(), Ok(expected), "{text} with {escape}");
         }
+    }
+
+    #[test]
+    fn quotes_are_text_in_a_here_document() {
+        let of = |text| document(text, '`', &|name| (name == "x").then(|| "value".into()));
+        let text = "a=\"$x\" '${x}' `$x ``n `n C:\\d\n";
+        assert_eq!(of(text).unwrap(), "a=\"value\" 'value' $x `n `n C:\\d\n");
+        assert_eq!(of("${x"), Err(ExpandError::OpenBrace));
+        assert_eq!(of(&"y".repeat(MAX_EXPANDED * 2)).unwrap().len(), MAX_EXPANDED * 2);
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //!                 └──client gone: the future of `run` is dropped ──▶ remove
 //! ```
 
-use std::time::SystemTime;
+use std::{path::PathBuf, time::SystemTime};
 
 use async_trait::async_trait;
 use oriel_hcs::{Class, CommandLine};
@@ -68,8 +68,33 @@ pub struct RunStep {
     pub user: String,
     /// Labels for the container.
     pub labels: Vec<(String, String)>,
+    /// What the container shows besides the image.
+    pub mounts: Vec<RunMount>,
     /// What the client asked for about the containers of this build.
     pub options: RunOptions,
+}
+
+/// Something that a container shows besides the image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunMount {
+    /// What it shows.
+    pub source: RunMountSource,
+    /// Where: an absolute path on C:.
+    pub target: String,
+    /// Whether writes are refused.
+    pub read_only: bool,
+}
+
+/// What a mount shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunMountSource {
+    /// A directory or file of the host, by its absolute path.
+    Host(PathBuf),
+    /// Memory.
+    Memory {
+        /// Bytes; `None` is the host's choice.
+        size_bytes: Option<u64>,
+    },
 }
 
 /// What `POST /build` may ask about the containers of a build. Zero and empty mean "not said".

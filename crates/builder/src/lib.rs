@@ -12,6 +12,7 @@
 //! [`BuildHost`] for the containers of `RUN`.
 
 mod archive;
+mod caches;
 mod configure;
 mod context;
 mod copy;
@@ -23,14 +24,19 @@ mod parse;
 mod paths;
 mod plan;
 mod report;
+mod script;
 mod state;
 
 use std::{collections::BTreeMap, io::Read, path::Path, sync::Arc};
 
+pub use caches::{BuildCaches, CacheView};
 pub use configure::apply_changes;
 pub use error::{BuildError, ContextError, PathError, TransferError};
 pub use expand::ExpandError;
-pub use host::{BaseSource, BuildHost, HostError, RunContainer, RunOptions, RunOutput, RunStep};
+pub use host::{
+    BaseSource, BuildHost, HostError, RunContainer, RunMount, RunMountSource, RunOptions,
+    RunOutput, RunStep,
+};
 use oriel_image::{ImageId, ImageStore, Reference};
 pub use parse::{DockerfileError, Position, Problem};
 use tokio::sync::mpsc;
@@ -85,6 +91,19 @@ pub struct Build {
     tags: Vec<Reference>,
 }
 
+/// What a build works with.
+#[derive(Clone)]
+pub struct BuildSite<'a> {
+    /// Where images are.
+    pub images: ImageStore,
+    /// What runs containers.
+    pub host: &'a dyn BuildHost,
+    /// Where base images come from.
+    pub bases: &'a dyn BaseSource,
+    /// What stays from build to build.
+    pub caches: &'a BuildCaches,
+}
+
 /// What a build made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Built {
@@ -136,15 +155,15 @@ impl Build {
     /// Of any class; nothing half-made is left behind.
     pub async fn run(
         self,
-        images: ImageStore,
-        host: &dyn BuildHost,
-        bases: &dyn BaseSource,
+        site: BuildSite<'_>,
         output: mpsc::Sender<Vec<u8>>,
     ) -> Result<Built, BuildError> {
+        let BuildSite { images, host, bases, caches } = site;
         let execution = Execution {
             images,
             host,
             bases,
+            caches,
             report: Report::new(output, self.request.quiet),
             context: Arc::new(self.context),
             tags: self.tags,

@@ -49,6 +49,31 @@ pub(crate) struct Step {
     pub(crate) statement: Statement,
     /// For `COPY --from`, what it names.
     pub(crate) source: Option<Base>,
+    /// For each `RUN --mount`, what its `from` names.
+    pub(crate) mounts: Vec<Option<Base>>,
+}
+
+impl Step {
+    /// The step of a statement after the stages `earlier`.
+    pub(crate) fn new(statement: Statement, earlier: &[Stage]) -> Result<Self, DockerfileError> {
+        let base = |from: &Option<String>| {
+            from.as_ref().map(|from| source(&statement, from, earlier)).transpose()
+        };
+        let (source, mounts) = match &statement.instruction {
+            Instruction::Transfer(transfer) => (base(&transfer.from)?, Vec::new()),
+            Instruction::Run(run) => {
+                let mounts = run.mounts.iter().map(|mount| base(&mount.from));
+                (None, mounts.collect::<Result<_, _>>()?)
+            }
+            _ => (None, Vec::new()),
+        };
+        Ok(Self { statement, source, mounts })
+    }
+
+    /// Everything that it takes from elsewhere.
+    fn sources(&self) -> impl Iterator<Item = &Base> {
+        self.source.iter().chain(self.mounts.iter().flatten())
+    }
 }
 
 /// What a stage stands on or copies from.
@@ -86,8 +111,7 @@ impl Plan {
             if is_from(&statement) {
                 stages.push(stage(statement, &stages, &arguments, file.escape)?);
             } else if let Some((stage, earlier)) = stages.split_last_mut() {
-                let source = source(&statement, earlier)?;
-                stage.steps.push(Step { statement, source });
+                stage.steps.push(Step::new(statement, earlier)?);
             }
         }
         if stages.is_empty() {
@@ -208,16 +232,15 @@ fn named(stages: &[Stage], name: &str) -> Option<usize> {
     stages.iter().position(same)
 }
 
-fn source(statement: &Statement, earlier: &[Stage]) -> Result<Option<Base>, DockerfileError> {
-    let Instruction::Transfer(transfer) = &statement.instruction else { return Ok(None) };
-    let Some(from) = &transfer.from else { return Ok(None) };
+/// What `--from` and `from=` name.
+fn source(statement: &Statement, from: &str, earlier: &[Stage]) -> Result<Base, DockerfileError> {
     if let Some(stage) = named(earlier, from) {
-        return Ok(Some(Base::Stage(stage)));
+        return Ok(Base::Stage(stage));
     }
     match from.parse::<usize>() {
-        Ok(number) if number < earlier.len() => Ok(Some(Base::Stage(number))),
-        Ok(_) => Err(statement.error(Problem::UnknownStage { value: from.clone() })),
-        Err(_) => Ok(Some(Base::Image(from.clone()))),
+        Ok(number) if number < earlier.len() => Ok(Base::Stage(number)),
+        Ok(_) => Err(statement.error(Problem::UnknownStage { value: from.to_owned() })),
+        Err(_) => Ok(Base::Image(from.to_owned())),
     }
 }
 
@@ -254,7 +277,7 @@ fn needed(
         if !wanted.contains(&stage.index) {
             continue;
         }
-        let sources = stage.steps.iter().filter_map(|step| step.source.as_ref());
+        let sources = stage.steps.iter().flat_map(Step::sources);
         wanted.extend(sources.chain([&stage.base]).filter_map(|base| match base {
             Base::Stage(index) => Some(*index),
             Base::Image(_) => None,
@@ -282,7 +305,7 @@ fn add_labels(stages: &mut [Stage], request: &BuildRequest, escape: char) {
         text: format!("LABEL{text}"),
         ..stage.from.clone()
     };
-    stage.steps.push(Step { statement, source: None });
+    stage.steps.push(Step { statement, source: None, mounts: Vec::new() });
 }
 
 #[cfg(test)]

@@ -52,19 +52,22 @@ impl State {
         }
     }
 
-    /// Puts variables into a word: those of `ENV` first, then arguments, names without case.
+    /// Puts variables into a word.
     pub(crate) fn expand(&self, word: &str, escape: char) -> Result<String, ExpandError> {
-        expand::word(word, escape, &|name| {
-            let variable = self.config.env.iter().rev().find_map(|pair| {
-                let (key, value) = pair.split_once('=')?;
-                key.eq_ignore_ascii_case(name).then(|| value.to_owned())
-            });
-            let argument = || {
-                let same = |(key, _): &(&String, _)| key.eq_ignore_ascii_case(name);
-                self.arguments.iter().find(same).and_then(|(_, value)| value.clone())
-            };
-            variable.or_else(argument)
-        })
+        expand::word(word, escape, &|name| self.variable(name))
+    }
+
+    /// The value of a variable: one of `ENV`, else an argument; names without case.
+    pub(crate) fn variable(&self, name: &str) -> Option<String> {
+        let variable = self.config.env.iter().rev().find_map(|pair| {
+            let (key, value) = pair.split_once('=')?;
+            key.eq_ignore_ascii_case(name).then(|| value.to_owned())
+        });
+        let argument = || {
+            let same = |(key, _): &(&String, _)| key.eq_ignore_ascii_case(name);
+            self.arguments.iter().find(same).and_then(|(_, value)| value.clone())
+        };
+        variable.or_else(argument)
     }
 
     /// `NAME=value` of the arguments that `RUN` sees: those that no `ENV` hides, sorted.
@@ -114,8 +117,13 @@ impl State {
 
     /// The shell's words, joined.
     pub(crate) fn shell(&self) -> String {
-        let words = self.config.shell.as_ref().filter(|shell| !shell.is_empty());
-        words.map_or_else(|| DEFAULT_SHELL.join(" "), |shell| shell.join(" "))
+        self.shell_words().join(" ")
+    }
+
+    /// The shell's words; never empty.
+    pub(crate) fn shell_words(&self) -> Vec<String> {
+        let words = self.config.shell.clone().filter(|shell| !shell.is_empty());
+        words.unwrap_or_else(|| DEFAULT_SHELL.iter().map(|word| (*word).to_owned()).collect())
     }
 
     /// Sets variables; a name without case that is there already keeps its place.

@@ -1,14 +1,16 @@
 //! The engine as the builder sees it: containers for `RUN`.
 
 use async_trait::async_trait;
-use oriel_builder::{BuildHost, HostError, RunContainer, RunOptions, RunOutput, RunStep};
+use oriel_builder::{
+    BuildHost, HostError, RunContainer, RunMount, RunMountSource, RunOptions, RunOutput, RunStep,
+};
 use oriel_hcs::Limits;
 use oriel_image::RunConfig;
 use tokio::sync::mpsc;
 
 use crate::{
-    Anonymous, CreateRequest, Engine, EngineError, HostOptions, LogDriver, NETWORK_NAT, Overrides,
-    Removal, Stream, WaitFor,
+    Anonymous, CreateRequest, Engine, EngineError, HostOptions, LogDriver, MountKind, MountWish,
+    MountWishes, NETWORK_NAT, Overrides, Removal, Stream, WaitFor,
 };
 
 #[async_trait]
@@ -72,9 +74,33 @@ fn request(step: &RunStep) -> Result<CreateRequest, EngineError> {
         image: step.image.clone(),
         overrides: Overrides { run, ..Overrides::default() },
         host: host_options(&step.options)?,
+        mounts: MountWishes {
+            mounts: step.mounts.iter().map(wish).collect(),
+            ..MountWishes::default()
+        },
         command: Some(step.command.clone()),
         ..CreateRequest::default()
     })
+}
+
+fn wish(mount: &RunMount) -> MountWish {
+    let (target, read_only) = (mount.target.clone(), mount.read_only);
+    match &mount.source {
+        RunMountSource::Host(path) => MountWish {
+            kind: MountKind::Bind.word().to_owned(),
+            source: path.to_string_lossy().into_owned(),
+            target,
+            read_only,
+            ..MountWish::default()
+        },
+        RunMountSource::Memory { size_bytes } => MountWish {
+            kind: MountKind::Tmpfs.word().to_owned(),
+            target,
+            read_only,
+            size_bytes: *size_bytes,
+            ..MountWish::default()
+        },
+    }
 }
 
 fn host_options(options: &RunOptions) -> Result<HostOptions, EngineError> {

@@ -14,8 +14,8 @@ use oriel_hcs::{Compartment, ComputeSystem, Endpoint, EndpointSpec, ProcessId};
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    EngineError, Health, Spec, State, Time, exec::Exec, logs::LogFiles, output::Output,
-    records::Record,
+    EngineError, Health, Shared, Spec, State, Time, exec::Exec, logs::LogFiles, output::Output,
+    records::Record, stats::Followers,
 };
 
 /// A container. The engine's registry owns it; tasks hold it as long as they work on it.
@@ -36,6 +36,8 @@ pub(crate) struct Container {
     removing: AtomicBool,
     /// Its execs, by id. They are forgotten with it.
     pub(crate) execs: Mutex<BTreeMap<String, Arc<Exec>>>,
+    /// Whoever follows what it uses.
+    pub(crate) followers: Mutex<Option<Followers>>,
 }
 
 /// What others wait for.
@@ -116,6 +118,7 @@ impl Container {
             restart_cancelled: Notify::new(),
             removing: AtomicBool::new(false),
             execs: Mutex::new(BTreeMap::new()),
+            followers: Mutex::new(None),
         }
     }
 
@@ -206,7 +209,7 @@ pub struct ContainerView {
     /// When it was created.
     pub created: Time,
     /// What it is.
-    pub spec: Spec,
+    pub spec: Shared<Spec>,
     /// Its state.
     pub state: State,
     /// How it is, when it has a health check and has run.

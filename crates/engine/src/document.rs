@@ -29,11 +29,12 @@ pub(crate) fn system(
         personality: personality.to_owned(),
         network_namespace: joined.namespace.clone(),
         hosts: hosts(spec, compartment),
-        resolv_conf: resolv_conf(compartment),
+        resolv_conf: resolv_conf(spec, compartment),
         mounts: spec.host.mounts.iter().map(MountPoint::document).collect(),
         user: spec.account().to_owned(),
         time_zone: time_zone(spec),
-        limits: spec.host.limits,
+        limits: spec.host.limits.clone(),
+        confinement: spec.host.confinement.clone(),
     }
 }
 
@@ -84,9 +85,15 @@ fn gateway(endpoint: &Endpoint) -> Option<String> {
     endpoint.gateway.map(|gateway| gateway.to_string())
 }
 
-fn resolv_conf(compartment: Option<&Compartment>) -> String {
-    let server = compartment.map(|compartment| format!("nameserver {}\n", compartment.name_server));
-    server.unwrap_or_default()
+fn resolv_conf(spec: &Spec, compartment: Option<&Compartment>) -> String {
+    let Some(compartment) = compartment else { return String::new() };
+    let mut text = format!("nameserver {}\n", compartment.name_server);
+    for (word, values) in [("search", &spec.host.dns_search), ("options", &spec.host.dns_options)] {
+        if !values.is_empty() {
+            writeln!(text, "{word} {}", values.join(" ")).expect("to a string");
+        }
+    }
+    text
 }
 
 /// `TZ` is how Linux containers are told their time zone; honour it when it names one.
@@ -165,8 +172,13 @@ mod tests {
 
     #[test]
     fn without_a_network_there_is_no_name_server() {
-        assert_eq!(resolv_conf(None), "");
-        assert_eq!(resolv_conf(Some(&joined())), "nameserver 169.254.53.53\n");
+        let mut spec = spec(RunConfig::default());
+        assert_eq!(resolv_conf(&spec, None), "");
+        assert_eq!(resolv_conf(&spec, Some(&joined())), "nameserver 169.254.53.53\n");
+        spec.host.dns_search = vec!["a.example".to_owned(), "b".to_owned()];
+        spec.host.dns_options = vec!["ndots:2".to_owned()];
+        let text = resolv_conf(&spec, Some(&joined()));
+        assert!(text.ends_with("\nsearch a.example b\noptions ndots:2\n"), "{text}");
     }
 
     #[test]

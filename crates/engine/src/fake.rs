@@ -27,14 +27,15 @@ use std::{
 use async_trait::async_trait;
 use oriel_hcs::{
     Block, Check, CheckLevel, CommandLine, ComputeError, ComputeHost, ComputeSystem, ConsoleSize,
-    ControlEvent, NetworkSpec, OpenedSystem, Process, ProcessEvent, ProcessId, ProcessParameters,
-    ProcessSummary, Registry, SystemDocument, SystemId, bridge::RegistryOperation,
+    ControlEvent, Limit, Limits, NetworkSpec, OpenedSystem, Process, ProcessEvent, ProcessId,
+    ProcessParameters, ProcessSummary, Registry, Statistics, SystemDocument, SystemId, Traffic,
+    bridge::RegistryOperation,
 };
 use oriel_image::{BaseImport, ImageConfig, ImageStore, RunConfig};
 use tokio::sync::{mpsc, watch};
 
 pub use self::network::FakeNetwork;
-use crate::{AddressPool, Clock, IdSource, Parts, Time};
+use crate::{AddressPool, Clock, HostPipes, IdSource, Parts, Time};
 
 /// Exit code of a program that a control event ends.
 const CONTROL_C_EXIT: u32 = 0xc000_013a;
@@ -45,6 +46,7 @@ pub struct FakeHost {
     state: Arc<Mutex<HostState>>,
     /// Where its processes run, so that they live on when the daemon's own runtime dies.
     outside: tokio::runtime::Handle,
+    measured: Arc<AtomicU64>,
 }
 
 #[derive(Default)]
@@ -58,7 +60,7 @@ impl FakeHost {
     /// A host whose processes run on this runtime.
     #[must_use]
     pub fn new(outside: tokio::runtime::Handle) -> Self {
-        Self { state: Arc::default(), outside }
+        Self { state: Arc::default(), outside, measured: Arc::default() }
     }
 
     /// Ids of the systems that exist.
@@ -82,6 +84,26 @@ impl FakeHost {
     #[must_use]
     pub fn is_paused(&self, id: &str) -> bool {
         self.lock().systems.get(id).is_some_and(|system| *system.paused.borrow())
+    }
+
+    /// The limits that a system has now.
+    #[must_use]
+    pub fn limits(&self, id: &str) -> Option<Limits> {
+        let system = self.lock().systems.get(id).cloned()?;
+        let limits = system.limits.lock().expect("no test panics with the lock").clone();
+        Some(limits)
+    }
+
+    /// How often any system has been measured.
+    #[must_use]
+    pub fn measured(&self) -> u64 {
+        self.measured.load(Ordering::Relaxed)
+    }
+
+    /// Has a system's limit of memory kill a process.
+    pub fn kill_for_memory(&self, id: &str) {
+        let system = self.lock().systems.get(id).cloned().expect("the system exists");
+        system.killed.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Changes made in a system's registry.
@@ -126,6 +148,8 @@ impl ComputeHost for FakeHost {
             paused: watch::Sender::new(false),
             held: Mutex::default(),
             registry: Mutex::default(),
+            limits: Mutex::new(document.limits.clone()),
+            killed: AtomicU64::new(0),
         });
         let before = self.lock().systems.insert(id.0.clone(), system.clone());
         assert!(before.is_none(), "system {id} is created twice");
@@ -156,6 +180,10 @@ impl ComputeHost for FakeHost {
         Ok(())
     }
 
+    fn enforces(&self) -> Vec<Limit> {
+        Limit::ALL.to_vec()
+    }
+
     async fn check(&self) -> Vec<Check> {
         vec![Check {
             name: "fake host".to_owned(),
@@ -177,6 +205,8 @@ struct FakeSystem {
     /// Kills that wait for the end of a pause.
     held: Mutex<Vec<(Arc<FakeProcess>, u32)>>,
     registry: Mutex<FakeRegistry>,
+    limits: Mutex<Limits>,
+    killed: AtomicU64,
 }
 
 #[derive(Default)]
@@ -204,6 +234,9 @@ struct FakeProcess {
 }
 
 impl FakeSystem {
+    /// A limit of memory that this kernel refuses to set on what runs.
+    const REFUSED: u64 = 6 << 20;
+
     fn process(&self, id: ProcessId) -> Result<Arc<FakeProcess>, ComputeError> {
         let processes = self.processes.lock().expect("no test panics with the lock");
         let missing = || ComputeError::ProcessNotFound { id: self.id.clone(), process: id };
@@ -362,6 +395,35 @@ impl ComputeSystem for FakeSystem {
         for (process, code) in self.held.lock().expect("no test panics").drain(..) {
             process.killed.send_replace(Some(code));
         }
+        Ok(())
+    }
+
+    /// A second of processor time more each time, and a fixed amount of all else.
+    async fn statistics(&self) -> Result<Statistics, ComputeError> {
+        let cpu_100ns = 10_000_000 * self.host.measured.fetch_add(1, Ordering::Relaxed);
+        let traffic = Traffic { received_bytes: 7, sent_bytes: 9, ..Traffic::default() };
+        Ok(Statistics {
+            cpu_100ns,
+            private_bytes: 4096,
+            commit_bytes: 8192,
+            tasks: 3,
+            adapters: [("eth0".to_owned(), traffic)].into(),
+            ..Statistics::default()
+        })
+    }
+
+    async fn killed_for_memory(&self) -> u64 {
+        self.killed.load(Ordering::Relaxed)
+    }
+
+    async fn change_limits(&self, before: &Limits, limits: &Limits) -> Result<(), ComputeError> {
+        let mut current = self.limits.lock().expect("no test panics with the lock");
+        assert_eq!(*current, *before, "limits are changed from what they are not");
+        if limits.memory_bytes == Some(Self::REFUSED) {
+            let attempt = "set memory.limit_in_bytes".to_owned();
+            return Err(ComputeError::Host { attempt, reason: "Device busy".to_owned() });
+        }
+        current.clone_from(limits);
         Ok(())
     }
 
@@ -539,6 +601,7 @@ impl World {
                 internal: false,
             },
             address_pools: AddressPool::defaults(),
+            pipes: HostPipes { engine: None, folder: self.root.join("pipes") },
             sandbox_size: self.sandbox_size,
         }
     }

@@ -37,21 +37,25 @@ mod names;
 mod networks;
 mod output;
 mod pause;
+mod pipes;
 mod reconcile;
 mod records;
 mod registry;
 mod remove;
 mod restart;
 mod saved;
+mod shared;
 mod signal;
 mod spec;
 mod start;
 mod state;
+mod stats;
 mod stop;
 mod storage;
 mod supervise;
 mod tasks;
 mod time;
+mod update;
 mod volumes;
 
 #[cfg(doc)]
@@ -76,14 +80,17 @@ pub use networks::{
 };
 pub use output::{Chunk, Stream};
 pub use pause::Stillness;
+pub use pipes::HostPipes;
 pub use registry::{
     Difference, FoundKey, KeyName, RegistryImport, RegistryView, Step, link_target, walk,
 };
 pub use remove::Removal;
 pub use restart::RestartPolicy;
+pub use shared::Shared;
 pub use signal::{Action, action};
 pub use spec::{CreateRequest, HostOptions, Overrides, Spec, StreamOptions, merge, parse_port};
 pub use state::{Run, State};
+pub use stats::{Sample, Samples};
 pub use stop::WaitFor;
 pub use storage::{Usage, storage_options};
 pub use time::{NEVER, Time};

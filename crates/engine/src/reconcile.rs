@@ -195,6 +195,7 @@ impl Engine {
                 "the compute system ended while the daemon was away".to_owned()
             },
             by_client: false,
+            out_of_memory: false,
         };
         let again =
             record.spec.host.restart.starts_with_daemon(false) && !record.spec.host.auto_remove;

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
-use oriel_hcs::{CommandLine, ConsoleSize, Limits, PortMapping, Protocol};
+use oriel_hcs::{CommandLine, Confinement, ConsoleSize, Limits, PortMapping, Protocol};
 use oriel_image::{Empty, RunConfig};
 use serde::{Deserialize, Serialize};
 
@@ -87,8 +87,14 @@ pub struct HostOptions {
     pub extra_hosts: Vec<(String, String)>,
     /// Name servers in place of the network's.
     pub dns: Vec<Ipv4Addr>,
+    /// Domains in which a name without dots is looked for.
+    pub dns_search: Vec<String>,
+    /// Options of the resolver.
+    pub dns_options: Vec<String>,
     /// Resource limits.
     pub limits: Limits,
+    /// How it is bound besides.
+    pub confinement: Confinement,
     /// Where output goes.
     pub log: LogDriver,
     /// Options of where it goes, checked.

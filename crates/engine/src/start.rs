@@ -117,7 +117,8 @@ impl Engine {
     ) -> Result<(Arc<dyn ComputeSystem>, Process), EngineError> {
         let id = record.id.clone();
         let sandbox = self.blocking(move |engine| engine.images().sandbox(&id)).await?;
-        let document = document::system(&record.spec, &sandbox, personality, joined);
+        let mut document = document::system(&record.spec, &sandbox, personality, joined);
+        self.inner.parts.pipes.resolve(&mut document)?;
         let system_id = SystemId(record.id.clone());
         let system = self.inner.parts.host.create(&system_id, &document).await?;
         let parameters = document::init(&record.spec);
@@ -192,9 +193,14 @@ impl Engine {
 fn failed(before: &State, code: u32, error: String, now: Time) -> State {
     match before {
         State::Created { .. } => State::Created { failure: Some((code, error)) },
-        State::Running { started, .. } | State::Paused { started, .. } => {
-            State::Exited(Run { started: *started, finished: now, code, error, by_client: false })
-        }
+        State::Running { started, .. } | State::Paused { started, .. } => State::Exited(Run {
+            started: *started,
+            finished: now,
+            code,
+            error,
+            by_client: false,
+            out_of_memory: false,
+        }),
         State::Restarting(run) | State::Exited(run) => {
             State::Exited(Run { code, error, ..run.clone() })
         }

@@ -60,6 +60,9 @@ pub struct Run {
     pub error: String,
     /// Whether a client ended it.
     pub by_client: bool,
+    /// Whether a process of it was killed because it reached its limit of memory.
+    #[serde(default)]
+    pub out_of_memory: bool,
 }
 
 impl State {
@@ -157,6 +160,12 @@ impl State {
         }
     }
 
+    /// Whether a process of the latest run was killed because it reached its limit of memory.
+    #[must_use]
+    pub fn out_of_memory(&self) -> bool {
+        matches!(self, Self::Restarting(run) | Self::Exited(run) if run.out_of_memory)
+    }
+
     /// What `docker ps` says: `Up 3 seconds`, `Exited (0) 2 minutes ago`.
     #[must_use]
     pub fn sentence(&self, now: Time) -> String {
@@ -233,6 +242,7 @@ mod tests {
             code: 0xc000_013a,
             error: String::new(),
             by_client: false,
+            out_of_memory: false,
         };
         let sentence = State::Exited(run).sentence(Time(2_000_000_000));
         assert_eq!(sentence, "Exited (3221225786) 2 seconds ago");

@@ -62,6 +62,8 @@ impl Engine {
     async fn end_run(&self, container: &Container, live: &Live, exit: Exit) -> Option<Duration> {
         let before = container.record();
         let keep = if before.spec.host.auto_remove { Registry::Discard } else { Registry::Keep };
+        // Its control groups go with the system.
+        let out_of_memory = live.system.killed_for_memory().await > 0;
         self.end_system(&container.id, live.system.as_ref(), keep).await;
         if before.compartment.is_some() {
             self.leave_networks(&container.id).await;
@@ -83,8 +85,12 @@ impl Engine {
             last_pause: live.pause,
         };
         let pause = before.spec.host.restart.pause(&ended);
-        let run = Run { started: live.started, finished, code, error, by_client };
+        let started = live.started;
+        let run = Run { started, finished, code, error, by_client, out_of_memory };
         self.record_end(container, run, pause.is_some()).await;
+        if out_of_memory {
+            self.emit(&before, "oom", &[]);
+        }
         let ran = finished.since(live.started).as_secs().to_string();
         self.emit(&before, "die", &[("exitCode", code.to_string()), ("execDuration", ran)]);
         self.emit_networks(&before, "disconnect");

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 use crate::{
-    ComputeError, ConsoleSize, ControlEvent, ProcessId, ProcessParameters, ProcessSummary,
-    SystemDocument, SystemId, bridge::RegistryOperation,
+    ComputeError, ConsoleSize, ControlEvent, Limit, Limits, ProcessId, ProcessParameters,
+    ProcessSummary, Statistics, SystemDocument, SystemId, bridge::RegistryOperation,
 };
 
 /// Makes compute systems. A system lives on when the `ComputeHost` and its process are gone.
@@ -30,6 +30,9 @@ pub trait ComputeHost: Send + Sync {
     /// Removes whatever a system left behind: mounts, cgroups, sockets, journals. Kills what is
     /// still alive. Succeeds when there is nothing.
     async fn clean(&self, id: &SystemId) -> Result<(), ComputeError>;
+
+    /// Kinds of limits that this host can enforce. Blocks for moments at most.
+    fn enforces(&self) -> Vec<Limit>;
 
     /// Tells what this host needs and whether it is there.
     async fn check(&self) -> Vec<Check>;
@@ -112,6 +115,16 @@ pub trait ComputeSystem: Send + Sync {
 
     /// Lets programs go on after [`ComputeSystem::pause`]. Idempotent.
     async fn resume(&self) -> Result<(), ComputeError>;
+
+    /// What it uses and has used. What the host does not count is 0.
+    async fn statistics(&self) -> Result<Statistics, ComputeError>;
+
+    /// How many of its processes have been killed because it reached its limit of memory.
+    async fn killed_for_memory(&self) -> u64;
+
+    /// Puts `limits` in the place of those it has, which `before` must be. On error they are as
+    /// before, as far as the kernel allows.
+    async fn change_limits(&self, before: &Limits, limits: &Limits) -> Result<(), ComputeError>;
 
     /// Ends the whole system and removes it from the host: on return no process, mount, cgroup or
     /// socket of it is left, and with [`Registry::Keep`] the sandbox's registry files are current.

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::{Confinement, Limits};
+
 /// Names a compute system: the 64 hexadecimal digits of the container it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SystemId(pub String);
@@ -54,8 +56,11 @@ pub struct SystemDocument {
     pub user: String,
     /// Name of an IANA time zone, such as `Europe/Berlin`; `None` is UTC.
     pub time_zone: Option<String>,
-    /// Resource limits.
+    /// Resource limits it begins with.
     pub limits: Limits,
+    /// How it is bound besides.
+    #[serde(default)]
+    pub confinement: Confinement,
 }
 
 /// Something shown inside the container.
@@ -63,7 +68,7 @@ pub struct SystemDocument {
 pub struct Mount {
     /// What is shown.
     pub source: MountSource,
-    /// Absolute path on C:, such as `C:\data`.
+    /// Absolute path on C:, such as `C:\data`; of a pipe, its name, such as `\\.\pipe\x`.
     pub target: String,
     /// Whether writes are refused.
     pub read_only: bool,
@@ -74,24 +79,27 @@ pub struct Mount {
 pub enum MountSource {
     /// A directory or a regular file of the host. What its user 0 owns is the container's.
     Host(PathBuf),
+    /// What is at a relative path below a directory of the host. Links on the way are followed as
+    /// far as they stay below it.
+    Below(PathBuf, PathBuf),
     /// A file system in memory that is empty at first and ends with the system.
     Memory {
         /// Most bytes of its files; `None` is half of the host's memory.
         size_bytes: Option<u64>,
     },
+    /// A socket of the host, which clients of a named pipe inside are connected with. It need not
+    /// be there before the first of them comes.
+    Pipe(PathBuf),
 }
 
-/// Resource limits; `None` is unlimited.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limits {
-    /// Memory in bytes.
-    pub memory_bytes: Option<u64>,
-    /// Processor time in billionths of one processor.
-    pub nano_cpus: Option<u64>,
-    /// Relative processor weight, 1 to 10 000 as on Windows, where 5 000 is normal.
-    pub cpu_weight: Option<u32>,
-    /// Number of Linux tasks.
-    pub tasks: Option<u64>,
+impl SystemDocument {
+    /// The pipes that are mounted: name inside, and socket of the host.
+    pub fn pipes(&self) -> impl Iterator<Item = (&str, &std::path::Path)> {
+        self.mounts.iter().filter_map(|mount| match &mount.source {
+            MountSource::Pipe(socket) => Some((mount.target.as_str(), socket.as_path())),
+            _ => None,
+        })
+    }
 }
 
 /// The Windows version Oriel presents: Windows Server 2022, the release whose containers run on

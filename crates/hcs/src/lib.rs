@@ -14,6 +14,7 @@ mod block;
 pub mod bridge;
 mod document;
 mod error;
+mod limits;
 mod process;
 
 #[cfg(feature = "host")]
@@ -27,9 +28,12 @@ pub use compute::{
     Check, CheckLevel, ComputeHost, ComputeSystem, OpenedSystem, Process, ProcessEvent, Registry,
 };
 pub use document::{
-    BASE_COMMENT, Isolation, Limits, Mount, MountSource, OS_VERSION, SystemDocument, SystemId,
+    BASE_COMMENT, Isolation, Mount, MountSource, OS_VERSION, SystemDocument, SystemId,
 };
 pub use error::{Class, ComputeError};
+pub use limits::{
+    Confinement, DeviceLimit, DeviceRule, Limit, Limits, ProcessLimit, Statistics, Swap, Traffic,
+};
 #[cfg(feature = "host")]
 pub use network::{
     Compartment, CompartmentSpec, Endpoint, EndpointSpec, NetworkDriver, NetworkError, NetworkSpec,

@@ -135,6 +135,14 @@ pub struct EndpointSpec {
     pub priority: i64,
 }
 
+impl EndpointSpec {
+    /// Name of its adapter; Windows programs see it as the connection's friendly name.
+    #[must_use]
+    pub fn adapter_name(&self) -> String {
+        format!("eth{}", self.adapter)
+    }
+}
+
 /// Transport protocol of a published port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

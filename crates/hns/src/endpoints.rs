@@ -135,7 +135,7 @@ impl HostNetwork {
     async fn build(&self, spec: &EndpointSpec, plan: &Plan, hardware: [u8; 6]) -> io::Result<()> {
         let namespace = self.namespaces.open_one(&spec.compartment)?;
         let adapter = Adapter {
-            name: links::adapter_name(spec.adapter),
+            name: spec.adapter_name(),
             address: plan.address,
             prefix: plan.subnet.prefix(),
             gateway: plan.gateway,
@@ -165,7 +165,7 @@ impl HostNetwork {
             bridge,
             mark: &naming::mark(&self.instance, &spec.id),
             namespace: namespace.as_fd(),
-            adapter: &links::adapter_name(spec.adapter),
+            adapter: &spec.adapter_name(),
             hardware,
         };
         kernel.add_pair(&pair).await

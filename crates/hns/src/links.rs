@@ -73,11 +73,6 @@ pub(crate) struct Adapter {
     pub(crate) metric: u32,
 }
 
-/// Name of an adapter; Windows programs see it as the connection's friendly name.
-pub(crate) fn adapter_name(number: u8) -> String {
-    format!("eth{number}")
-}
-
 /// Metric of the routes through an endpoint: where several lead somewhere, the lowest wins, and
 /// the next one takes over when it goes.
 pub(crate) fn metric(priority: i64, adapter: u8) -> u32 {

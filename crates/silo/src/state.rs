@@ -23,6 +23,8 @@ use oriel_hcs::{SystemDocument, SystemId};
 use oriel_sys::process::ProcessName;
 use serde::{Deserialize, Serialize};
 
+use crate::{error::SiloError, job::Place};
+
 /// What the host half orders the guest half to launch.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Order {
@@ -32,6 +34,13 @@ pub(crate) struct Order {
     pub(crate) document: SystemDocument,
     /// Host path of `cexecsvc.exe`.
     pub(crate) cexecsvc: PathBuf,
+}
+
+impl Order {
+    /// Where the silo's cgroups are to be.
+    pub(crate) fn place(&self) -> Result<Place, SiloError> {
+        Place::of(&self.id, &self.document.confinement.cgroup_parent)
+    }
 }
 
 /// Longest name of a system; container ids have 64 characters.
@@ -68,6 +77,13 @@ impl StateDir {
     /// Reads the order.
     pub(crate) fn read_order(&self) -> io::Result<Order> {
         serde_json::from_slice(&fs::read(self.order())?).map_err(io::Error::from)
+    }
+
+    /// Where the silo's cgroups are. Without an order there are none yet.
+    pub(crate) fn place(&self, id: &SystemId) -> Place {
+        let order = self.read_order().ok();
+        let place = order.and_then(|order| order.place().ok());
+        place.unwrap_or_else(|| Place::usual(id))
     }
 
     /// The socket of the bridge.

@@ -16,8 +16,8 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use fs_err as fs;
 use oriel_hcs::{
-    CommandLine, ComputeHost, ComputeSystem, Isolation, Limits, Mount, MountSource, Process,
-    ProcessEvent, ProcessId, ProcessParameters, Registry, SystemDocument, SystemId,
+    CommandLine, ComputeHost, ComputeSystem, Confinement, Isolation, Limits, Mount, MountSource,
+    Process, ProcessEvent, ProcessId, ProcessParameters, Registry, SystemDocument, SystemId,
     bridge::{RegistryHive, RegistryKey, RegistryOperation},
 };
 use oriel_silo::{SiloHost, SiloPaths};
@@ -119,6 +119,7 @@ impl Fixture {
             user: "ContainerAdministrator".into(),
             time_zone: None,
             limits: Limits::default(),
+            confinement: Confinement::default(),
         };
         let run_dir = place.path().join("run");
         let runtime =

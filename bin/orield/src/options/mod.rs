@@ -109,6 +109,9 @@ pub(crate) struct Arguments {
     /// Name server of containers that name none; may be given more than once
     #[arg(long, value_name = "ADDRESS")]
     dns: Vec<String>,
+    /// Refuse what Docker on Windows refuses, although this host could do it
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    strict_windows: Option<bool>,
     /// Directory of oriel-agent and cexecsvc.exe [default: that of this program]
     #[arg(long, global = true, value_name = "DIRECTORY")]
     libexec_dir: Option<String>,
@@ -179,6 +182,8 @@ pub(crate) struct Options {
     pub(crate) dns: Vec<Ipv4Addr>,
     /// Where the output of containers goes that do not say.
     pub(crate) logs: LogDefaults,
+    /// Whether what Docker's daemon on Windows refuses is refused.
+    pub(crate) strict: bool,
     pub(crate) libexec_dir: Option<PathBuf>,
     pub(crate) substitutes: Substitutes,
     pub(crate) sandbox_size: Option<u64>,
@@ -211,6 +216,7 @@ impl Options {
             ("default-address-pools", self.address_pools == other.address_pools),
             ("dns", self.dns == other.dns),
             ("log-driver, log-opts", self.logs == other.logs),
+            ("strict-windows", self.strict == other.strict),
             ("libexec-dir", self.libexec_dir == other.libexec_dir),
             ("base-substitution", self.substitutes == other.substitutes),
             ("storage-opts", self.sandbox_size == other.sandbox_size),
@@ -258,6 +264,7 @@ impl Arguments {
         let storage = file.list("storage-opts", &self.storage_opts);
         let sandbox_size = file.sound(sandbox_size(&storage)).flatten();
         let logs = logs::logs(&mut file, self);
+        let strict = file.switch("strict-windows", self.strict_windows);
         let group = file.text("group", self.group.as_ref());
         let address_pools = network::pools(&mut file, &self.address_pools);
         let dns = network::name_servers(&mut file, &self.dns);
@@ -273,6 +280,7 @@ impl Arguments {
             address_pools,
             dns,
             logs,
+            strict,
             libexec_dir,
             substitutes,
             sandbox_size,

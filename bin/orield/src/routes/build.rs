@@ -3,44 +3,24 @@
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use hyper::Method;
-use oriel_api::{Filters, Query};
-use oriel_builder::{Build, BuildRequest, RunOptions};
+use oriel_api::Query;
+use oriel_builder::{Build, BuildRequest, BuildSite, RunOptions};
 use oriel_engine::Engine;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 use super::images::emit;
 use super::transfers::{Logins, RegistrySource};
-use super::{unknown, usage};
+use super::{build_caches, unknown};
 use crate::http::{Answer, Call, HttpError, body_reader, received, streamed};
 
 /// Lines of output under way to the client.
 const LINES: usize = 64;
 
-/// What the records of a cache may be chosen by.
-const PRUNE_FILTERS: [&str; 11] = [
-    "description",
-    "id",
-    "inuse",
-    "label",
-    "label!",
-    "mutable",
-    "parent",
-    "private",
-    "shared",
-    "type",
-    "until",
-];
-
 pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> Answer {
     match (method.as_str(), segments) {
         ("POST", []) => build(call).await,
-        // The cache of the classic builder are images without names.
-        ("POST", ["prune"]) => {
-            let filters = call.query.value("filters").unwrap_or_default();
-            Filters::parse(filters, &PRUNE_FILTERS)?;
-            usage::nothing_to_prune(&call.daemon.engine, "builder")
-        }
+        ("POST", ["prune"]) => build_caches::prune(&call).await,
         ("POST", ["cancel"]) => {
             Err(HttpError::unsupported("BuildKit is not supported by this daemon"))
         }
@@ -66,10 +46,11 @@ async fn build(call: Call) -> Answer {
         HttpError::new(hyper::StatusCode::INTERNAL_SERVER_ERROR, "reading the context failed")
     })??;
     let (sender, lines) = mpsc::channel::<Vec<u8>>(LINES);
-    let builder = engine.clone();
+    let (builder, caches) = (engine.clone(), call.daemon.caches.clone());
     engine.spawn(async move {
         let images = builder.images().clone();
-        match prepared.run(images, &builder, &bases, sender.clone()).await {
+        let site = BuildSite { images, host: &builder, bases: &bases, caches: &caches };
+        match prepared.run(site, sender.clone()).await {
             Ok(built) => announce(&builder, &built),
             Err(error) => {
                 // The client may have gone, which is then the reason.

@@ -15,8 +15,12 @@ use oriel_hcs::{ConsoleSize, ProcessSummary};
 use oriel_image::ChangeKind;
 use serde_json::json;
 
-use super::{archive, create, exec, hijack, inspect, ps, unknown};
+use super::{archive, create, exec, hijack, inspect, ps, stats, unknown, update};
 use crate::http::{Answer, Call, HttpError, empty, ok, received, streamed};
+
+/// Docker's words for what only its experimental daemon tries.
+const NO_EXPERIMENTS: &str = "This experimental feature is disabled by default. Start the Docker \
+                              daemon in experimental mode in order to enable it.";
 
 pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> Answer {
     match (method.as_str(), segments) {
@@ -26,19 +30,21 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
         ("GET", [id, "json"]) => {
             ok(&inspect::container(&call, &call.daemon.engine.container(id)?).await?)
         }
+        (_, [_, "checkpoints", ..]) => Err(HttpError::unsupported(NO_EXPERIMENTS)),
         ("GET", [id, "logs"]) => logs(&call, id),
         ("GET", [id, "top"]) => top(&call, id).await,
+        ("GET", [id, "stats"]) => stats::stats(&call, id).await,
+        ("POST", [id, "update"]) => update::update(call, id).await,
         ("GET", [id, "changes"]) => changes(&call, id).await,
         ("GET", [id, "export"]) => super::archives::export(&call, id),
         ("POST", [id, "wait"]) => wait(&call, id),
+        ("GET", [id, "attach", "ws"]) => hijack::attach_websocket(call, id).await,
         ("POST", [id, "attach"]) => hijack::attach(call, id).await,
         ("POST", [id, "exec"]) => exec::create(call, id).await,
         ("POST", [id, verb @ ("start" | "stop" | "restart" | "kill" | "rename")]) => {
             act(call, id, verb).await
         }
-        ("POST", [id, verb @ ("resize" | "pause" | "unpause" | "update")]) => {
-            act(call, id, verb).await
-        }
+        ("POST", [id, verb @ ("resize" | "pause" | "unpause")]) => act(call, id, verb).await,
         ("DELETE", [id]) => {
             let (force, volumes) = (call.query.flag("force"), call.query.flag("v"));
             let anonymous = if volumes { Anonymous::Remove } else { Anonymous::Keep };
@@ -46,10 +52,6 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
             Ok(empty(StatusCode::NO_CONTENT))
         }
         ("HEAD" | "GET" | "PUT", [id, "archive"]) => archive::dispatch(call, method, id).await,
-        (_, [id, what @ ("stats" | "checkpoints"), ..]) => {
-            call.daemon.engine.container(id)?;
-            Err(HttpError::unsupported(format!("{what} is not supported by this daemon yet")))
-        }
         _ => unknown(),
     }
 }
@@ -71,6 +73,11 @@ async fn act(mut call: Call, id: &str, verb: &str) -> Answer {
                      and removed in v1.24",
                 ));
             }
+            if call.query.non_empty("checkpoint").is_some() {
+                return Err(HttpError::invalid(
+                    "checkpoint is only supported in experimental mode",
+                ));
+            }
             engine.start(id).await?;
         }
         "stop" => engine.stop(id, seconds, chosen).await?,
@@ -83,12 +90,6 @@ async fn act(mut call: Call, id: &str, verb: &str) -> Answer {
         }
         "pause" => engine.pause(id).await?,
         "unpause" => engine.unpause(id).await?,
-        "update" => {
-            engine.container(id)?;
-            return Err(HttpError::unsupported(format!(
-                "cannot {verb} container {id}: not supported by this daemon yet"
-            )));
-        }
         _ => return unknown(),
     }
     Ok(empty(StatusCode::NO_CONTENT))

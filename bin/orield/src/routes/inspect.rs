@@ -188,7 +188,7 @@ fn state(view: &ContainerView) -> Value {
         "Running": state.is_active(),
         "Paused": state.is_paused(),
         "Restarting": state.word() == "restarting",
-        "OOMKilled": false,
+        "OOMKilled": state.out_of_memory(),
         "Dead": false,
         "Pid": state.pid().unwrap_or_default(),
         "ExitCode": state.exit_code(),

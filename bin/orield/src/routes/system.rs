@@ -9,13 +9,13 @@ use oriel_api::{
 };
 use oriel_distribution::RegistryOptions;
 use oriel_engine::{ContainerView, State};
-use oriel_hcs::OS_VERSION;
+use oriel_hcs::{Limit, OS_VERSION};
 use serde_json::{Value, json};
 
 use super::{events, unknown, usage};
 use crate::{
     daemon::VERSION,
-    http::{Answer, Call, HttpError, empty, ok, with_type},
+    http::{Answer, Call, HttpError, ok, with_type},
 };
 
 /// Windows Server 2022, in the words of moby `pkg/parsers/operatingsystem`.
@@ -30,8 +30,10 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
         ("GET", ["info"]) => ok(&info(&call).await?),
         ("GET", ["events"]) => events::events(&call),
         ("GET", ["system", "df"]) => usage::disk_usage(&call).await,
-        ("OPTIONS", _) => Ok(empty(StatusCode::OK)),
         ("GET", ["plugins"]) => ok(&json!([])),
+        ("GET", ["plugins", "privileges"]) | ("POST", ["plugins", "pull" | "create"]) => {
+            Err(HttpError::unsupported("plugins are not supported on this platform"))
+        }
         (_, ["plugins", rest @ ..]) => {
             let name = rest.first().unwrap_or(&"");
             Err(HttpError::not_found(format!("plugin \"{name}\" not found")))
@@ -70,6 +72,9 @@ fn version() -> Version {
     let details = BTreeMap::from(
         [
             ("ApiVersion", ApiVersion::MAX.to_string()),
+            ("BuildTime", String::new()),
+            ("GitCommit", String::new()),
+            ("GoVersion", String::new()),
             ("MinAPIVersion", ApiVersion::MIN.to_string()),
             ("Arch", "amd64".to_owned()),
             ("Experimental", "false".to_owned()),
@@ -97,17 +102,17 @@ fn version() -> Version {
     }
 }
 
-/// What `docker info` says no to on Windows.
-const FALSE_ON_WINDOWS: [&str; 9] = [
-    "MemoryLimit",
-    "SwapLimit",
-    "CpuCfsPeriod",
-    "CpuCfsQuota",
-    "CPUShares",
-    "CPUSet",
-    "PidsLimit",
-    "IPv4Forwarding",
-    "OomKillDisable",
+/// What `docker info` says of limits, and the limit that each is about. A daemon on Windows says
+/// no to all of them, and so does one that refuses what Windows does not have.
+const LIMITS: [(&str, Limit); 8] = [
+    ("MemoryLimit", Limit::Memory),
+    ("SwapLimit", Limit::Swap),
+    ("CpuCfsPeriod", Limit::Processor),
+    ("CpuCfsQuota", Limit::Processor),
+    ("CPUShares", Limit::Processor),
+    ("CPUSet", Limit::Processors),
+    ("PidsLimit", Limit::Tasks),
+    ("OomKillDisable", Limit::WaitForMemory),
 ];
 
 async fn info(call: &Call) -> Result<Value, HttpError> {
@@ -167,9 +172,11 @@ async fn info(call: &Call) -> Result<Value, HttpError> {
             "ControlAvailable": false, "Error": "", "RemoteManagers": null,
         },
     });
-    for name in FALSE_ON_WINDOWS {
-        info[name] = Value::Bool(false);
+    let enforced = if call.daemon.fixed.strict { Vec::new() } else { engine.enforces() };
+    for (name, limit) in LIMITS {
+        info[name] = json!(enforced.contains(&limit));
     }
+    info["IPv4Forwarding"] = json!(false);
     for name in ["NFd", "NGoroutines", "NEventsListener"] {
         info[name] = json!(0);
     }

@@ -1,12 +1,9 @@
-//! Disk usage, and what pruning answers where there is nothing to prune.
-
-use std::collections::BTreeMap;
+//! Disk usage.
 
 use oriel_api::Shape;
-use oriel_engine::Engine;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{images, inspect};
+use super::{build_caches, images, inspect};
 use crate::http::{Answer, Call, HttpError, ok};
 
 /// `GET /system/df`. Since version 1.42 a client may name the kinds it wants; the others are
@@ -14,13 +11,12 @@ use crate::http::{Answer, Call, HttpError, ok};
 pub(crate) async fn disk_usage(call: &Call) -> Answer {
     let wanted = wanted(call)?;
     let wants = |kind: &str| wanted.is_empty() || wanted.contains(&kind);
-    let list = |kind: &str| if wants(kind) { json!([]) } else { Value::Null };
     let mut usage = json!({
         "LayersSize": 0,
         "Images": null,
         "Containers": null,
         "Volumes": null,
-        "BuildCache": list("build-cache"),
+        "BuildCache": null,
     });
     if wants("image") {
         let (layers, images) = images::usage(call).await?;
@@ -36,6 +32,9 @@ pub(crate) async fn disk_usage(call: &Call) -> Answer {
     if wants("volume") {
         usage["Volumes"] = json!(super::volumes::usage(&call.daemon.engine).await);
     }
+    if wants("build-cache") {
+        usage["BuildCache"] = build_caches::usage(call).await?;
+    }
     ok(&call.shaped(Shape::Usage, usage))
 }
 
@@ -50,18 +49,4 @@ fn wanted(call: &Call) -> Result<Vec<&str>, HttpError> {
         Some(kind) => Err(HttpError::invalid(format!("unknown object type: {kind}"))),
         None => Ok(kinds),
     }
-}
-
-/// Answers a prune of a kind of which there is never anything to remove, with its event.
-pub(crate) fn nothing_to_prune(engine: &Engine, kind: &'static str) -> Answer {
-    engine.emit_prune(kind, 0);
-    let removed = match kind {
-        "network" => "NetworksDeleted",
-        _ => "CachesDeleted",
-    };
-    let mut answer = BTreeMap::from([(removed, json!(null))]);
-    if kind != "network" {
-        answer.insert("SpaceReclaimed", json!(0));
-    }
-    ok(&answer)
 }

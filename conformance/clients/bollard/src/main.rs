@@ -159,7 +159,8 @@ async fn an_exec_has_streams_and_a_status(world: &World) -> Result<()> {
         StartExecResults::Detached => anyhow::bail!("detached"),
     }
     ensure!(docker.inspect_exec(&exec).await?.exit_code == Some(7));
-    let missing = docker.create_exec("nobody", CreateExecOptions::<String>::default());
+    let exec = CreateExecOptions { cmd: Some(vec!["x"]), ..CreateExecOptions::default() };
+    let missing = docker.create_exec("nobody", exec);
     ensure!(refused(missing).await == Some(404));
     world.remove(&id).await
 }

@@ -1,8 +1,9 @@
 //! Whole builds on a small Windows-like image and a host whose programs are words.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io::Read as _,
+    path::Path,
     sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
@@ -17,8 +18,8 @@ use oriel_wclayer::{Entry, FileTime, Kind, LayerPath, Writer};
 use tokio::sync::{Notify, mpsc};
 
 use crate::{
-    BaseSource, Build, BuildError, BuildHost, BuildRequest, Built, HostError, RunContainer,
-    RunOutput, RunStep,
+    BaseSource, Build, BuildCaches, BuildError, BuildHost, BuildRequest, BuildSite, Built,
+    HostError, RunContainer, RunMountSource, RunOutput, RunStep,
 };
 
 /// More lines than any build here prints.
@@ -37,11 +38,35 @@ struct HostState {
     steps: Vec<RunStep>,
     present: BTreeSet<String>,
     pulled: Vec<String>,
+    shown: BTreeMap<String, Vec<String>>,
+}
+
+/// Relative paths of the files below a directory.
+fn files_below(directory: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs_err::read_dir(directory).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        match entry.file_type().unwrap().is_dir() {
+            true => {
+                let inner = files_below(&entry.path());
+                found.extend(inner.into_iter().map(|path| format!("{name}/{path}")));
+            }
+            false => found.push(name),
+        }
+    }
+    found.sort();
+    found
 }
 
 impl FakeHost {
     fn steps(&self) -> Vec<RunStep> {
         self.state.lock().unwrap().steps.clone()
+    }
+
+    /// Files below what the last container showed at `target`, as they were when it was made.
+    fn shown(&self, target: &str) -> Vec<String> {
+        self.state.lock().unwrap().shown.get(target).cloned().unwrap_or_default()
     }
 
     fn containers(&self) -> usize {
@@ -78,11 +103,19 @@ impl BuildHost for FakeHost {
         let number = {
             let mut state = self.state.lock().unwrap();
             state.steps.push(step.clone());
+            for mount in &step.mounts {
+                if let RunMountSource::Host(path) = &mount.source {
+                    state.shown.insert(mount.target.clone(), files_below(path));
+                }
+            }
             state.steps.len()
         };
         let id = format!("{number:064x}");
         let image = self.images.resolve(&step.image).unwrap().id;
-        self.images.create_sandbox(&id, &image, &SandboxSettings::default()).unwrap();
+        let sandbox = self.images.create_sandbox(&id, &image, &SandboxSettings::default()).unwrap();
+        for mount in &step.mounts {
+            self.images.sandbox_files(&sandbox).create_dir_all(&mount.target).unwrap();
+        }
         self.state.lock().unwrap().present.insert(id.clone());
         Ok(RunContainer { sandbox: id.clone(), id })
     }
@@ -140,6 +173,7 @@ impl BaseSource for FakeHost {
 struct World {
     directory: tempfile::TempDir,
     host: FakeHost,
+    caches: BuildCaches,
 }
 
 impl World {
@@ -156,7 +190,13 @@ impl World {
         };
         images.import_base(&BaseImport { name: "nanoserver".into(), layer_tar, config }).unwrap();
         let host = FakeHost { images, state: Mutex::default(), hangs: Notify::new() };
-        Self { directory, host }
+        let caches = BuildCaches::new(directory.path().join("caches"));
+        Self { directory, host, caches }
+    }
+
+    fn site(&self) -> BuildSite<'_> {
+        let images = self.host.images.clone();
+        BuildSite { images, host: &self.host, bases: &self.host, caches: &self.caches }
     }
 
     fn prepare(&self, request: BuildRequest, context: &[(&str, &str)]) -> Build {
@@ -171,7 +211,7 @@ impl World {
     ) -> (Result<Built, BuildError>, String) {
         let (sender, mut lines) = mpsc::channel(LINES);
         let build = self.prepare(request, context);
-        let result = build.run(self.host.images.clone(), &self.host, &self.host, sender).await;
+        let result = build.run(self.site(), sender).await;
         let mut seen = String::new();
         while let Ok(piece) = lines.try_recv() {
             for value in serde_json::Deserializer::from_slice(&piece).into_iter() {
@@ -420,7 +460,7 @@ async fn a_client_that_leaves_cancels_the_build_and_the_container_goes() {
         world.host.hangs.notified().await;
         drop(lines);
     };
-    let running = build.run(world.host.images.clone(), &world.host, &world.host, sender);
+    let running = build.run(world.site(), sender);
     let (result, ()) = tokio::join!(running, leave);
     assert!(matches!(result, Err(BuildError::Cancelled)), "{result:?}");
     assert_eq!(world.host.containers(), 0);
@@ -481,4 +521,86 @@ async fn a_base_that_is_here_is_pulled_on_request() {
     let (result, _) = world.try_build(request, &[("Dockerfile", "FROM nanoserver\n")]).await;
     result.unwrap();
     assert_eq!(world.host.state.lock().unwrap().pulled, ["nanoserver:latest"]);
+}
+
+#[tokio::test]
+async fn here_documents_become_files() {
+    let world = World::new();
+    let dockerfile = "# escape=`\nFROM nanoserver\nENV who=you\n\
+                      COPY a.txt <<one <<'two' C:/docs/\nhi $who\none\nhi $who\ntwo\n\
+                      COPY <<EOF C:\\named.txt\nx\nEOF\n";
+    let (image, _) = world.build(dockerfile, &[("a.txt", "a")]).await;
+    let read = |path| world.read(image, path).unwrap();
+    assert_eq!(
+        (read("C:\\docs\\one"), read("C:\\docs\\two")),
+        ("hi you\n".into(), "hi $who\n".into())
+    );
+    assert_eq!((read("C:\\named.txt"), read("C:\\docs\\a.txt")), ("x\n".into(), "a".into()));
+    let changed = dockerfile.replace("\nx\n", "\ny\n");
+    let (_, seen) = world.build(&changed, &[("a.txt", "a")]).await;
+    assert_eq!(seen.matches("Using cache").count(), 2, "{seen}");
+}
+
+#[tokio::test]
+async fn a_command_sees_what_is_mounted_and_the_image_does_not_keep_it() {
+    let world = World::new();
+    let dockerfile = "# escape=`\nFROM nanoserver AS tools\nRUN write C:\\tool\\t.exe MZ\n\
+                      FROM nanoserver\nRUN --mount=target=C:\\src,source=app \
+                      --mount=from=tools,source=C:\\tool,\
+                      target=t,rw --mount=type=cache,target=C:\\cache,id=c \
+                      --mount=type=tmpfs,target=C:\\fast,size=1m --network=none say hi\n";
+    let files = [("app/x/main.c", "int"), ("other", "o")];
+    let (image, seen) = world.build(dockerfile, &files).await;
+    let step = world.host.steps().pop().unwrap();
+    assert_eq!(step.options.network_mode, "none");
+    let shown: Vec<_> = step.mounts.iter().map(|m| (m.target.as_str(), m.read_only)).collect();
+    let expected = [("C:\\src", true), ("C:\\t", false), ("C:\\cache", false), ("C:\\fast", false)];
+    assert_eq!(shown, expected);
+    assert_eq!(step.mounts[3].source, RunMountSource::Memory { size_bytes: Some(1 << 20) });
+    assert_eq!(world.host.shown("C:\\src"), ["x/main.c"]);
+    assert_eq!(world.host.shown("C:\\t"), ["t.exe"]);
+    for path in ["C:\\src", "C:\\t", "C:\\cache", "C:\\fast"] {
+        assert_eq!(world.read(image, path), None, "{path}");
+    }
+    let (same, seen_again) = world.build(dockerfile, &files).await;
+    assert!(same == image && seen_again.matches("Using cache").count() == 2, "{seen}{seen_again}");
+    let (other, _) = world.build(dockerfile, &[("app/x/main.c", "changed")]).await;
+    assert_ne!(other, image);
+    assert_eq!(world.caches.list().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_script_is_shown_to_its_step_only() {
+    let world = World::new();
+    let (image, _) = world.build("FROM nanoserver\nRUN say <<EOF\nx\nEOF\n", &[]).await;
+    let step = world.host.steps().pop().unwrap();
+    let line = CommandLine::Verbatim("cmd /S /C say <C:\\oriel-build\\0-EOF".into());
+    assert_eq!(step.command, line);
+    assert_eq!(world.host.shown("C:\\oriel-build"), ["0-EOF"]);
+    assert_eq!(world.read(image, "C:\\oriel-build"), None);
+    let last = world.image(image).config.history.pop().unwrap().created_by;
+    assert_eq!(last, "cmd /S /C say <<EOF\nx\nEOF");
+}
+
+#[tokio::test]
+async fn secrets_that_are_required_fail_the_step_and_others_are_told() {
+    let world = World::new();
+    let (_, seen) = world.build("FROM nanoserver\nRUN --mount=type=secret,id=k say x", &[]).await;
+    assert!(seen.contains("[Warning] k is not there"), "{seen}");
+    let text = "FROM nanoserver\nRUN --mount=type=secret,id=k,required say x";
+    let error = world.fail(text).await.0.to_string();
+    assert!(error.contains("line 2: k is required and not there"), "{error}");
+}
+
+#[tokio::test]
+async fn parents_and_exclusions_shape_what_is_copied() {
+    let world = World::new();
+    let files = [("x/a/1.txt", "1"), ("x/b/2.txt", "2"), ("x/b/2.log", "l"), ("y/3.txt", "3")];
+    let dockerfile = "FROM nanoserver\nCOPY --parents x/a/1.txt y/*.txt C:/p/\n\
+                      COPY --parents x/./b C:/q/\nCOPY --exclude=**/*.log --exclude=a x C:/r/\n";
+    let (image, _) = world.build(dockerfile, &files).await;
+    let there = |path| world.read(image, path).is_some();
+    assert!(there("C:\\p\\x\\a\\1.txt") && there("C:\\p\\y\\3.txt"));
+    assert!(there("C:\\q\\b\\2.txt") && !there("C:\\q\\x\\b\\2.txt"));
+    assert!(there("C:\\r\\b\\2.txt") && !there("C:\\r\\b\\2.log") && !there("C:\\r\\a\\1.txt"));
 }

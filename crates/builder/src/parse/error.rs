@@ -118,22 +118,16 @@ pub enum Problem {
         /// The flag's name.
         name: String,
     },
-    /// Only BuildKit knows this option.
+    /// A here-document that does not end.
+    #[error("unterminated heredoc: its name does not stand on a line of its own")]
+    OpenDocument,
+    /// A here-document that a command is to read, in a shell that cannot do that.
     #[error(
-        "the --{name} option requires BuildKit. Refer to https://docs.docker.com/go/buildkit/ to \
-         learn how to build images with BuildKit enabled"
+        "{word} gives a command its input, which of Windows' shells only cmd can; COPY the text \
+         into a file and have the command read that"
     )]
-    NeedsBuildKit {
-        /// The flag's name.
-        name: String,
-    },
-    /// A here-document, which only BuildKit knows.
-    #[error(
-        "here-documents ({word}) are not supported by the classic builder; join the commands with \
-         && and continued lines, or COPY a script and run it"
-    )]
-    HereDocument {
-        /// The word that begins it.
+    DocumentAsInput {
+        /// The word that stands for the document.
         word: String,
     },
     /// An instruction with no argument.
@@ -219,7 +213,7 @@ pub enum Problem {
     /// `HEALTHCHECK CMD` with nothing after it.
     #[error("missing command after HEALTHCHECK CMD")]
     HealthcheckWithoutCommand,
-    /// A duration or a number in a flag that does not parse.
+    /// A flag's value that does not parse.
     #[error("invalid value {value:?} for flag --{name}: {reason}")]
     BadFlagValue {
         /// The flag's name.
@@ -227,13 +221,22 @@ pub enum Problem {
         /// Its value.
         value: String,
         /// What is wrong with it.
-        reason: &'static str,
+        reason: Box<str>,
     },
     /// A port that does not parse.
     #[error("invalid containerPort: {port}")]
     BadPort {
         /// What was written.
         port: String,
+    },
+    /// A secret or an agent that a step cannot do without.
+    #[error(
+        "{name} is required and not there: secrets and agents come with BuildKit, and this is the \
+         classic builder"
+    )]
+    NoSecret {
+        /// Its id.
+        name: String,
     },
     /// Variables that cannot be put in.
     #[error("failed to process {word:?}: {problem}")]

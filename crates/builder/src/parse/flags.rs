@@ -37,14 +37,15 @@ impl<'a> Flags<'a> {
         (Self { line, found }, line.text.len())
     }
 
-    /// Refuses flags that the instruction does not have, that only BuildKit has, and repeated ones.
-    pub(super) fn check(&self, known: &[&str], buildkit: &[&str]) -> Result<(), DockerfileError> {
+    /// Refuses flags that the instruction does not have, and those that stand twice and may not.
+    pub(super) fn check(&self, known: &[&str], repeatable: &[&str]) -> Result<(), DockerfileError> {
         for (index, Flag { offset, name, .. }) in self.found.iter().enumerate() {
             let name = name.clone();
-            let problem = if buildkit.contains(&name.as_str()) {
-                Problem::NeedsBuildKit { name }
+            let problem = if repeatable.contains(&name.as_str()) {
+                continue;
             } else if !known.contains(&name.as_str()) {
-                Problem::UnknownFlag { suggestion: words::nearest(&name, known), name }
+                let known = [known, repeatable].concat();
+                Problem::UnknownFlag { suggestion: words::nearest(&name, &known), name }
             } else if self.found[..index].iter().any(|earlier| earlier.name == name) {
                 Problem::RepeatedFlag { name }
             } else {
@@ -68,17 +69,58 @@ impl<'a> Flags<'a> {
     }
 
     /// The value of a flag, read by `read`, whose error says what is wrong.
-    pub(super) fn parsed<T>(
+    pub(super) fn parsed<T, E: Into<String>>(
         &self,
         name: &str,
-        read: impl Fn(&str) -> Result<T, &'static str>,
+        read: impl Fn(&str) -> Result<T, E>,
     ) -> Result<Option<T>, DockerfileError> {
-        let Some(value) = self.value(name)? else { return Ok(None) };
-        read(value).map(Some).map_err(|reason| {
-            let offset = self.found.iter().find(|flag| flag.name == name).map_or(0, |f| f.offset);
-            let (name, value) = (name.to_owned(), value.to_owned());
-            self.line.error(offset, Problem::BadFlagValue { name, value, reason })
-        })
+        Ok(self.each(name, read)?.pop())
+    }
+
+    /// The values of a flag that may stand several times.
+    pub(super) fn each<T, E: Into<String>>(
+        &self,
+        name: &str,
+        read: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<Vec<T>, DockerfileError> {
+        let found = self.found.iter().filter(|flag| flag.name == name);
+        found
+            .map(|flag| {
+                let name = name.to_owned();
+                let problem = match &flag.value {
+                    None => Problem::FlagWithoutValue { name },
+                    Some(value) => match read(value) {
+                        Ok(read) => return Ok(read),
+                        Err(reason) => {
+                            let (value, reason) = (value.clone(), reason.into().into());
+                            Problem::BadFlagValue { name, value, reason }
+                        }
+                    },
+                };
+                Err(self.line.error(flag.offset, problem))
+            })
+            .collect()
+    }
+
+    /// Whether a flag is there.
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        self.found.iter().any(|flag| flag.name == name)
+    }
+
+    /// A flag that is there or not: `--link`, `--link=false`.
+    pub(super) fn switch(&self, name: &str) -> Result<bool, DockerfileError> {
+        match self.found.iter().find(|flag| flag.name == name) {
+            None => Ok(false),
+            Some(Flag { value: None, .. }) => Ok(true),
+            Some(_) => {
+                let read = |value: &str| match value.to_ascii_lowercase().as_str() {
+                    "true" | "1" => Ok(true),
+                    "false" | "0" => Ok(false),
+                    _ => Err("write true or false"),
+                };
+                Ok(self.parsed(name, read)?.unwrap_or_default())
+            }
+        }
     }
 }
 

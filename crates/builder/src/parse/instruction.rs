@@ -3,7 +3,10 @@
 use super::{
     DockerfileError, Problem,
     flags::{Flags, leading},
+    healthcheck::Healthcheck,
+    here::HereDocument,
     lines::LogicalLine,
+    mount::MountFlag,
     words::{self, Json, Word},
 };
 
@@ -13,7 +16,7 @@ pub(crate) enum Instruction {
     /// `FROM image [AS name]`
     From { image: String, name: Option<String>, platform: Option<String> },
     /// `RUN`
-    Run(Command),
+    Run(Run),
     /// `CMD`
     Cmd(Command),
     /// `ENTRYPOINT`
@@ -55,6 +58,19 @@ pub(crate) enum Command {
     Exec(Vec<String>),
 }
 
+/// `RUN`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    /// What it runs.
+    pub(crate) command: Command,
+    /// Texts that the command names, each with the place of its word in the command.
+    pub(crate) documents: Vec<(usize, HereDocument)>,
+    /// What the command sees besides the image.
+    pub(crate) mounts: Vec<MountFlag>,
+    /// Whether the command has no network (`--network=none`).
+    pub(crate) no_network: bool,
+}
+
 /// A name with its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pair {
@@ -88,40 +104,24 @@ impl TransferKind {
 pub(crate) struct Transfer {
     /// Which of them.
     pub(crate) kind: TransferKind,
-    /// What to copy; never empty.
+    /// What to copy; with the documents never empty.
     pub(crate) sources: Vec<String>,
+    /// Texts of the Dockerfile that become files.
+    pub(crate) documents: Vec<HereDocument>,
     /// Where to.
     pub(crate) destination: String,
     /// `--from`: a stage or an image.
     pub(crate) from: Option<String>,
     /// `--chown`
     pub(crate) chown: Option<String>,
-}
-
-/// `HEALTHCHECK`; times in nanoseconds, 0 meaning "inherit".
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Healthcheck {
-    /// What it runs.
-    pub(crate) probe: Probe,
-    /// `--interval`
-    pub(crate) interval: i64,
-    /// `--timeout`
-    pub(crate) timeout: i64,
-    /// `--start-period`
-    pub(crate) start_period: i64,
-    /// `--start-interval`
-    pub(crate) start_interval: i64,
-    /// `--retries`
-    pub(crate) retries: i64,
-}
-
-/// What a health check runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Probe {
-    /// Nothing: the base image's check is switched off.
-    None,
-    /// A command.
-    Command(Command),
+    /// `--chmod`, which means nothing on Windows.
+    pub(crate) chmod: bool,
+    /// `--exclude`: patterns of what is left out.
+    pub(crate) exclude: Vec<String>,
+    /// `--parents`: directories that lead to a source come with it.
+    pub(crate) parents: bool,
+    /// `--unpack`: whether archives are unpacked; `None` is the instruction's own way.
+    pub(crate) unpack: Option<bool>,
 }
 
 /// Names of all instructions.
@@ -146,13 +146,6 @@ const KEYWORDS: &[&str] = &[
     "WORKDIR",
 ];
 
-/// Flags that `RUN` has in BuildKit only.
-const RUN_BUILDKIT: &[&str] = &["mount", "network", "security", "device"];
-
-/// Flags that `COPY` and `ADD` have in BuildKit only.
-const TRANSFER_BUILDKIT: &[&str] =
-    &["chmod", "link", "parents", "exclude", "checksum", "keep-git-dir", "unpack"];
-
 /// Reads one logical line.
 pub(super) fn read(
     line: &LogicalLine,
@@ -172,11 +165,11 @@ pub(super) fn read(
 }
 
 /// What follows the flags.
-struct Rest<'a> {
-    line: &'a LogicalLine,
-    keyword: &'static str,
-    start: usize,
-    escape: char,
+pub(super) struct Rest<'a> {
+    pub(super) line: &'a LogicalLine,
+    pub(super) keyword: &'static str,
+    pub(super) start: usize,
+    pub(super) escape: char,
 }
 
 impl Rest<'_> {
@@ -187,9 +180,11 @@ impl Rest<'_> {
     ) -> Result<Instruction, DockerfileError> {
         match self.keyword {
             "FROM" => flags.check(&["platform"], &[])?,
-            "RUN" => flags.check(&[], RUN_BUILDKIT)?,
-            "COPY" => flags.check(&["from", "chown"], TRANSFER_BUILDKIT)?,
-            "ADD" => flags.check(&["chown"], TRANSFER_BUILDKIT)?,
+            "RUN" => flags.check(&["network", "security"], &["mount"])?,
+            "COPY" => {
+                flags.check(&["from", "chown", "chmod", "link", "parents"], &["exclude"])?;
+            }
+            "ADD" => flags.check(&["chown", "chmod", "link", "unpack"], &["exclude"])?,
             "HEALTHCHECK" => flags.check(
                 &["interval", "timeout", "start-period", "start-interval", "retries"],
                 &[],
@@ -198,11 +193,7 @@ impl Rest<'_> {
         }
         match self.keyword {
             "FROM" => self.from(flags),
-            "RUN" => {
-                self.no_here_document()?;
-                self.some()?;
-                self.command(warnings).map(Instruction::Run)
-            }
+            "RUN" => self.run(flags, warnings),
             "CMD" => self.command(warnings).map(Instruction::Cmd),
             "ENTRYPOINT" => self.some().and(self.command(warnings)).map(Instruction::Entrypoint),
             "SHELL" => self.shell(),
@@ -222,15 +213,15 @@ impl Rest<'_> {
         }
     }
 
-    fn text(&self) -> &str {
+    pub(super) fn text(&self) -> &str {
         &self.line.text[self.start..]
     }
 
-    fn fail<T>(&self, offset: usize, problem: Problem) -> Result<T, DockerfileError> {
+    pub(super) fn fail<T>(&self, offset: usize, problem: Problem) -> Result<T, DockerfileError> {
         Err(self.line.error(offset, problem))
     }
 
-    fn some(&self) -> Result<(), DockerfileError> {
+    pub(super) fn some(&self) -> Result<(), DockerfileError> {
         if self.text().is_empty() {
             let instruction = self.keyword;
             return self.fail(self.start, Problem::AtLeastOneArgument { instruction });
@@ -281,7 +272,7 @@ impl Rest<'_> {
         Ok(name)
     }
 
-    fn command(&self, warnings: &mut Vec<String>) -> Result<Command, DockerfileError> {
+    pub(super) fn command(&self, warnings: &mut Vec<String>) -> Result<Command, DockerfileError> {
         match self.json()? {
             Json::Array(arguments) => Ok(Command::Exec(arguments)),
             Json::No => Ok(Command::Shell(self.text().to_owned())),
@@ -292,6 +283,32 @@ impl Rest<'_> {
                 Ok(Command::Shell(self.text().to_owned()))
             }
         }
+    }
+
+    fn run(
+        &self,
+        flags: &Flags<'_>,
+        warnings: &mut Vec<String>,
+    ) -> Result<Instruction, DockerfileError> {
+        self.some()?;
+        let network = |word: &str| match word {
+            "default" => Ok(false),
+            "none" => Ok(true),
+            "host" => Err("the network of the host cannot be had"),
+            _ => Err("write default or none"),
+        };
+        let security = |word: &str| match word {
+            "sandbox" => Ok(()),
+            _ => Err("only sandbox can be had"),
+        };
+        flags.parsed("security", security)?;
+        let documents = self.line.documents.iter();
+        Ok(Instruction::Run(Run {
+            command: self.command(warnings)?,
+            documents: documents.map(|(at, text)| (at - self.start, text.clone())).collect(),
+            mounts: flags.each("mount", MountFlag::parse)?,
+            no_network: flags.parsed("network", network)?.unwrap_or_default(),
+        }))
     }
 
     fn broken_json(&self, offset: usize) -> String {
@@ -338,7 +355,6 @@ impl Rest<'_> {
         kind: TransferKind,
         flags: &Flags<'_>,
     ) -> Result<Instruction, DockerfileError> {
-        self.no_here_document()?;
         self.some()?;
         let mut sources = self.list()?;
         let destination = sources.pop().unwrap_or_default();
@@ -346,12 +362,21 @@ impl Rest<'_> {
             let instruction = self.keyword;
             return self.fail(self.start, Problem::NoDestination { instruction });
         }
+        let documents: Vec<_> = self.line.documents.iter().map(|(_, text)| text.clone()).collect();
+        sources.retain(|source| !documents.iter().any(|text| text.word == *source));
+        // Copies of files are no different whether their layer leans on the ones below or not.
+        flags.switch("link")?;
         Ok(Instruction::Transfer(Transfer {
             kind,
             sources,
+            documents,
             destination,
             from: flags.value("from")?.map(str::to_owned),
             chown: flags.value("chown")?.map(str::to_owned),
+            chmod: flags.value("chmod")?.is_some(),
+            exclude: flags.each("exclude", |pattern| Ok::<_, String>(pattern.trim().to_owned()))?,
+            parents: flags.switch("parents")?,
+            unpack: flags.is_set("unpack").then(|| flags.switch("unpack")).transpose()?,
         }))
     }
 
@@ -402,93 +427,10 @@ impl Rest<'_> {
             let suggestion = words::nearest(&word, KEYWORDS);
             return self.fail(self.start, Problem::UnknownInstruction { name: word, suggestion });
         }
-        Ok(Instruction::OnBuild(self.text().to_owned()))
-    }
-
-    fn healthcheck(
-        &self,
-        flags: &Flags<'_>,
-        warnings: &mut Vec<String>,
-    ) -> Result<Instruction, DockerfileError> {
-        self.some()?;
-        let text = self.text();
-        let end = text.find(char::is_whitespace).unwrap_or(text.len());
-        let kind = text[..end].to_uppercase();
-        let start = self.start + end + leading(&text[end..]);
-        let rest = Self { start, ..*self };
-        let probe = match kind.as_str() {
-            "NONE" if rest.text().is_empty() => Probe::None,
-            "NONE" => return self.fail(start, Problem::HealthcheckNone),
-            "CMD" if rest.text().is_empty() => {
-                return self.fail(start, Problem::HealthcheckWithoutCommand);
-            }
-            "CMD" => Probe::Command(rest.command(warnings)?),
-            _ => return self.fail(self.start, Problem::UnknownHealthcheck { kind }),
-        };
-        let time = |name| Ok(flags.parsed(name, duration)?.unwrap_or(0));
-        Ok(Instruction::Healthcheck(Healthcheck {
-            probe,
-            interval: time("interval")?,
-            timeout: time("timeout")?,
-            start_period: time("start-period")?,
-            start_interval: time("start-interval")?,
-            retries: flags.parsed("retries", retries)?.unwrap_or(0),
-        }))
-    }
-
-    /// Refuses `<<EOF`, `<<-EOF` and `<<"EOF"`.
-    fn no_here_document(&self) -> Result<(), DockerfileError> {
-        for word in words::plain(self.text(), self.start) {
-            let after = word.text.trim_start_matches(|c: char| c.is_ascii_digit());
-            let Some(name) = after.strip_prefix("<<") else { continue };
-            let name = name.strip_prefix('-').unwrap_or(name).trim_matches(['"', '\'']);
-            let named = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-                && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.');
-            if named {
-                return self.fail(word.offset, Problem::HereDocument { word: word.text });
-            }
+        let mut trigger = self.text().to_owned();
+        for (_, document) in &self.line.documents {
+            trigger.push_str(&format!("\n{}{}", document.text, document.name));
         }
-        Ok(())
-    }
-}
-
-/// Reads a Go duration such as `1m30s` into nanoseconds.
-fn duration(text: &str) -> Result<i64, &'static str> {
-    const FORM: &str = "write a duration such as 1m30s";
-    const UNITS: &[(&str, f64)] = &[
-        ("ns", 1.0),
-        ("us", 1e3),
-        ("µs", 1e3),
-        ("ms", 1e6),
-        ("s", 1e9),
-        ("m", 60e9),
-        ("h", 3600e9),
-    ];
-    if text == "0" {
-        return Ok(0);
-    }
-    let mut total = 0.0_f64;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or(FORM)?;
-        let number: f64 = rest[..digits].parse().map_err(|_| FORM)?;
-        rest = &rest[digits..];
-        let end = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let (_, unit) = UNITS.iter().find(|(name, _)| *name == &rest[..end]).ok_or(FORM)?;
-        total += number * unit;
-        rest = &rest[end..];
-    }
-    let text = format!("{total:.0}");
-    match text.parse::<i64>() {
-        Ok(nanoseconds) if nanoseconds >= 1_000_000 => Ok(nanoseconds),
-        Ok(_) => Err("cannot be less than 1ms"),
-        Err(_) => Err(FORM),
-    }
-}
-
-fn retries(text: &str) -> Result<i64, &'static str> {
-    match text.parse() {
-        Ok(count @ 0..=i64::MAX) => Ok(count),
-        _ => Err("write a number that is not negative"),
+        Ok(Instruction::OnBuild(trigger))
     }
 }

@@ -7,7 +7,10 @@
 //!   two                 the text is `RUN one &&   two`
 //! ```
 
-use super::{DockerfileError, Position, Problem};
+use super::{
+    DockerfileError, Position, Problem,
+    here::{self, HereDocument},
+};
 
 /// A Dockerfile cut into logical lines.
 pub(super) struct File {
@@ -24,6 +27,8 @@ pub(super) struct File {
 pub(super) struct LogicalLine {
     /// Continued lines joined.
     pub(super) text: String,
+    /// The texts that follow it, each with the place of its word in `text`.
+    pub(super) documents: Vec<(usize, HereDocument)>,
     segments: Vec<Segment>,
 }
 
@@ -39,10 +44,38 @@ struct Segment {
 }
 
 impl LogicalLine {
-    /// A line that stands in no file, such as a trigger kept in an image.
-    pub(super) fn synthetic(text: &str, start: Position, excerpt: &str) -> Self {
+    /// A line that stands in no file, such as a trigger kept in an image, with the documents that
+    /// follow it.
+    pub(super) fn synthetic(
+        text: &str,
+        escape: char,
+        start: Position,
+        excerpt: &str,
+    ) -> Result<Self, DockerfileError> {
+        let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
         let segment = Segment { offset: 0, start, excerpt: excerpt.to_owned() };
-        Self { text: text.to_owned(), segments: vec![segment] }
+        let mut line = Self {
+            text: first.trim_end().to_owned(),
+            documents: Vec::new(),
+            segments: vec![segment],
+        };
+        line.take_documents(escape, &mut rest.split_inclusive('\n').enumerate())?;
+        Ok(line)
+    }
+
+    /// Reads the documents that the text announces off the front of the lines that follow.
+    fn take_documents<'a>(
+        &mut self,
+        escape: char,
+        lines: &mut impl Iterator<Item = (usize, &'a str)>,
+    ) -> Result<(), DockerfileError> {
+        for marker in here::markers(&self.text, escape) {
+            let offset = marker.offset;
+            let document = marker.read(lines);
+            let document = document.ok_or_else(|| self.error(offset, Problem::OpenDocument))?;
+            self.documents.push((offset, document));
+        }
+        Ok(())
     }
 
     /// Where a byte of the text stands in the file.
@@ -86,7 +119,9 @@ pub(super) fn read(text: &str) -> Result<File, DockerfileError> {
     let mut file = File { escape, lines: Vec::new(), warnings: Vec::new() };
     let mut current: Option<LogicalLine> = None;
     let mut empty_inside = false;
-    for (index, physical) in text.lines().enumerate() {
+    let mut lines = text.split_inclusive('\n').enumerate();
+    while let Some((index, physical)) = lines.next() {
+        let physical = without_end(physical);
         let trimmed = physical.trim_start();
         if trimmed.starts_with('#') || trimmed.is_empty() {
             empty_inside |= current.is_some() && trimmed.is_empty();
@@ -99,16 +134,28 @@ pub(super) fn read(text: &str) -> Result<File, DockerfileError> {
         };
         let (kept, goes_on) = strip_continuation(visible, escape);
         line.push(index + 1, physical, kept, skipped);
-        if !goes_on {
-            file.lines.extend(current.take().map(finish));
+        if !goes_on && let Some(line) = current.take() {
+            let mut line = finish(line);
+            line.take_documents(escape, &mut lines)?;
+            file.lines.push(line);
         }
     }
-    file.lines.extend(current.take().map(finish));
+    if let Some(line) = current {
+        let mut line = finish(line);
+        line.take_documents(escape, &mut lines)?;
+        file.lines.push(line);
+    }
     if empty_inside {
         let text = "[WARNING]: Empty continuation lines will become errors in a future release.";
         file.warnings.push(text.to_owned());
     }
     Ok(file)
+}
+
+/// A line without its end.
+fn without_end(line: &str) -> &str {
+    let line = line.strip_suffix('\n').unwrap_or(line);
+    line.strip_suffix('\r').unwrap_or(line)
 }
 
 /// Removes white space from the end of an instruction.

@@ -2,21 +2,26 @@
 //!
 //! Parsing never executes and never expands variables: what comes out is what was written, with
 //! its place. Every error names line and column. Neighbours: [`lines`] joins continued lines and
-//! reads parser directives, [`words`] splits and reads JSON forms, [`instruction`] gives meaning.
+//! reads parser directives, [`here`] the texts after an instruction, [`words`] splits and reads
+//! JSON forms, [`instruction`] gives meaning, [`mount`] reads `RUN --mount`.
 //!
 //! The rules are those of Docker's classic builder (buildkit's `frontend/dockerfile/parser` and
 //! `instructions`), and so are the texts of the errors.
 
 mod error;
 mod flags;
+mod healthcheck;
+mod here;
 mod instruction;
 mod lines;
+mod mount;
 mod words;
 
 pub use error::{DockerfileError, Position, Problem};
-pub(crate) use instruction::{
-    Command, Healthcheck, Instruction, Pair, Probe, Transfer, TransferKind,
-};
+pub(crate) use healthcheck::{Healthcheck, Probe};
+pub(crate) use here::HereDocument;
+pub(crate) use instruction::{Command, Instruction, Pair, Run, Transfer, TransferKind};
+pub(crate) use mount::{MountFlag, MountKind, Sharing};
 
 use lines::LogicalLine;
 
@@ -79,7 +84,7 @@ pub(crate) fn trigger(
     escape: char,
     place: &Statement,
 ) -> Result<Statement, DockerfileError> {
-    let line = LogicalLine::synthetic(text, place.position, &place.excerpt);
+    let line = LogicalLine::synthetic(text, escape, place.position, &place.excerpt)?;
     statement(&line, escape, &mut Vec::new())
 }
 

@@ -12,6 +12,11 @@ fn only(text: &str) -> Instruction {
     statements.remove(0).instruction
 }
 
+fn command(instruction: &Instruction) -> &Command {
+    let Instruction::Run(run) = instruction else { panic!("no RUN") };
+    &run.command
+}
+
 fn failure(text: &str) -> String {
     parse("Dockerfile", text.as_bytes()).unwrap_err().to_string()
 }
@@ -53,7 +58,7 @@ fn a_hard_windows_file_is_read_right() {
     let Instruction::From { name, .. } = instructions[0] else { panic!("no FROM") };
     assert_eq!(name.as_deref(), Some("build"));
     assert_eq!(instructions[2], &Instruction::Workdir("C:\\app\\".into()));
-    let Instruction::Run(Command::Shell(run)) = instructions[3] else { panic!("no RUN") };
+    let Command::Shell(run) = command(instructions[3]) else { panic!("no RUN") };
     assert!(run.contains("; ") && run.ends_with("Remove-Item c.zip"), "{run}");
     assert!(!run.contains("inside") && run.contains("C:\\tools\\ ;"), "{run}");
     let Instruction::Transfer(copy) = instructions[4] else { panic!("no COPY") };
@@ -87,8 +92,12 @@ fn errors_have_dockers_text_and_name_line_and_column() {
         ("COPY --form=x a b", "unknown flag: --form (did you mean from?)", "line 1, column 6"),
         ("COPY --from=a --from=b c d", "duplicate flag specified: from", "line 1, column 15"),
         ("COPY --from a b", "missing a value on flag: from", "line 1, column 6"),
-        ("RUN --mount=type=cache x", "the --mount option requires BuildKit", "column 5"),
-        ("RUN <<EOF\nx\nEOF", "here-documents (<<EOF) are not supported", "line 1, column 5"),
+        ("RUN --mount=type=cache x", "flag --mount: target is required", "column 5"),
+        ("RUN --network=host x", "the network of the host cannot be had", "column 5"),
+        ("RUN --security=insecure x", "only sandbox can be had", "column 5"),
+        ("COPY --link=maybe a b", "flag --link: write true or false", "column 6"),
+        ("RUN <<EOF\nx\n", "unterminated heredoc", "line 1, column 5"),
+        ("FROM a\nCOPY <<A <<B x\na\nA\nb", "unterminated heredoc", "line 2, column 10"),
         ("ONBUILD FROM x", "FROM isn't allowed as an ONBUILD trigger", "line 1, column 9"),
         ("HEALTHCHECK FOO", "unknown type \"FOO\" in HEALTHCHECK (try CMD)", "column 13"),
         ("HEALTHCHECK --timeout=1 CMD x", "invalid value \"1\" for flag", "column 13"),
@@ -151,14 +160,62 @@ fn json_that_does_not_parse_is_shell_form_with_a_warning() {
     assert_eq!(file.statements[1].instruction, Instruction::Cmd(Command::Shell(text.into())));
     assert!(file.warnings[0].starts_with("[Warning] line 2, column "), "{:?}", file.warnings);
     assert!(matches!(only("CMD [ \"a\" , \"b\" ]"), Instruction::Cmd(Command::Exec(_))));
-    assert!(matches!(only("RUN [ -f x ]; y"), Instruction::Run(Command::Shell(_))));
+    assert!(matches!(command(&only("RUN [ -f x ]; y")), Command::Shell(_)));
+}
+
+fn documents(instruction: &Instruction) -> Vec<(&str, bool, &str)> {
+    let documents: Vec<_> = match instruction {
+        Instruction::Run(run) => run.documents.iter().map(|(_, document)| document).collect(),
+        Instruction::Transfer(transfer) => transfer.documents.iter().collect(),
+        other => panic!("{other:?} has no documents"),
+    };
+    let parts = documents.into_iter().map(|d| (d.name.as_str(), d.expands, d.text.as_str()));
+    parts.collect()
+}
+
+#[test]
+fn here_documents_are_read_where_they_are_announced() {
+    let file = file(
+        "FROM a\nCOPY a.txt <<ONE <<-'TWO' C:/x/\n# kept\n$v\r\n\nONE\n\t\tdeep\n\tTWO\nRUN x \\\n \
+         && <<EOF\nFROM no\nEOF\nRUN y",
+    );
+    let instructions: Vec<_> = file.statements.iter().map(|s| &s.instruction).collect();
+    assert_eq!(instructions.len(), 4);
+    let copied = [("ONE", true, "# kept\n$v\r\n\n"), ("TWO", false, "deep\n")];
+    assert_eq!(documents(instructions[1]), copied);
+    let Instruction::Transfer(copy) = instructions[1] else { panic!("no COPY") };
+    assert_eq!(
+        (copy.sources.as_slice(), copy.destination.as_str()),
+        (&texts(&["a.txt"])[..], "C:/x/")
+    );
+    assert_eq!(documents(instructions[2]), [("EOF", true, "FROM no\n")]);
+    let Instruction::Run(run) = instructions[2] else { panic!("no RUN") };
+    let Command::Shell(command) = &run.command else { panic!("no shell form") };
+    assert!(command[run.documents[0].0..].starts_with("<<EOF"), "{command}");
+    assert_eq!(file.statements[3].position.line, 13);
+}
+
+#[test]
+fn words_that_only_look_like_here_documents_are_words() {
+    for text in ["RUN x << EOF", "RUN x <<1", "CMD <<EOF", "RUN [\"<<EOF\"]", "RUN a<<EOF"] {
+        assert_eq!(file(text).statements.len(), 1, "{text}");
+    }
+}
+
+#[test]
+fn a_trigger_keeps_its_here_document() {
+    let instruction = only("ONBUILD COPY <<-EOF C:\\x\n\tone\nEOF");
+    let Instruction::OnBuild(text) = instruction else { panic!("no ONBUILD") };
+    let place = file("FROM a").statements.remove(0);
+    let statement = trigger(&text, '\\', &place).unwrap();
+    assert_eq!(documents(&statement.instruction), [("EOF", true, "one\n")]);
 }
 
 #[test]
 fn shell_form_is_kept_verbatim() {
     let text = "RUN   echo \"%PATH%\"  &&  set  X='1'";
     let expected = "echo \"%PATH%\"  &&  set  X='1'";
-    assert_eq!(only(text), Instruction::Run(Command::Shell(expected.into())));
+    assert_eq!(command(&only(text)), &Command::Shell(expected.into()));
 }
 
 #[test]

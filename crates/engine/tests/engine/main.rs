@@ -3,6 +3,7 @@
 mod bench;
 mod copies;
 mod health;
+mod limits;
 mod networks;
 mod pause;
 mod registry;

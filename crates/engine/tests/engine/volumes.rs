@@ -39,7 +39,7 @@ fn remove(bench: &Bench, id: &str, anonymous: Anonymous) {
 /// Targets of what a container shows, in order.
 fn targets(bench: &Bench, id: &str) -> Vec<String> {
     let view = bench.engine.container(id).unwrap();
-    view.spec.host.mounts.into_iter().map(|mount| mount.target).collect()
+    view.spec.host.mounts.iter().map(|mount| mount.target.clone()).collect()
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn what_another_container_shows_can_be_taken_over() {
     taking.mounts.volumes_from = vec![format!("{first}:ro")];
     let second = create(&bench, taking);
     assert_eq!(targets(&bench, &second), ["C:\\DATA", "C:\\host", "C:\\own"]);
-    let mounts = bench.engine.container(&second).unwrap().spec.host.mounts;
+    let mounts = bench.engine.container(&second).unwrap().spec.host.mounts.clone();
     assert!(!mounts[0].read_only && mounts[1].read_only && mounts[2].read_only);
     // What was overridden is not held.
     assert_eq!(bench.engine.volume("data").unwrap().users, std::slice::from_ref(&first));

@@ -14,13 +14,16 @@ use std::{
 use fs_err as fs;
 use oriel_hcs::SystemDocument;
 
-use crate::error::{Attempt, SiloError};
+use crate::{
+    error::{Attempt, SiloError},
+    launch::MOUNTS_PRELOAD,
+};
 
 /// Where the personality has Wine.
 const WINESERVER: &str = "/usr/lib/wine/wineserver64";
 const WINE: &str = "/usr/lib/wine/wine64";
 
-/// The Windows-side agent.
+/// The Windows-side agent. Its arguments are the named pipes that it is to serve.
 const CEXECSVC: &str = "C:\\windows\\system32\\cexecsvc.exe";
 
 /// How long wineserver may take to listen: it takes milliseconds unless the machine is starved.
@@ -55,6 +58,7 @@ pub(super) fn start(document: &SystemDocument, log: &PipeWriter) -> Result<NtSid
     wait_for_socket(&mut server)?;
     let agent = prepare(WINE, document, log)?
         .arg(CEXECSVC)
+        .args(document.pipes().map(|(name, _)| name))
         .current_dir("/drive_c")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -77,7 +81,8 @@ fn prepare(
 /// Environment of Wine's loader, not of Windows programs: cexecsvc gives those their own.
 fn environment(document: &SystemDocument) -> Vec<(&'static str, &str)> {
     let user = if document.user.is_empty() { "ContainerAdministrator" } else { &document.user };
-    vec![
+    let preload = (!document.mounts.is_empty()).then_some(("LD_PRELOAD", MOUNTS_PRELOAD));
+    let fixed = [
         ("WINEPREFIX", "/prefix"),
         ("HOME", "/run/user/0"),
         ("XDG_RUNTIME_DIR", "/run/user/0"),
@@ -88,7 +93,8 @@ fn environment(document: &SystemDocument) -> Vec<(&'static str, &str)> {
         ("WINEDEBUG", "-all"),
         ("WINELOADERNOEXEC", "1"),
         ("WINEDLLOVERRIDES", OVERRIDES),
-    ]
+    ];
+    fixed.into_iter().chain(preload).collect()
 }
 
 fn wait_for_socket(server: &mut Child) -> Result<(), SiloError> {

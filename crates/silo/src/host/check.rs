@@ -3,12 +3,12 @@
 use std::{path::Path, process::Command};
 
 use fs_err as fs;
-use oriel_hcs::{Check, CheckLevel};
+use oriel_hcs::{Check, CheckLevel, Limit};
 
 use crate::{
     SiloPaths,
     agent::PROBE,
-    job::{Limit, Roots},
+    job::{Roots, controller},
 };
 
 /// Oldest kernel with id-mapped layers below overlayfs.
@@ -100,10 +100,10 @@ fn seccomp() -> Check {
 
 fn cgroups() -> Check {
     let found = Roots::discover().map(|roots| roots.enforces()).unwrap_or_default();
-    let missing: Vec<_> = Limit::ALL
+    let missing: Vec<_> = [Limit::Memory, Limit::Processor, Limit::Tasks]
         .into_iter()
         .filter(|limit| !found.contains(limit))
-        .map(Limit::controller)
+        .map(controller)
         .collect();
     if missing.is_empty() {
         return verdict("cgroups", CheckLevel::Ok, "memory, cpu and pids can be limited", "");

@@ -6,17 +6,23 @@
 
 mod check;
 mod link;
+mod pipes;
 mod registry;
 mod remains;
 mod system;
 
-use std::{io, process::Stdio, sync::Arc, time::Duration};
+use std::{
+    io,
+    process::Stdio,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use fs_err as fs;
 use link::{Greeting, Link};
 use oriel_hcs::{
-    Check, ComputeError, ComputeHost, ComputeSystem, OpenedSystem, SystemDocument, SystemId,
+    Check, ComputeError, ComputeHost, ComputeSystem, Limit, OpenedSystem, SystemDocument, SystemId,
 };
 use system::SiloSystem;
 use tokio::{process::Command, time::timeout};
@@ -24,7 +30,7 @@ use tokio::{process::Command, time::timeout};
 use crate::{
     SiloError, SiloPaths,
     error::Attempt,
-    job::{Freezer, Roots},
+    job::{Disk, Freezer, Roots},
     state::{Order, StateDir},
 };
 
@@ -39,13 +45,15 @@ const LOG_QUOTE: usize = 1024;
 #[derive(Debug)]
 pub struct SiloHost {
     paths: SiloPaths,
+    /// What the kernel can limit; it does not change.
+    enforces: OnceLock<Vec<Limit>>,
 }
 
 impl SiloHost {
     /// A host that keeps its state at `paths`.
     #[must_use]
     pub fn new(paths: SiloPaths) -> Self {
-        Self { paths }
+        Self { paths, enforces: OnceLock::new() }
     }
 
     fn state(&self, id: &SystemId) -> Result<StateDir, ComputeError> {
@@ -175,6 +183,17 @@ impl ComputeHost for SiloHost {
         blocking(move || remains::remove(&id, &state)).await
     }
 
+    fn enforces(&self) -> Vec<Limit> {
+        self.enforces
+            .get_or_init(|| {
+                let limits = Roots::discover().map(|roots| roots.enforces()).unwrap_or_default();
+                let disk = Disk::below(&self.paths.data_root).map(|_| Limit::DriveRate);
+                let rates = limits.contains(&Limit::BlockRate);
+                limits.into_iter().chain(disk.filter(|_| rates)).collect()
+            })
+            .clone()
+    }
+
     async fn check(&self) -> Vec<Check> {
         let paths = self.paths.clone();
         tokio::task::spawn_blocking(move || check::all(&paths)).await.unwrap_or_default()
@@ -183,7 +202,7 @@ impl ComputeHost for SiloHost {
 
 /// Makes all that the execution agent will start pausable. No program runs yet. Blocks.
 fn enclose(id: &SystemId, state: &StateDir, starter: u32) -> Result<(), SiloError> {
-    let Some(freezer) = Freezer::of(&Roots::discover()?, id) else { return Ok(()) };
+    let Some(freezer) = Freezer::of(&Roots::discover()?, &state.place(id)) else { return Ok(()) };
     let attempt = || format!("find the execution agent of silo {id}");
     let Some(name) = freezer.find(starter).attempt(attempt)? else {
         return Err(io::Error::from(io::ErrorKind::NotFound)).attempt(attempt);

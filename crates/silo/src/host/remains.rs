@@ -10,7 +10,7 @@ use oriel_sys::process::Handle;
 use crate::{
     error::{Attempt, SiloError},
     host::registry,
-    job::{self, Freezer, Roots},
+    job::{self, Freezer, Place, Roots},
     state::StateDir,
 };
 
@@ -41,8 +41,8 @@ pub(super) fn wait_for_end(handle: &Handle, limit: Duration) -> Result<bool, Sil
 
 /// Lets programs go on to their end: what is frozen may not die, and pid 1 is not gone before all
 /// others are. Blocks.
-pub(super) fn release(id: &SystemId) -> Result<(), SiloError> {
-    Freezer::of(&Roots::discover()?, id).map_or(Ok(()), |freezer| freezer.release())
+pub(super) fn release(place: &Place) -> Result<(), SiloError> {
+    Freezer::of(&Roots::discover()?, place).map_or(Ok(()), |freezer| freezer.release())
 }
 
 /// Removes saved registries that nobody will use any more. Blocks.
@@ -58,12 +58,13 @@ pub(super) fn clear_saved(state: &StateDir) {
 /// The order makes a crash in between harmless: the state directory, by which the rest is found,
 /// goes last.
 pub(super) fn remove(id: &SystemId, state: &StateDir) -> Result<(), SiloError> {
+    let place = state.place(id);
     if let Some(handle) = handle(state).attempt(|| format!("find silo {id}"))? {
         handle.kill().attempt(|| format!("kill silo {id}"))?;
-        release(id)?;
+        release(&place)?;
         wait_for_end(&handle, DEATH_DEADLINE)?;
     }
-    job::remove(&Roots::discover()?, id)?;
+    job::remove(&Roots::discover()?, &place)?;
     clear_saved(state);
     match fs::remove_dir_all(state.path()) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -11,8 +11,8 @@ use std::{
 
 use async_trait::async_trait;
 use oriel_hcs::{
-    CommandLine, ComputeError, ComputeSystem, ConsoleSize, ControlEvent, Process, ProcessId,
-    ProcessParameters, ProcessSummary, Registry, SystemId,
+    CommandLine, ComputeError, ComputeSystem, ConsoleSize, ControlEvent, Limits, Process,
+    ProcessId, ProcessParameters, ProcessSummary, Registry, Statistics, SystemId,
     bridge::{Message, RegistryOperation, STREAM_CHUNK},
 };
 use oriel_sys::process::ProcessName;
@@ -24,7 +24,7 @@ use tokio::{
 use super::{blocking, host_error, link::Link, registry, remains};
 use crate::{
     SiloError,
-    job::{Freezer, Roots},
+    job::{self, Disk, Freezer, Place, Roots},
     state::StateDir,
 };
 
@@ -48,6 +48,8 @@ pub(super) struct SiloSystem {
     state: StateDir,
     pid: u32,
     sandbox: PathBuf,
+    /// Where its cgroups are.
+    place: Place,
     link: Link,
     /// Held for reading while a program is created or signalled, for writing while paused.
     programs: Arc<RwLock<()>>,
@@ -67,13 +69,16 @@ impl SiloSystem {
         let failed = |error| host_error("find the silo", &error);
         let process = state.process().map_err(failed)?;
         let pid = process.ok_or_else(|| ComputeError::SystemGone { id: id.clone() })?.pid;
-        let sandbox = state.read_order().map_err(failed)?.document.sandbox;
+        let order = state.read_order().map_err(failed)?;
+        let place = order.place()?;
+        let sandbox = order.document.sandbox;
         let first = u32::from_le_bytes(registry::random().map_err(failed)?);
         Ok(Self {
             id,
             state,
             pid,
             sandbox,
+            place,
             link,
             programs: Arc::default(),
             paused: Mutex::default(),
@@ -139,8 +144,8 @@ impl SiloSystem {
         act: impl FnOnce(&Freezer, ProcessName) -> Result<(), SiloError> + Send + 'static,
     ) -> Result<(), ComputeError> {
         let starter = self.state.starter().map_err(|error| host_error("find the silo", &error))?;
-        let id = self.id.clone();
-        let freezer = blocking(move || Ok(Freezer::of(&Roots::discover()?, &id))).await?;
+        let place = self.place.clone();
+        let freezer = blocking(move || Ok(Freezer::of(&Roots::discover()?, &place))).await?;
         let (Some(freezer), Some(starter)) = (freezer, starter) else {
             let what = "pausing on a host without a cgroup freezer".to_owned();
             return Err(ComputeError::Unsupported { what });
@@ -159,8 +164,8 @@ impl SiloSystem {
         if !self.link.send(ProcessId(0), Message::Terminate(true)).await {
             return Err(self.gone());
         }
-        let id = self.id.clone();
-        blocking(move || remains::release(&id)).await?;
+        let place = self.place.clone();
+        blocking(move || remains::release(&place)).await?;
         match blocking(move || remains::wait_for_end(&handle, FLUSH_DEADLINE)).await? {
             true => Ok(()),
             false => Err(failed(&"its agent does not answer")),
@@ -285,6 +290,22 @@ impl ComputeSystem for SiloSystem {
         self.freezer(Freezer::thaw).await?;
         *paused = None;
         Ok(())
+    }
+
+    async fn statistics(&self) -> Result<Statistics, ComputeError> {
+        let (place, pid) = (self.place.clone(), self.pid);
+        blocking(move || Ok(job::measure(&Roots::discover()?, &place, pid))).await
+    }
+
+    async fn killed_for_memory(&self) -> u64 {
+        let place = self.place.clone();
+        blocking(move || Ok(Roots::discover()?.killed(&place))).await.unwrap_or_default()
+    }
+
+    async fn change_limits(&self, before: &Limits, limits: &Limits) -> Result<(), ComputeError> {
+        let (place, disk) = (self.place.clone(), Disk::below(&self.sandbox));
+        let (before, limits) = (before.clone(), limits.clone());
+        blocking(move || job::change(&Roots::discover()?, &place, disk, (&before, &limits))).await
     }
 
     async fn terminate(&self, registry: Registry) -> Result<(), ComputeError> {

@@ -19,10 +19,9 @@ use std::{
 };
 
 use fs_err::{self as fs, OpenOptions};
-use oriel_hcs::SystemId;
 use oriel_sys::process::{Handle, ProcessName};
 
-use super::{PARENT, Roots};
+use super::{Place, Roots};
 use crate::error::{Attempt, SiloError};
 
 /// Name of the cgroup of a silo's programs.
@@ -56,12 +55,12 @@ pub(crate) struct Freezer {
 }
 
 impl Freezer {
-    /// The freezer of the system `id`; `None` when the host has none.
-    pub(crate) fn of(roots: &Roots, id: &SystemId) -> Option<Self> {
+    /// The freezer of the system at `place`; `None` when the host has none.
+    pub(crate) fn of(roots: &Roots, place: &Place) -> Option<Self> {
         // The second version comes first: there a frozen program can still be killed.
         let switches = roots.0.iter().filter_map(|(root, kind)| Some((root, kind.switch()?)));
         let (root, switch) = switches.max_by_key(|(_, switch)| switch.file == "cgroup.freeze")?;
-        Some(Self { silo: root.join(PARENT).join(&id.0), switch })
+        Some(Self { silo: place.below(root), switch })
     }
 
     pub(super) fn programs(&self) -> PathBuf {
@@ -168,7 +167,7 @@ fn place(directory: &Path, process: ProcessName) -> Result<(), SiloError> {
 mod tests {
     use std::process::{Child, Command, Stdio};
 
-    use oriel_hcs::Limits;
+    use oriel_hcs::{Limits, SystemId};
 
     use super::*;
     use crate::job::{self, Job};
@@ -180,7 +179,9 @@ mod tests {
         }
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         let alone = mounts.lines().map(Roots::from_mounts);
-        alone.filter(|roots| Freezer::of(roots, &SystemId("x".into())).is_some()).collect()
+        alone
+            .filter(|roots| Freezer::of(roots, &Place::usual(&SystemId("x".into()))).is_some())
+            .collect()
     }
 
     fn sleeper() -> Child {
@@ -201,8 +202,9 @@ mod tests {
         }
         for (number, roots) in all.iter().enumerate() {
             let id = SystemId(format!("t-freezer-{}-{number}", std::process::id()));
-            Job::create(roots, &id, &Limits::default()).unwrap().keep();
-            let freezer = Freezer::of(roots, &id).unwrap();
+            let place_of = Place::usual(&id);
+            Job::create(roots, &place_of, &Limits::default(), None).unwrap().keep();
+            let freezer = Freezer::of(roots, &place_of).unwrap();
             let (mut starter, mut program) = (sleeper(), sleeper());
             let [starting, running] =
                 [&starter, &program].map(|child| ProcessName::of(child.id()).unwrap());
@@ -221,7 +223,7 @@ mod tests {
             assert_eq!(members(&freezer.silo), "");
             freezer.freeze(starting).unwrap();
             // A frozen silo is killed and removed all the same.
-            job::remove(roots, &id).unwrap();
+            job::remove(roots, &place_of).unwrap();
             assert!(!freezer.silo.exists());
             assert!(!starter.wait().unwrap().success() && !program.wait().unwrap().success());
             freezer.thaw(starting).unwrap();
@@ -235,7 +237,7 @@ mod tests {
 41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
 ";
         let file = |mounts: &str| {
-            Freezer::of(&Roots::from_mounts(mounts), &SystemId("x".into()))
+            Freezer::of(&Roots::from_mounts(mounts), &Place::usual(&SystemId("x".into())))
                 .map(|freezer| freezer.switch.file)
         };
         assert_eq!(file(HYBRID), Some("cgroup.freeze"));

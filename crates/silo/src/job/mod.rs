@@ -1,10 +1,15 @@
 //! The job object of a silo: a cgroup per hierarchy.
 //!
 //! Two kernels' worth of cgroups look alike from here: a [`Hierarchy`] turns limits into files to
-//! write. What is mounted decides which are used; on a host with both, limits go to whichever has
-//! the controller. A controller that is missing matters only to a limit that needs it.
+//! write, and files into what was used. What is mounted decides which are used; on a host with
+//! both, limits go to whichever has the controller. A controller that is missing matters only to a
+//! limit that needs it.
 
+mod block;
+mod change;
 mod freezer;
+mod place;
+mod read;
 mod v1;
 mod v2;
 
@@ -15,14 +20,13 @@ use std::{
 };
 
 use fs_err as fs;
-use oriel_hcs::{Limits, SystemId};
+use oriel_hcs::{Limit, Limits, Statistics};
 
-pub(crate) use self::freezer::Freezer;
-use self::freezer::Switch;
+pub(crate) use self::{
+    block::Disk, change::change, freezer::Freezer, place::Place, read::measure, v2::PERIOD_MICROS,
+};
+use self::{block::Rate, freezer::Switch};
 use crate::error::{Attempt, SiloError};
-
-/// Name of the directory that holds the cgroups of all silos.
-const PARENT: &str = "oriel";
 
 /// How long to wait for killed tasks to leave a cgroup: they are gone in milliseconds unless stuck
 /// in the kernel on a disk or network that does not answer.
@@ -31,51 +35,71 @@ const REMOVE_DEADLINE: Duration = Duration::from_secs(10);
 /// Pause between two looks at a cgroup that still has tasks.
 const REMOVE_PAUSE: Duration = Duration::from_millis(2);
 
-/// One kind of cgroup hierarchy.
-trait Hierarchy: std::fmt::Debug {
-    /// Makes the cgroup directory ready to take `limits`, which its parents must allow.
-    fn prepare(&self, root: &Path) -> io::Result<()>;
+/// A file of a cgroup, and what to write to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Setting {
+    file: &'static str,
+    value: String,
+    /// Whether the host may be without the file.
+    optional: bool,
+}
 
-    /// Files to write in the cgroup's directory for `limits`, and what they say.
-    fn settings(&self, limits: &Limits) -> Vec<(&'static str, String)>;
+impl Setting {
+    fn new(file: &'static str, value: impl ToString) -> Self {
+        Self { file, value: value.to_string(), optional: false }
+    }
+
+    fn optional(file: &'static str, value: impl ToString) -> Self {
+        Self { optional: true, ..Self::new(file, value) }
+    }
+}
+
+/// Limits, with the devices they name found.
+#[derive(Clone, Copy, Debug)]
+struct Wanted<'a> {
+    limits: &'a Limits,
+    rates: &'a [Rate],
+}
+
+/// One kind of cgroup hierarchy.
+trait Hierarchy: std::fmt::Debug + Send + Sync {
+    /// Makes a cgroup give its limits on to those below it.
+    fn give_on(&self, parent: &Path) -> io::Result<()>;
+
+    /// Makes a cgroup just made below `parent` ready for tasks.
+    fn inherit(&self, parent: &Path, level: &Path) -> io::Result<()>;
+
+    /// What to write in the cgroup's directory.
+    fn settings(&self, wanted: Wanted<'_>) -> Vec<Setting>;
+
+    /// What to write in the place of a setting to have no such limit.
+    fn lifted(&self, setting: &Setting) -> String;
 
     /// Limits it can enforce.
     fn enforces(&self) -> Vec<Limit>;
+
+    /// Adds what it counts of a cgroup.
+    fn measure(&self, directory: &Path, statistics: &mut Statistics);
+
+    /// How many of a cgroup's processes were killed at its limit of memory, if it counts them.
+    fn killed(&self, directory: &Path) -> Option<u64>;
 
     /// How it stops programs, if it can.
     fn switch(&self) -> Option<Switch>;
 }
 
-/// A limit, to ask who can enforce it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Limit {
-    /// Memory.
-    Memory,
-    /// Processor time and weight.
-    Processor,
-    /// Number of tasks.
-    Tasks,
-}
-
-impl Limit {
-    /// All of them.
-    pub(crate) const ALL: [Self; 3] = [Self::Memory, Self::Processor, Self::Tasks];
-
-    /// Name of the controller that enforces it.
-    pub(crate) fn controller(self) -> &'static str {
-        match self {
-            Self::Memory => "memory",
-            Self::Processor => "cpu",
-            Self::Tasks => "pids",
-        }
-    }
-
-    fn asked(self, limits: &Limits) -> bool {
-        match self {
-            Self::Memory => limits.memory_bytes.is_some(),
-            Self::Processor => limits.nano_cpus.is_some() || limits.cpu_weight.is_some(),
-            Self::Tasks => limits.tasks.is_some(),
-        }
+/// Name of the cgroup controller that enforces a limit.
+pub(crate) fn controller(limit: Limit) -> &'static str {
+    match limit {
+        Limit::Memory
+        | Limit::Swap
+        | Limit::Reservation
+        | Limit::Swappiness
+        | Limit::WaitForMemory => "memory",
+        Limit::Processor => "cpu",
+        Limit::Processors => "cpuset",
+        Limit::Tasks => "pids",
+        Limit::BlockWeight | Limit::BlockRate | Limit::DriveRate => "blkio or io",
     }
 }
 
@@ -84,40 +108,41 @@ impl Limit {
 pub(crate) struct Roots(Vec<(PathBuf, Box<dyn Hierarchy>)>);
 
 impl Roots {
-    /// Finds what is mounted.
+    /// Finds what is mounted. Makes the cgroup that holds those of all silos, because some files
+    /// by which the kernel tells what it can are in no root.
     pub(crate) fn discover() -> Result<Self, SiloError> {
         let mounts = fs::read_to_string("/proc/self/mountinfo")
             .attempt(|| "read the list of mounts".to_owned())?;
+        for (place, ..) in mounts.lines().filter_map(mount_line).filter(is_cgroup) {
+            // Where this is not possible a limit that needs it is refused.
+            let _ = Place::ensure_parent(Path::new(place));
+        }
         Ok(Self::from_mounts(&mounts))
     }
 
     fn from_mounts(mounts: &str) -> Self {
         let mut roots: Vec<(PathBuf, Box<dyn Hierarchy>)> = Vec::new();
-        for line in mounts.lines() {
-            let Some((place, kind, options)) = mount_line(line) else { continue };
+        for (place, kind, options) in mounts.lines().filter_map(mount_line).filter(is_cgroup) {
             if roots.iter().any(|(root, _)| root == Path::new(place)) {
                 continue;
             }
-            match kind {
-                "cgroup2" => roots.push((place.into(), Box::new(v2::Unified::at(place)))),
-                "cgroup" => {
-                    if let Some(controller) = v1::Controller::from_options(options) {
-                        roots.push((place.into(), Box::new(controller)));
-                    }
-                }
-                _ => {}
+            let root = Path::new(place);
+            if kind == "cgroup2" {
+                roots.push((root.into(), Box::new(v2::Unified::at(root))));
+            } else if let Some(controller) = v1::Controller::of(root, options) {
+                roots.push((root.into(), Box::new(controller)));
             }
         }
         Self(roots)
     }
 
-    /// Limits that this host can enforce.
+    /// Limits that this host can enforce, whatever the disk.
     pub(crate) fn enforces(&self) -> Vec<Limit> {
         self.0.iter().flat_map(|(_, hierarchy)| hierarchy.enforces()).collect()
     }
 
-    fn directories(&self, id: &SystemId) -> Vec<PathBuf> {
-        self.0.iter().map(|(root, _)| root.join(PARENT).join(&id.0)).collect()
+    fn each(&self, place: &Place) -> impl Iterator<Item = (PathBuf, &dyn Hierarchy)> {
+        self.0.iter().map(|(root, hierarchy)| (place.below(root), hierarchy.as_ref()))
     }
 }
 
@@ -130,45 +155,49 @@ fn mount_line(line: &str) -> Option<(&str, &str, &str)> {
     Some((place, kind, right.nth(1).unwrap_or_default()))
 }
 
+fn is_cgroup((_, kind, options): &(&str, &str, &str)) -> bool {
+    *kind == "cgroup2" || (*kind == "cgroup" && v1::is_known(options))
+}
+
 /// The cgroups of one silo. Dropping it removes them, unless it is kept.
 #[derive(Debug)]
 pub(crate) struct Job {
-    directories: Vec<PathBuf>,
+    /// Root of each hierarchy, and the silo's cgroup there.
+    directories: Vec<(PathBuf, PathBuf)>,
     freezer: Option<Freezer>,
     kept: bool,
 }
 
 impl Job {
-    /// Makes the cgroups of the system `id` and sets its limits.
-    pub(crate) fn create(roots: &Roots, id: &SystemId, limits: &Limits) -> Result<Self, SiloError> {
-        let enforced = roots.enforces();
-        let missing = |limit: &Limit| limit.asked(limits) && !enforced.contains(limit);
-        if let Some(limit) = Limit::ALL.into_iter().find(missing) {
-            let detail = format!("a limit needs the cgroup controller {}", limit.controller());
-            return Err(SiloError::Document { detail });
-        }
-        let freezer = Freezer::of(roots, id);
-        let job = Self { directories: roots.directories(id), freezer, kept: false };
-        for ((root, hierarchy), directory) in roots.0.iter().zip(&job.directories) {
-            hierarchy
-                .prepare(root)
-                .and_then(|()| fs::create_dir_all(directory))
+    /// Makes the cgroups of the system at `place` and sets its limits. `disk` is what drive C: is
+    /// on.
+    pub(crate) fn create(
+        roots: &Roots,
+        place: &Place,
+        limits: &Limits,
+        disk: Option<Disk>,
+    ) -> Result<Self, SiloError> {
+        change::need(roots, limits)?;
+        let rates = block::rates(limits, disk)?;
+        let freezer = Freezer::of(roots, place);
+        let directories = roots.0.iter().map(|(root, _)| (root.clone(), place.below(root)));
+        let job = Self { directories: directories.collect(), freezer, kept: false };
+        for ((root, hierarchy), (_, directory)) in roots.0.iter().zip(&job.directories) {
+            place
+                .make(root, hierarchy.as_ref())
                 .attempt(|| format!("make the cgroup {}", directory.display()))?;
-            for (file, value) in hierarchy.settings(limits) {
-                let file = directory.join(file);
-                fs::write(&file, &value)
-                    .attempt(|| format!("set {} to {value}", file.display()))?;
-            }
+            let wanted = Wanted { limits, rates: &rates };
+            change::write_all(directory, &hierarchy.settings(wanted))?;
         }
         if let Some(freezer) = &job.freezer {
-            freezer.prepare().attempt(|| format!("make the cgroup of the programs of {id}"))?;
+            freezer.prepare().attempt(|| "make the cgroup of programs".to_owned())?;
         }
         Ok(job)
     }
 
     /// Puts this process, and so all it will start, into the cgroups.
     pub(crate) fn join(&self) -> Result<(), SiloError> {
-        for directory in &self.directories {
+        for (_, directory) in &self.directories {
             fs::write(directory.join("cgroup.procs"), "0")
                 .attempt(|| format!("join the cgroup {}", directory.display()))?;
         }
@@ -188,28 +217,26 @@ impl Drop for Job {
                 freezer.remove();
             }
             // This process may be inside; moved out, it no longer holds them.
-            for directory in &self.directories {
-                let root = directory.parent().and_then(Path::parent);
-                if let Some(root) = root {
-                    let _ = fs::write(root.join("cgroup.procs"), "0");
-                }
+            for (root, directory) in &self.directories {
+                let _ = fs::write(root.join("cgroup.procs"), "0");
                 let _ = fs::remove_dir(directory);
             }
         }
     }
 }
 
-/// Kills whatever is in the cgroups of the system `id` and removes them. Blocks, a bounded time.
-pub(crate) fn remove(roots: &Roots, id: &SystemId) -> Result<(), SiloError> {
+/// Kills whatever is in the cgroups of the system at `place` and removes them. Blocks, a bounded
+/// time.
+pub(crate) fn remove(roots: &Roots, place: &Place) -> Result<(), SiloError> {
     let deadline = Instant::now() + REMOVE_DEADLINE;
-    if let Some(freezer) = Freezer::of(roots, id) {
+    if let Some(freezer) = Freezer::of(roots, place) {
         // In the first version what is frozen does not die.
         freezer.release()?;
         let programs = freezer.programs();
         remove_one(&programs, deadline)
             .attempt(|| format!("remove the cgroup {}", programs.display()))?;
     }
-    for directory in roots.directories(id) {
+    for (directory, _) in roots.each(place) {
         remove_one(&directory, deadline)
             .attempt(|| format!("remove the cgroup {}", directory.display()))?;
     }
@@ -246,72 +273,4 @@ fn kill_members(directory: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HYBRID: &str = "\
-30 24 0:26 / /sys/fs/cgroup/memory rw,relatime shared:9 - cgroup cgroup rw,memory
-31 24 0:27 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct
-32 24 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
-33 24 0:29 / /proc rw - proc proc rw
-34 24 0:30 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd
-";
-
-    #[test]
-    fn a_hybrid_host_is_understood() {
-        let roots = Roots::from_mounts(HYBRID);
-        let places: Vec<_> = roots.0.iter().map(|(root, _)| root.to_str().unwrap()).collect();
-        assert_eq!(
-            places,
-            ["/sys/fs/cgroup/memory", "/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup/unified"]
-        );
-    }
-
-    fn unified(controllers: &str) -> (tempfile::TempDir, Roots) {
-        let place = tempfile::tempdir().unwrap();
-        fs::write(place.path().join("cgroup.controllers"), controllers).unwrap();
-        let line = format!("1 1 0:1 / {} rw - cgroup2 cgroup2 rw", place.path().display());
-        let roots = Roots::from_mounts(&line);
-        (place, roots)
-    }
-
-    #[test]
-    fn limits_become_files_on_a_unified_host() {
-        let (place, roots) = unified("cpu memory pids\n");
-        let limits = Limits {
-            memory_bytes: Some(1 << 29),
-            nano_cpus: Some(1_500_000_000),
-            cpu_weight: Some(5_000),
-            tasks: Some(64),
-        };
-        let id = SystemId("abc".into());
-        Job::create(&roots, &id, &limits).unwrap().keep();
-        let read =
-            |file: &str| fs::read_to_string(place.path().join("oriel/abc").join(file)).unwrap();
-        assert_eq!(read("memory.max"), "536870912");
-        assert_eq!(read("cpu.max"), "150000 100000");
-        assert_eq!(read("cpu.weight"), "100");
-        assert_eq!(read("pids.max"), "64");
-    }
-
-    #[test]
-    fn a_missing_controller_matters_only_to_a_limit_that_needs_it() {
-        let (_place, roots) = unified("cpu\n");
-        let id = SystemId("abc".into());
-        Job::create(&roots, &id, &Limits::default()).unwrap().keep();
-        let limits = Limits { tasks: Some(1), ..Limits::default() };
-        let refused = Job::create(&roots, &id, &limits);
-        assert!(matches!(refused, Err(SiloError::Document { .. })));
-    }
-
-    #[test]
-    fn removal_is_idempotent() {
-        let (place, roots) = unified("");
-        let id = SystemId("abc".into());
-        remove(&roots, &id).unwrap();
-        Job::create(&roots, &id, &Limits::default()).unwrap().keep();
-        remove(&roots, &id).unwrap();
-        remove(&roots, &id).unwrap();
-        assert!(!place.path().join("oriel/abc").exists());
-    }
-}
+mod tests;

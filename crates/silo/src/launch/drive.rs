@@ -41,7 +41,23 @@ pub(super) fn mount(order: &Order, root: &OwnedFd, users: &UserNamespace) -> Res
     builtins(order, root, users)?;
     let drive = Folder::open(Path::new("root/drive_c")).attempt(|| "open drive C:".to_owned())?;
     agent(order, &drive, users)?;
-    guest::mount(&order.document.mounts, &drive, users)
+    guest::mount(&order.document.mounts, &drive, users)?;
+    if order.document.confinement.read_only {
+        write_protect()?;
+    }
+    Ok(())
+}
+
+/// Refuses writes on C:. What is mounted below it is not concerned, so its mount points have been
+/// made before.
+fn write_protect() -> Result<(), SiloError> {
+    let flags = MsFlags::MS_BIND
+        | MsFlags::MS_REMOUNT
+        | MsFlags::MS_RDONLY
+        | MsFlags::MS_NOSUID
+        | MsFlags::MS_NODEV;
+    mount_call(None::<&str>, "root/drive_c", None::<&str>, flags, None::<&str>)
+        .attempt(|| "write-protect C:\\".to_owned())
 }
 
 fn overlay(order: &Order, users: &UserNamespace) -> Result<(), SiloError> {

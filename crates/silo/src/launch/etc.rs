@@ -1,6 +1,8 @@
 //! Content of the few files below `/etc` and `/sys` that libc and Wine read.
 
-use oriel_hcs::SystemDocument;
+use oriel_hcs::{Limits, SystemDocument};
+
+use crate::job::PERIOD_MICROS;
 
 /// One user, because one uid runs everything inside; Windows accounts are tokens, not uids.
 const PASSWD: &str = "root:x:0:0::/run/user/0:/nonexistent\n";
@@ -88,9 +90,12 @@ pub(crate) fn system_files(processors: u64) -> Vec<(&'static str, String)> {
 }
 
 /// Processors to show: as many as the limit needs, at most those of the host.
-pub(crate) fn processors(nano_cpus: Option<u64>, host: u64) -> u64 {
+pub(crate) fn processors(limits: &Limits, host: u64) -> u64 {
     const NANOS: u64 = 1_000_000_000;
-    nano_cpus.map_or(host, |limit| limit.div_ceil(NANOS).clamp(1, host.max(1)))
+    let period = limits.period_micros.unwrap_or(PERIOD_MICROS);
+    let nanos = limits.nano_cpus.map(|nanos| nanos.div_ceil(NANOS));
+    let needed = nanos.or_else(|| limits.quota_micros.map(|quota| quota.div_ceil(period.max(1))));
+    needed.map_or(host, |needed| needed.clamp(1, host.max(1)))
 }
 
 #[cfg(test)]
@@ -99,10 +104,14 @@ mod tests {
 
     #[test]
     fn half_a_processor_shows_as_one_and_many_as_those_of_the_host() {
-        assert_eq!(processors(Some(500_000_000), 4), 1);
-        assert_eq!(processors(Some(1_500_000_000), 4), 2);
-        assert_eq!(processors(Some(64_000_000_000), 4), 4);
-        assert_eq!(processors(None, 4), 4);
+        let nanos = |nanos| Limits { nano_cpus: Some(nanos), ..Limits::default() };
+        assert_eq!(processors(&nanos(500_000_000), 4), 1);
+        assert_eq!(processors(&nanos(1_500_000_000), 4), 2);
+        assert_eq!(processors(&nanos(64_000_000_000), 4), 4);
+        assert_eq!(processors(&Limits::default(), 4), 4);
+        let quota =
+            Limits { quota_micros: Some(75_000), period_micros: Some(50_000), ..Limits::default() };
+        assert_eq!(processors(&quota, 4), 2);
     }
 
     #[test]

@@ -17,6 +17,8 @@ mod folder;
 mod guest;
 mod network;
 mod root;
+
+pub(crate) use root::MOUNTS_PRELOAD;
 mod sandbox;
 
 use std::{
@@ -42,7 +44,7 @@ pub(crate) use self::sandbox::REGISTRY_FILES;
 use crate::{
     confine,
     error::{Attempt, SiloError},
-    job::{Job, Roots},
+    job::{Disk, Job, Roots},
     state::{Order, StateDir},
 };
 
@@ -100,10 +102,13 @@ impl Unprepared {
     /// Makes the cgroups, the user namespace and the root tree.
     pub(crate) fn mount(self) -> Result<Mounted, SiloError> {
         let Self { order, state } = self;
-        let job = Job::create(&Roots::discover()?, &order.id, &order.document.limits)?;
+        let document = &order.document;
+        let disk = Disk::below(&document.sandbox);
+        let job = Job::create(&Roots::discover()?, &order.place()?, &document.limits, disk)?;
         job.join()?;
         // The network namespace is the host's to give, so it is joined while still root there.
-        network::join(order.document.network_namespace.as_deref())?;
+        let settings = &document.confinement.network_settings;
+        network::join(document.network_namespace.as_deref(), settings)?;
         let users =
             UserNamespace::new(CONTAINER_IDS).attempt(|| "make a user namespace".to_owned())?;
         sandbox::prepare(&order.document.sandbox)?;
@@ -158,9 +163,13 @@ impl Joined {
 /// The last steps, as pid 1: the root becomes `/`, the host vanishes, privileges go.
 fn become_init(silo: Mounted) -> Result<Ready, SiloError> {
     let Mounted { order, users, root, .. } = silo;
+    let confinement = &order.document.confinement;
+    confine::rate(confinement.oom_score)?;
     root::mount_proc(&root)?;
     root::pivot(&root)?;
     drop(root);
+    // Beyond this point no limit can be raised any more.
+    confine::limit_processes(&confinement.process_limits)?;
     users.enter().attempt(|| "enter the user namespace".to_owned())?;
     drop(users);
     confine::become_container_root()?;
@@ -187,14 +196,17 @@ fn validate(document: &SystemDocument) -> Result<(), SiloError> {
     }
     let paths = document.layers.iter().chain([&document.sandbox, &document.personality]);
     let sources = document.mounts.iter().filter_map(|mount| match &mount.source {
-        MountSource::Host(path) => Some(path),
-        MountSource::Memory { .. } => None,
+        MountSource::Host(path) | MountSource::Below(path, _) => Some(path),
+        MountSource::Memory { .. } | MountSource::Pipe(_) => None,
     });
     let mut paths = paths.chain(sources);
     if let Some(path) = paths.find(|path| !path.is_absolute()) {
         return wrong(format!("{} is not an absolute path", path.display()));
     }
-    let target = |mount: &&oriel_hcs::Mount| folder::components(&mount.target).is_none();
+    let target = |mount: &&oriel_hcs::Mount| match mount.source {
+        MountSource::Pipe(_) => !mount.target.starts_with(r"\\.\pipe\"),
+        _ => folder::components(&mount.target).is_none(),
+    };
     if let Some(mount) = document.mounts.iter().find(target) {
         return wrong(format!("{:?} is not a directory below C:\\", mount.target));
     }
@@ -225,7 +237,7 @@ fn attach(tree: &Tree, root: impl AsFd, path: &str) -> Result<(), SiloError> {
 
 #[cfg(test)]
 mod tests {
-    use oriel_hcs::{Isolation, Limits, Mount};
+    use oriel_hcs::{Confinement, Isolation, Limits, Mount};
 
     use super::*;
 
@@ -243,6 +255,7 @@ mod tests {
             user: "ContainerAdministrator".into(),
             time_zone: None,
             limits: Limits::default(),
+            confinement: Confinement::default(),
         }
     }
 

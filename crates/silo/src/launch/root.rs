@@ -3,6 +3,7 @@
 //! ```text
 //! /               overlay, read-only: skeleton (tmpfs) over the personality
 //!  ├ etc          skeleton: hosts, resolv.conf, ...
+//!  ├ mounts.so    skeleton: what Wine's processes read when something is mounted into C:
 //!  ├ dev          tmpfs, read-only: null zero full random urandom, bound from the host
 //!  ├ proc         the silo's own, dangerous parts covered
 //!  ├ sys          tmpfs, read-only: the processor count only
@@ -29,6 +30,7 @@ use nix::{
 use oriel_sys::{
     mount::{Attributes, Tree},
     namespace::UserNamespace,
+    preload,
 };
 use rustix::fs::CWD;
 
@@ -40,6 +42,9 @@ use crate::{
 
 /// What every mount of a silo lacks.
 pub(super) const PLAIN: Attributes = Attributes::NO_SUID.and(Attributes::NO_DEV);
+
+/// Where [`preload::MOUNTS`] is when something is mounted into drive C:.
+pub(crate) const MOUNTS_PRELOAD: &str = "/mounts.so";
 
 /// Mount points that the skeleton offers.
 const PLACES: [&str; 9] = ["dev", "drive_c", "etc", "prefix", "proc", "run", "sys", "tmp", "var"];
@@ -88,6 +93,9 @@ fn skeleton(order: &Order) -> Result<(), SiloError> {
         for (name, content) in etc::etc_files(&order.document) {
             fs::write(format!("skeleton/etc/{name}"), content)?;
         }
+        if !order.document.mounts.is_empty() {
+            fs::write(format!("skeleton{MOUNTS_PRELOAD}"), preload::MOUNTS)?;
+        }
         Ok(())
     };
     make().attempt(|| "write the skeleton of the root".to_owned())
@@ -124,7 +132,7 @@ fn system_information(order: &Order, root: &OwnedFd) -> Result<(), SiloError> {
         .attempt(|| "count processors".to_owned())?
         .and_then(|count| u64::try_from(count).ok())
         .unwrap_or(1);
-    let processors = etc::processors(order.document.limits.nano_cpus, host);
+    let processors = etc::processors(&order.document.limits, host);
     let tree = tmpfs(&[("size", "1048576"), ("mode", "0755")], PLAIN)?;
     attach(&tree, root, "sys")?;
     let write = || -> std::io::Result<()> {

@@ -4,22 +4,27 @@
 //! cannot do is refused when the container would not be what was asked for, and otherwise accepted
 //! with a warning. Nothing is ignored in silence.
 
+mod confinement;
 mod host;
-mod limits;
+mod idle;
+pub(crate) mod limits;
 mod logs;
 mod network;
+mod security;
+mod sets;
 mod shown;
+mod strict;
 
 use std::net::Ipv4Addr;
 
 use hyper::StatusCode;
 use oriel_api::container::{Config, CreateRequest as WireRequest, CreateResponse, Set};
-use oriel_engine::{CreateRequest, EngineError, Overrides, StreamOptions, parse_port};
+use oriel_engine::{CreateRequest, EngineError, MountWish, Overrides, StreamOptions, parse_port};
 use oriel_image::{Empty, RunConfig};
 use serde_json::{Map, Value};
 
 use self::{
-    host::host_options,
+    host::{Ground, host_options},
     network::{check_shared_network, memberships, refuse_several_networks},
     shown::document,
 };
@@ -46,15 +51,24 @@ pub(crate) async fn create(mut call: Call) -> Answer {
         refuse_several_networks(wire.networking_config.as_ref())?;
     }
     let mut warnings = Vec::new();
-    let mut request = convert(wire, sent, &mut warnings)?;
+    let engine = &call.daemon.engine;
+    let enforced = engine.enforces();
+    let strict = call.daemon.fixed.strict;
+    let ground = Ground { enforced: &enforced, strict, root: engine.root() };
+    let mut request = convert(wire, sent, &ground, &mut warnings)?;
     request.name = call.query.non_empty("name").map(str::to_owned);
-    let id = call.daemon.engine.create(request).await?;
+    let of_part = |wish: &MountWish| !wish.subpath.is_empty();
+    if !call.version.at_least(45) && request.mounts.mounts.iter().any(of_part) {
+        return Err(HttpError::invalid("VolumeOptions.Subpath needs API v1.45 or newer"));
+    }
+    let id = engine.create(request).await?;
     Ok(answer(StatusCode::CREATED, &CreateResponse { id, warnings }))
 }
 
 fn convert(
     wire: WireRequest,
     sent: Map<String, Value>,
+    ground: &Ground<'_>,
     warnings: &mut Vec<String>,
 ) -> Result<CreateRequest, EngineError> {
     let host = wire.host_config.unwrap_or_default();
@@ -76,7 +90,7 @@ fn convert(
     check_shared_network(&config, &host)?;
     let networks = memberships(&config, &host, wire.networking_config)?;
     let mounts = super::mounts::wishes(&host, warnings)?;
-    let mut options = host_options(host, warnings)?;
+    let mut options = host_options(host, ground, warnings)?;
     options.networks = networks;
     options.document = document(sent, &options);
     Ok(CreateRequest {
@@ -160,7 +174,8 @@ mod tests {
         let sent = body["HostConfig"].as_object().cloned().unwrap_or_default();
         let wire = serde_json::from_value(body).unwrap();
         let mut warnings = Vec::new();
-        Ok((convert(wire, sent, &mut warnings)?, warnings))
+        let ground = Ground { enforced: &[], strict: false, root: "/nowhere".as_ref() };
+        Ok((convert(wire, sent, &ground, &mut warnings)?, warnings))
     }
 
     #[test]

@@ -159,3 +159,31 @@ pub(super) fn name_servers(servers: &[String]) -> Result<Vec<Ipv4Addr>, EngineEr
         })
         .collect()
 }
+
+/// Words of `resolv.conf`. A dot alone is nothing, as with Docker.
+pub(super) fn words(option: &str, words: Option<&[String]>) -> Result<Vec<String>, EngineError> {
+    let given = words.unwrap_or_default().iter().filter(|word| *word != ".");
+    let checked = given.map(|word| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._:".contains(c);
+        if word.is_empty() || !word.chars().all(plain) {
+            return Err(EngineError::invalid(format!("invalid {option}: {word:?}")));
+        }
+        Ok(word.clone())
+    });
+    checked.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_the_resolver_smuggle_no_lines() {
+        let words = |word: &str| words("dns-search", Some(&[word.to_owned()]));
+        assert_eq!(words("a.example").unwrap(), ["a.example"]);
+        assert_eq!(words(".").unwrap(), Vec::<String>::new());
+        for word in ["", "a b", "a\nnameserver 1.2.3.4"] {
+            assert!(words(word).is_err(), "{word:?}");
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! `RUN`: a command in a container, and what it sees besides the image.
+//!
+//! ```text
+//! wanted ──▶ cache? ──yes──▶ next image
+//!              └─no──▶ mounts: files copied out, caches taken, secrets refused
+//!                      container ──▶ command ──▶ empty mount points removed ──▶ commit
+//! ```
+
+use std::{path::PathBuf, sync::Arc};
+
+use oriel_hcs::CommandLine as HostCommand;
+use oriel_image::{ImageId, SandboxFiles};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+use super::{Execution, Record, reading, short};
+use crate::{
+    BuildError, ContextError, RunContainer, RunMount, RunMountSource, RunOutput, RunStep,
+    TransferError,
+    caches::Held,
+    copy::{self, Chosen, Exporter, Keep},
+    parse::{MountFlag, MountKind, Run, Sharing, Statement},
+    paths,
+    plan::{Base, Step},
+    report::Decoder,
+    script::{self, Script},
+    state::State,
+};
+
+/// Pieces of output under way from a container: small, so that a slow client slows the program.
+const OUTPUT_PIECES: usize = 16;
+
+/// A mount that a step wants.
+struct Wanted {
+    what: What,
+    target: String,
+    read_only: bool,
+}
+
+/// What a mount shows.
+enum What {
+    /// Files, from an image unless that is `None`.
+    Files(Chosen, Option<ImageId>),
+    /// A cache, with the files that a new one begins with.
+    Cache { id: String, sharing: Sharing, seed: Option<(Chosen, Option<ImageId>)> },
+    /// Memory.
+    Memory { size_bytes: Option<u64> },
+}
+
+/// Mounts, ready for a container, with what has to live as long as that.
+#[derive(Default)]
+struct Mounts {
+    list: Vec<RunMount>,
+    _folders: Vec<TempDir>,
+    _caches: Vec<Held>,
+}
+
+impl Execution<'_> {
+    pub(super) async fn run_step(
+        &mut self,
+        state: &mut State,
+        run: &Run,
+        step: &Step,
+    ) -> Result<(), BuildError> {
+        let script = script::script(state, run).map_err(|problem| step.statement.error(problem))?;
+        let wanted = self.wanted(state, run, step).await?;
+        let arguments = state.visible_arguments();
+        let command = [mounts_text(&wanted), script.text.clone()].concat();
+        let created_by = match arguments.as_slice() {
+            [] => command.clone(),
+            list => format!("|{} {} {command}", list.len(), list.join(" ")),
+        };
+        let record = Record { created_by };
+        if self.cached(state, &record).await? {
+            return Ok(());
+        }
+        let mounts = self.mounts(wanted, &script).await?;
+        let step = self.host_step(state, run, script, (arguments, mounts.list.clone()));
+        let container = self.host.create_run(&step).await?;
+        let result = self.run_container(state, record, &container, (&command, &mounts)).await;
+        let keep = !self.request.remove && !self.request.force_remove;
+        if keep && !matches!(result, Err(BuildError::Cancelled)) {
+            return result;
+        }
+        let removed = self.host.remove(&container.id).await;
+        result?;
+        removed?;
+        let short = short(&container.id);
+        self.report.arrow(&format!("Removed intermediate container {short}")).await
+    }
+
+    fn host_step(
+        &self,
+        state: &State,
+        run: &Run,
+        script: Script,
+        (arguments, mounts): (Vec<String>, Vec<RunMount>),
+    ) -> RunStep {
+        let mut words = script.line.words;
+        let mut options = self.request.run.clone();
+        if run.no_network {
+            options.network_mode = "none".to_owned();
+        }
+        RunStep {
+            image: state.image.to_string(),
+            command: match script.line.escaped {
+                true => HostCommand::Verbatim(words.pop().unwrap_or_default()),
+                false => HostCommand::Arguments(words),
+            },
+            environment: [state.config.env.clone(), arguments, state.proxies(&self.request)]
+                .concat(),
+            working_directory: state.config.working_dir.clone(),
+            user: state.config.user.clone(),
+            labels: state.config.labels.clone().into_iter().collect(),
+            mounts,
+            options,
+        }
+    }
+
+    async fn run_container(
+        &mut self,
+        state: &mut State,
+        record: Record,
+        container: &RunContainer,
+        (command, mounts): (&str, &Mounts),
+    ) -> Result<(), BuildError> {
+        let targets: Vec<String> = mounts.list.iter().map(|mount| mount.target.clone()).collect();
+        let image = state.image;
+        let missing = match targets.is_empty() {
+            true => Vec::new(),
+            false => {
+                let read = move |files: &SandboxFiles| missing(files, &targets);
+                self.blocking(move |images| reading(images, &image, read)).await?
+            }
+        };
+        self.report.arrow(&format!("Running in {}", short(&container.id))).await?;
+        let code = self.output_of(&container.id).await?;
+        if code != 0 {
+            return Err(BuildError::Command { command: command.to_owned(), code });
+        }
+        let commit = self.commit(state, record, Some(container.sandbox.clone()));
+        let sandbox = container.sandbox.clone();
+        let finish = move |images: &oriel_image::ImageStore| {
+            if !missing.is_empty() {
+                let sandbox = images.sandbox(&sandbox)?;
+                remove_empty(&images.sandbox_files(&sandbox), &missing)?;
+            }
+            Ok(images.commit(&commit)?)
+        };
+        state.image = self.blocking(finish).await?;
+        Ok(())
+    }
+
+    /// Runs a container to its end, passing on what it prints.
+    async fn output_of(&mut self, container: &str) -> Result<u32, BuildError> {
+        let (sender, mut pieces) = mpsc::channel::<RunOutput>(OUTPUT_PIECES);
+        let mut decoder = Decoder::default();
+        let running = self.host.run(container, sender);
+        tokio::pin!(running);
+        let code = loop {
+            let piece = tokio::select! {
+                biased;
+                () = self.report.closed() => return Err(BuildError::Cancelled),
+                Some(piece) = pieces.recv() => piece,
+                code = &mut running => break code?,
+            };
+            self.print(&decoder.text(piece)).await?;
+        };
+        while let Ok(piece) = pieces.try_recv() {
+            self.print(&decoder.text(piece)).await?;
+        }
+        self.print(&decoder.finish()).await?;
+        Ok(code)
+    }
+
+    async fn print(&mut self, text: &str) -> Result<(), BuildError> {
+        if text.is_empty() { Ok(()) } else { self.report.stream(text).await }
+    }
+
+    /// Finds what the mounts of a step are to show.
+    async fn wanted(
+        &mut self,
+        state: &State,
+        run: &Run,
+        step: &Step,
+    ) -> Result<Vec<Wanted>, BuildError> {
+        let mut all = Vec::new();
+        for (flag, from) in run.mounts.iter().zip(&step.mounts) {
+            let text = |word: &Option<String>| match word {
+                Some(word) => self.expand(state, &step.statement, word).map(Some),
+                None => Ok(None),
+            };
+            let (target, source, id) = (text(&flag.target)?, text(&flag.source)?, text(&flag.id)?);
+            let target = target.unwrap_or_default();
+            let at = paths::destination(&state.config.working_dir, &target);
+            let at = at.map_err(|problem| failed(problem.into()))?.path;
+            let what = match flag.kind {
+                MountKind::Bind => {
+                    let (chosen, image) = self.files(source, from.as_ref()).await?;
+                    What::Files(chosen, image)
+                }
+                MountKind::Cache => What::Cache {
+                    id: id.unwrap_or_else(|| at.clone()),
+                    sharing: flag.sharing,
+                    seed: match (from, &source) {
+                        (None, None) => None,
+                        _ => Some(self.files(source, from.as_ref()).await?),
+                    },
+                },
+                MountKind::Tmpfs => What::Memory { size_bytes: flag.size_bytes },
+                MountKind::Secret | MountKind::Ssh => {
+                    self.no_secret(flag, id, &step.statement).await?;
+                    continue;
+                }
+            };
+            let read_only = flag.read_only.unwrap_or(flag.kind == MountKind::Bind);
+            all.push(Wanted { what, target: at, read_only });
+        }
+        Ok(all)
+    }
+
+    /// Secrets and agents are the client's, and the classic builder's clients send none.
+    async fn no_secret(
+        &mut self,
+        flag: &MountFlag,
+        id: Option<String>,
+        statement: &Statement,
+    ) -> Result<(), BuildError> {
+        let name = id.unwrap_or_else(|| "default".to_owned());
+        if flag.required {
+            return Err(statement.error(crate::Problem::NoSecret { name }).into());
+        }
+        let text = format!("[Warning] {name} is not there: the client sends no secrets");
+        self.report.arrow(&text).await
+    }
+
+    /// The file or directory that a mount takes.
+    async fn files(
+        &mut self,
+        source: Option<String>,
+        from: Option<&Base>,
+    ) -> Result<(Chosen, Option<ImageId>), BuildError> {
+        let source = source.unwrap_or_else(|| ".".to_owned());
+        let image = match from {
+            Some(base) => Some(self.begin(base).await?.image),
+            None => None,
+        };
+        let context = Arc::clone(&self.context);
+        let find = move |images: &oriel_image::ImageStore| {
+            let sources = [source];
+            let mut found = match image {
+                None => copy::from_context(&context, &sources, Keep::Name).map_err(failed)?,
+                Some(image) => {
+                    reading(images, &image, |files| copy::from_image(files, &sources, Keep::Name))?
+                }
+            };
+            match (found.pop(), found.is_empty()) {
+                (Some(chosen), true) => Ok((chosen, image)),
+                _ => Err(failed(TransferError::NothingMatches)),
+            }
+        };
+        self.blocking(find).await
+    }
+
+    /// Makes what the container is to see.
+    async fn mounts(&mut self, wanted: Vec<Wanted>, script: &Script) -> Result<Mounts, BuildError> {
+        let mut mounts = Mounts::default();
+        if !script.files.is_empty() {
+            let folder = self.folder()?;
+            for (name, text) in &script.files {
+                fs_err::write(folder.path().join(name), text).map_err(disk)?;
+            }
+            mounts.show(folder.path().to_owned(), script::DIRECTORY.to_owned(), true);
+            mounts._folders.push(folder);
+        }
+        for Wanted { what, target, read_only } in wanted {
+            match what {
+                What::Memory { size_bytes } => {
+                    let source = RunMountSource::Memory { size_bytes };
+                    mounts.list.push(RunMount { source, target, read_only });
+                }
+                What::Files(chosen, image) => {
+                    let folder = self.folder()?;
+                    let place = folder.path().join("files");
+                    self.export(chosen, image, place.clone()).await?;
+                    mounts.show(place, target, read_only);
+                    mounts._folders.push(folder);
+                }
+                What::Cache { id, sharing, seed } => {
+                    let held = tokio::select! {
+                        held = self.caches.take(&id, sharing) => held?,
+                        () = self.report.closed() => return Err(BuildError::Cancelled),
+                    };
+                    if let Some((chosen, image)) = seed.filter(|_| held.is_new) {
+                        self.export(chosen, image, held.files.clone()).await?;
+                    }
+                    mounts.show(held.files.clone(), target, read_only);
+                    mounts._caches.push(held);
+                }
+            }
+        }
+        Ok(mounts)
+    }
+
+    fn folder(&self) -> Result<TempDir, BuildError> {
+        let made = tempfile::Builder::new().prefix("run-").tempdir_in(self.context.scratch());
+        made.map_err(disk)
+    }
+
+    async fn export(
+        &self,
+        chosen: Chosen,
+        image: Option<ImageId>,
+        to: PathBuf,
+    ) -> Result<(), BuildError> {
+        let cancelled = self.report.probe();
+        self.blocking(move |images| {
+            let write = |source: Option<&SandboxFiles>| {
+                Exporter { source, cancelled: &cancelled }.write(&chosen, &to)
+            };
+            match image {
+                None => write(None),
+                Some(image) => reading(images, &image, |files| write(Some(files))),
+            }
+        })
+        .await
+    }
+}
+
+impl Mounts {
+    fn show(&mut self, source: PathBuf, target: String, read_only: bool) {
+        self.list.push(RunMount { source: RunMountSource::Host(source), target, read_only });
+    }
+}
+
+/// What the mounts of a step are called in the history: what is in them decides, so that the cache
+/// has the step only when they are the same.
+fn mounts_text(wanted: &[Wanted]) -> String {
+    let texts = wanted.iter().map(|Wanted { what, target, read_only }| {
+        let what = match what {
+            What::Files(chosen, image) => copy::label(std::slice::from_ref(chosen), image.as_ref()),
+            What::Cache { id, .. } => format!("cache:{id}"),
+            What::Memory { .. } => "tmpfs".to_owned(),
+        };
+        let mode = if *read_only { ":ro" } else { "" };
+        format!("--mount={what}:{target}{mode} ")
+    });
+    texts.collect()
+}
+
+/// The first directory on the way to each target that is not there.
+fn missing(files: &SandboxFiles, targets: &[String]) -> Result<Vec<Vec<String>>, BuildError> {
+    let mut all = Vec::new();
+    for target in targets {
+        let mut path = target.clone();
+        let mut gone = Vec::new();
+        while path.contains('\\') && !path.ends_with('\\') && !files.exists(&path)? {
+            gone.push(path.clone());
+            path = path.rsplit_once('\\').map(|(parent, _)| parent.to_owned()).unwrap_or_default();
+        }
+        all.push(gone);
+    }
+    Ok(all)
+}
+
+/// Removes mount points that were made for a step, innermost first, as far as they are empty: what
+/// a mount showed is no part of the image, and neither is its place.
+fn remove_empty(files: &SandboxFiles, made: &[Vec<String>]) -> Result<(), BuildError> {
+    for path in made.iter().flatten() {
+        let empty = match files.stat(path)? {
+            None => continue,
+            Some(stat) => match stat.kind {
+                oriel_image::FileKind::Directory => files.list(path)?.is_empty(),
+                _ => stat.size == 0,
+            },
+        };
+        if empty {
+            files.remove(path)?;
+        }
+    }
+    Ok(())
+}
+
+fn failed(problem: TransferError) -> BuildError {
+    BuildError::Transfer { keyword: "RUN --mount", problem }
+}
+
+fn disk(error: std::io::Error) -> BuildError {
+    BuildError::Context(ContextError::from(error))
+}
