@@ -42,7 +42,11 @@ fn engine(daemon: &mut Daemon) -> Result<Outcome> {
 const http = require('http');
 const get = path => new Promise((done, fail) => http.get(
   { socketPath: '\\\\.\\pipe\\docker_engine', path },
-  answer => { let text = ''; answer.on('data', d => text += d); answer.on('end', () => done(text)); },
+  answer => {
+    let text = '';
+    answer.on('data', d => text += d);
+    answer.on('end', () => done(text));
+  },
 ).on('error', fail));
 (async () => {
   console.log('ping', await get('/_ping'));

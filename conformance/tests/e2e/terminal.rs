@@ -213,11 +213,16 @@ fn gives_back(daemon: &mut Daemon) -> Result<Outcome> {
         screen.contains("code=7") && screen.contains("\nterminal is as it was")
     })?;
     // A console reads what is typed up to Ctrl+Z as a file.
-    terminal.docker("run -it --rm nanoserver findstr o")?;
-    terminal.types("one")?;
-    terminal.shows("one")?;
-    terminal.presses(&["Enter", "C-z", "Enter"])?;
-    terminal.ends_with("host>")?;
+    terminal.docker("run -it --rm nanoserver cmd")?;
+    terminal.ends_with(PROMPT)?;
+    terminal.enters("findstr o")?;
+    terminal.ends_with("C:\\>findstr o")?;
+    terminal.enters("one")?;
+    terminal
+        .until("what was found", |screen| screen.lines().filter(|l| *l == "one").count() == 2)?;
+    terminal.presses(&["C-z", "Enter"])?;
+    terminal.ends_with(PROMPT)?;
+    leave(&terminal)?;
     PASSED
 }
 
@@ -253,7 +258,7 @@ fn repl(daemon: &mut Daemon) -> Result<Outcome> {
     terminal.enters("C:\\deno\\deno.exe repl")?;
     terminal.ends_with(">")?;
     terminal.types("'hello'.toUperCase()")?;
-    terminal.presses(&["Left"; 12])?;
+    terminal.presses(&["Left"; 9])?;
     terminal.types("p")?;
     terminal.shows("> 'hello'.toUpperCase()")?;
     terminal.presses(&["Enter"])?;
@@ -355,7 +360,10 @@ fn floods(daemon: &mut Daemon) -> Result<Outcome> {
     let docker = daemon.docker();
     let volume = format!("{}:C:\\deno", windows_program("deno")?.display());
     // Bytes are counted on the client's side of the terminal, where no screen scrolls them away.
-    let script = format!("for(let i=0;i<{LINES};i++)console.log(String(i).padStart(48,'.'))");
+    let script = format!(
+        "for(let i=0;i<{LINES};){{let s=[];do s.push(String(i++).padStart(48,'.'));while(i%100);\
+         console.log(s.join('\\r\\n'))}}"
+    );
     let run = ["run", "-t", "--rm", "-v", &volume, "nanoserver", "C:\\deno\\deno.exe", "eval"];
     let output = docker.run(&[&run[..], &[&script]].concat())?;
     let lines: Vec<_> = output.lines().filter(|line| line.contains("..")).collect();

@@ -139,7 +139,7 @@ impl Pipes {
                 }
             }
         }
-        pipe.disconnect();
+        pipe.stop();
     }
 
     /// From the client to the host, until the client is gone.

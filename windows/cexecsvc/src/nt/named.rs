@@ -6,15 +6,18 @@
 
 use std::os::windows::io::{AsRawHandle, OwnedHandle};
 
+use windows_sys::Win32::Foundation::WAIT_OBJECT_0;
 use windows_sys::Win32::Storage::FileSystem::{
     FILE_FLAG_OVERLAPPED, FlushFileBuffers, PIPE_ACCESS_DUPLEX, ReadFile, WriteFile,
 };
-use windows_sys::Win32::System::IO::{GetOverlappedResult, OVERLAPPED};
+use windows_sys::Win32::System::IO::{CancelIoEx, GetOverlappedResult, OVERLAPPED};
 use windows_sys::Win32::System::Pipes::{
-    ConnectNamedPipe, CreateNamedPipeW, DisconnectNamedPipe, PIPE_READMODE_MESSAGE,
-    PIPE_TYPE_MESSAGE, PIPE_UNLIMITED_INSTANCES,
+    ConnectNamedPipe, CreateNamedPipeW, PIPE_READMODE_MESSAGE, PIPE_TYPE_MESSAGE,
+    PIPE_UNLIMITED_INSTANCES,
 };
-use windows_sys::Win32::System::Threading::CreateEventW;
+use windows_sys::Win32::System::Threading::{
+    CreateEventW, INFINITE, SetEvent, WaitForMultipleObjects,
+};
 
 use super::{Win32Error, own, wide};
 
@@ -26,8 +29,12 @@ const MORE_DATA: u32 = 234;
 const CONNECTED: u32 = 535;
 const IO_PENDING: u32 = 997;
 
-/// One instance of a named pipe, for one client.
-pub(crate) struct NamedPipe(OwnedHandle);
+/// One instance of a named pipe, for one client. Dropping it is how the client sees the end:
+/// `DisconnectNamedPipe` would be an error to it.
+pub(crate) struct NamedPipe {
+    handle: OwnedHandle,
+    stop: OwnedHandle,
+}
 
 impl NamedPipe {
     /// Another instance of the pipe of this name; no client has it yet.
@@ -44,14 +51,14 @@ impl NamedPipe {
             return Err(Win32Error::last());
         }
         // SAFETY: the call succeeded, so the handle is ours.
-        Ok(Self(unsafe { own(handle) }))
+        Ok(Self { handle: unsafe { own(handle) }, stop: event()? })
     }
 
     /// Waits for a client.
     pub(crate) fn connect(&self) -> Result<(), Win32Error> {
         self.complete(|operation| {
             // SAFETY: the handle is open; the operation outlives it, see `complete`.
-            unsafe { ConnectNamedPipe(self.0.as_raw_handle(), operation) }
+            unsafe { ConnectNamedPipe(self.handle.as_raw_handle(), operation) }
         })
         .map(drop)
         .or_else(|error| if error.0 == CONNECTED { Ok(()) } else { Err(error) })
@@ -63,7 +70,9 @@ impl NamedPipe {
         self.complete(|operation| {
             let none = std::ptr::null_mut();
             // SAFETY: the handle is open; buffer and operation outlive it, see `complete`.
-            unsafe { ReadFile(self.0.as_raw_handle(), buffer.as_mut_ptr(), room, none, operation) }
+            unsafe {
+                ReadFile(self.handle.as_raw_handle(), buffer.as_mut_ptr(), room, none, operation)
+            }
         })
     }
 
@@ -73,42 +82,39 @@ impl NamedPipe {
         self.complete(|operation| {
             let none = std::ptr::null_mut();
             // SAFETY: the handle is open; bytes and operation outlive it, see `complete`.
-            unsafe { WriteFile(self.0.as_raw_handle(), bytes.as_ptr(), count, none, operation) }
+            unsafe {
+                WriteFile(self.handle.as_raw_handle(), bytes.as_ptr(), count, none, operation)
+            }
         })
     }
 
     /// Waits until the client has read everything, or is gone.
     pub(crate) fn flush(&self) {
         // SAFETY: the handle is open.
-        unsafe { FlushFileBuffers(self.0.as_raw_handle()) };
+        unsafe { FlushFileBuffers(self.handle.as_raw_handle()) };
     }
 
-    /// Ends the connection; who reads or writes meanwhile gets an error.
-    pub(crate) fn disconnect(&self) {
+    /// Ends all waiting, of now and of later: who reads gets an error.
+    pub(crate) fn stop(&self) {
         // SAFETY: the handle is open.
-        unsafe { DisconnectNamedPipe(self.0.as_raw_handle()) };
+        unsafe { SetEvent(self.stop.as_raw_handle()) };
     }
 
     /// Starts an operation and waits until it is over, so that what it uses may go afterwards.
     fn complete(&self, start: impl FnOnce(*mut OVERLAPPED) -> i32) -> Result<usize, Win32Error> {
-        // SAFETY: no attributes, no name; it is reset by the operation that begins.
-        let event = unsafe { CreateEventW(std::ptr::null(), 1, 0, std::ptr::null()) };
-        if event.is_null() {
-            return Err(Win32Error::last());
-        }
-        // SAFETY: the call succeeded, so the handle is ours.
-        let event = unsafe { own(event) };
+        let event = event()?;
         let mut operation = OVERLAPPED { hEvent: event.as_raw_handle(), ..OVERLAPPED::default() };
         if start(&raw mut operation) == 0 {
             match Win32Error::last() {
-                Win32Error(IO_PENDING | MORE_DATA) => {}
+                Win32Error(IO_PENDING) => self.wait(&event, &operation),
+                Win32Error(MORE_DATA) => {}
                 error => return Err(error),
             }
         }
         let mut count = 0;
         // SAFETY: the handle is open and the operation is one of its own.
         let done = unsafe {
-            GetOverlappedResult(self.0.as_raw_handle(), &raw mut operation, &raw mut count, 1)
+            GetOverlappedResult(self.handle.as_raw_handle(), &raw mut operation, &raw mut count, 1)
         };
         // The rest of a long message comes with the next read.
         if done == 0
@@ -119,4 +125,27 @@ impl NamedPipe {
         }
         Ok(usize::try_from(count).unwrap_or(0))
     }
+
+    /// Waits for an operation, or calls it off when this is to stop.
+    fn wait(&self, event: &OwnedHandle, operation: &OVERLAPPED) {
+        let handles = [event.as_raw_handle(), self.stop.as_raw_handle()];
+        // SAFETY: both handles are open as long as they are borrowed.
+        let ready = unsafe { WaitForMultipleObjects(2, handles.as_ptr(), 0, INFINITE) };
+        if ready != WAIT_OBJECT_0 {
+            // SAFETY: the handle is open and the operation is one of its own; that it is over is
+            // waited for afterwards.
+            unsafe { CancelIoEx(self.handle.as_raw_handle(), operation) };
+        }
+    }
+}
+
+/// An event that is not set.
+fn event() -> Result<OwnedHandle, Win32Error> {
+    // SAFETY: no attributes, no name; it is reset by the operation that begins.
+    let event = unsafe { CreateEventW(std::ptr::null(), 1, 0, std::ptr::null()) };
+    if event.is_null() {
+        return Err(Win32Error::last());
+    }
+    // SAFETY: the call succeeded, so the handle is ours.
+    Ok(unsafe { own(event) })
 }
