@@ -1,4 +1,5 @@
-//! `oriel` as people use it: run, look, build, ship, over every way to the daemon, and on a terminal.
+//! `oriel` as people use it: run, look, build and ship, over every way to the daemon, and on a
+//! terminal.
 
 mod terminal;
 
