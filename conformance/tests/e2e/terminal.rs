@@ -26,6 +26,7 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "a_terminal_passes_ten_megabytes_without_loss", run: floods },
     Case { name: "a_terminal_stops_with_the_container", run: stops },
     Case { name: "a_pipe_that_ends_ends_the_input", run: half_closes },
+    Case { name: "a_pipe_of_bodies_serves_who_cannot_upgrade", run: no_upgrade },
 ];
 
 /// A terminal with a shell of the host in it. Dropping it closes it.
@@ -394,5 +395,32 @@ fn half_closes(daemon: &mut Daemon) -> Result<Outcome> {
     let output = docker.run_with_input(&arguments, b"hi\nno\nho\n")?;
     ensure!(output.status == 0, "{output:?}");
     ensure!(output.stdout.replace('\r', "") == "hi\nho\n", "{output:?}");
+    PASSED
+}
+
+/// A client that asks for no upgrade gets a response without end; its body is the input.
+fn no_upgrade(daemon: &mut Daemon) -> Result<Outcome> {
+    let docker = daemon.docker();
+    for (version, tty) in [("v1.41", false), ("v1.51", false), ("v1.51", true)] {
+        let options: &[&str] = if tty { &["-t"] } else { &["-i"] };
+        let command: &[&str] = if tty { &["cmd", "/c", "echo hi"] } else { &["findstr", "h"] };
+        let create = [&["create", "--name", "bodies"], options, &["nanoserver"], command].concat();
+        docker.run(&create)?;
+        docker.run(&["start", "bodies"])?;
+        if tty {
+            docker.run(&["wait", "bodies"])?;
+        }
+        let query = if tty { "logs=1" } else { "logs=1&stream=1&stdin=1" };
+        let path = format!("/{version}/containers/bodies/attach?{query}&stdout=1&stderr=1");
+        let (status, output) = docker.http("POST", &path, "hi\nno\n")?;
+        ensure!(status == 200, "{status} {output}");
+        // Without a console each piece has a head: stream, three zeros, and its length.
+        let framed = output.contains("\u{1}\0\0\0\0\0\0");
+        ensure!(output.contains("hi") && framed != tty, "{version} {tty}: {output:?}");
+        ensure!(!output.contains("no"), "{output:?}");
+        docker.run(&["rm", "-f", "bodies"])?;
+    }
+    let refused = docker.http("POST", "/containers/none/attach?detachKeys=alt-x", "")?;
+    ensure!(refused.0 == 400 || refused.0 == 404, "{refused:?}");
     PASSED
 }
