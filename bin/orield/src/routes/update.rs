@@ -13,12 +13,12 @@ use super::create::limits::limits;
 use crate::http::{Answer, Call, HttpError, ok};
 
 pub(crate) async fn update(mut call: Call, id: &str) -> Answer {
+    let engine = call.daemon.engine.clone();
+    let container = engine.container(id)?.id;
     let UpdateRequest { mut resources, restart_policy } = call.json().await?;
     if !call.version.at_least(40) {
         resources.pids_limit = None;
     }
-    let engine = call.daemon.engine.clone();
-    let container = engine.container(id)?.id;
     if call.daemon.fixed.strict && says_something(&resources) {
         let reason = "resource updating isn't supported on Windows";
         let text = format!("Cannot update container {container}: {reason}");
