@@ -63,6 +63,7 @@ pub(crate) async fn attach(call: Call, id: &str) -> Answer {
 
 /// `GET /containers/ID/attach/ws`: all of it in the frames of a WebSocket, and none of Docker's.
 pub(crate) async fn attach_websocket(mut call: Call, id: &str) -> Answer {
+    call.daemon.engine.container(id)?;
     let (response, upgrade) = websocket::accept(&mut call.request)?;
     let payload = if call.version.at_least(28) { Payload::Binary } else { Payload::Text };
     let (attached, mut terms) = begin(&call, id).await?;

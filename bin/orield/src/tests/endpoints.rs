@@ -164,6 +164,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     post("/auth", "", Json(AUTH), 500),
     get("/distribution/{name}/json", "127.0.0.1:1/none").failing(500),
     get("/plugins", ""),
+    get("/plugins/privileges", "").failing(501),
     post("/session", "", Nothing, 501),
     post("/grpc", "", Nothing, 501),
     get("/containers/json", "").asked(&[
@@ -213,6 +214,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         Text,
         "not-running",
     )]),
+    get("/containers/{id}/attach/ws", "busy").failing(400),
     post("/containers/{id}/attach", "busy", Nothing, 200).asked(&[
         ("stream", Flag, "0"),
         ("stdin", Flag, "0"),
@@ -254,7 +256,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     get("/images/get", "").asked(&[("names", Text, "nanoserver")]),
     post("/images/load", "", Bytes, 200).asked(&[("quiet", Flag, "1")]),
     post("/images/prune", "", Nothing, 200).asked(&[("filters", Filters, "")]),
-    get("/images/search", "").failing(501),
+    get("/images/search", "").failing(400),
     get("/networks", "").asked(&[("filters", Filters, "")]),
     get("/networks/{id}", "net").asked(&[("scope", Text, "local"), ("verbose", Flag, "1")]),
     post("/networks/create", "", Json(NETWORK), 201),

@@ -155,7 +155,6 @@ fn version_and_info_have_what_clients_print() {
         ("/Plugins/Volume", json!(["local"])),
         ("/Isolation", json!("process")),
         ("/Swarm/LocalNodeState", json!("inactive")),
-        ("/MemoryLimit", json!(false)),
         ("/Warnings", Value::Null),
     ] {
         assert_eq!(info.pointer(place), Some(&expected), "{place}");
