@@ -65,6 +65,7 @@ fn run() -> anyhow::Result<ExitCode> {
     let log = LogFilter::start(options.live.log_level)?;
     // Changes the environment, so it comes before there are threads.
     let passed = ListenFd::from_env();
+    oriel_sys::memory::keep_little();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(limits::BLOCKING_THREADS)

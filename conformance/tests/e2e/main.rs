@@ -17,8 +17,12 @@ mod health;
 mod images;
 mod isolation;
 mod limits;
+mod load;
+mod logs;
 mod network;
 mod networks;
+mod openapi;
+mod pipes;
 mod processes;
 mod programs;
 mod registries;
@@ -27,6 +31,7 @@ mod running;
 mod settings;
 mod storage;
 mod surface;
+mod terminal;
 mod volumes;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -72,6 +77,7 @@ fn suite(filter: &str) -> Result<bool> {
         archives::CASES,
         fidelity::CASES,
         health::CASES,
+        logs::CASES,
         storage::CASES,
         volumes::CASES,
         programs::CASES,
@@ -81,6 +87,10 @@ fn suite(filter: &str) -> Result<bool> {
         access::CASES,
         running::CASES,
         clients::CASES,
+        openapi::CASES,
+        load::CASES,
+        terminal::CASES,
+        pipes::CASES,
         faults::CASES,
     ]
     .into_iter()

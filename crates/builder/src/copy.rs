@@ -12,9 +12,10 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 use std::time::SystemTime;
 
-pub(crate) use export::Exporter;
 use oriel_ignore::Pattern;
 use oriel_image::{Digest, FileKind, ImageError, ImageId, SandboxFiles};
+
+pub(crate) use export::Exporter;
 
 use crate::{
     BuildError, TransferError, archive,

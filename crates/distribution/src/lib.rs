@@ -22,6 +22,7 @@ mod options;
 mod push;
 mod registries;
 mod repository;
+mod search;
 mod transfer;
 mod transport;
 
@@ -31,4 +32,5 @@ pub use error::DistributionError;
 pub use options::{Proxy, RegistryOptions};
 pub use registries::{Access, Login, Registries};
 pub use repository::{Fetched, Head, Repository};
+pub use search::Found;
 pub use transfer::{Inspected, Pulled, Pushed, Step, Steps, TransferError, Transfers};

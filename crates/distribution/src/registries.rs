@@ -51,7 +51,7 @@ impl fmt::Debug for Login {
 /// Reaches registries. Cheap to clone; all clones share connections and tokens.
 #[derive(Clone)]
 pub struct Registries {
-    transport: Arc<Transport>,
+    pub(crate) transport: Arc<Transport>,
     tokens: Arc<Tokens>,
 }
 
@@ -121,7 +121,7 @@ impl Registries {
         Ok(Repository::new(endpoints, server, reference.clone(), (access, times)))
     }
 
-    async fn settings(&self, host: &str) -> Result<(Settings, bool), DistributionError> {
+    pub(crate) async fn settings(&self, host: &str) -> Result<(Settings, bool), DistributionError> {
         let (transport, owned) = (Arc::clone(&self.transport), host.to_owned());
         let settings = blocking(move || hosts::read(&transport.options.certs_dirs, &owned)).await?;
         Ok((settings, self.transport.insecure.covers(host).await))

@@ -93,13 +93,13 @@ impl Engine {
     fn files(&self, container: &Arc<Container>) -> Result<SandboxFiles, ImageError> {
         let sandbox = self.images().sandbox(&container.id)?;
         let files = self.images().sandbox_files(&sandbox);
-        let mounts = container.record().spec.host.mounts;
+        let mounts = container.record().spec.host.mounts.clone();
         let shown: Vec<_> = mounts.iter().filter_map(file_mount).collect();
         if let Some(live) = container.live() {
             return files.live(&live.system.drive())?.with_mounts(&shown);
         }
         // Mount points are made when a container starts; this one may never have.
-        for mount in &mounts {
+        for mount in mounts.iter().filter(|mount| mount.kind != MountKind::Npipe) {
             let (parent, _) = mount.target.rsplit_once('\\').unwrap_or(("C:", ""));
             let _ = files.create_dir_all(parent);
         }
@@ -110,16 +110,18 @@ impl Engine {
 /// What is mounted, unless it is memory, which is there only while its container runs.
 fn file_mount(mount: &MountPoint) -> Option<FileMount> {
     let MountPoint { kind, source, target, read_only, .. } = mount.clone();
-    (kind != MountKind::Tmpfs && source != PathBuf::new()).then_some(FileMount {
-        target,
-        source,
-        read_only,
-    })
+    // A part of a volume is found by names that its container can change: on the host nobody may
+    // follow them.
+    if !mount.subpath.is_empty() {
+        return None;
+    }
+    (!matches!(kind, MountKind::Tmpfs | MountKind::Npipe) && source != PathBuf::new())
+        .then_some(FileMount { target, source, read_only })
 }
 
 /// Docker's refusal to write where the container itself may not.
 fn check_writable(container: &Container, path: &str) -> Result<(), EngineError> {
-    let host = container.record().spec.host;
+    let host = container.record().spec.host.clone();
     if !host.confinement.read_only {
         return Ok(());
     }

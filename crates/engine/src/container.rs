@@ -14,7 +14,7 @@ use oriel_hcs::{Compartment, ComputeSystem, Endpoint, EndpointSpec, ProcessId};
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    EngineError, Health, Spec, State, Time, exec::Exec, logs::LogFiles, output::Output,
+    EngineError, Health, Shared, Spec, State, Time, exec::Exec, logs::LogFiles, output::Output,
     records::Record, stats::Followers,
 };
 
@@ -209,7 +209,7 @@ pub struct ContainerView {
     /// When it was created.
     pub created: Time,
     /// What it is.
-    pub spec: Spec,
+    pub spec: Shared<Spec>,
     /// Its state.
     pub state: State,
     /// How it is, when it has a health check and has run.

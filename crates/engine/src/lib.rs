@@ -37,12 +37,14 @@ mod names;
 mod networks;
 mod output;
 mod pause;
+mod pipes;
 mod reconcile;
 mod records;
 mod registry;
 mod remove;
 mod restart;
 mod saved;
+mod shared;
 mod signal;
 mod spec;
 mod start;
@@ -78,11 +80,13 @@ pub use networks::{
 };
 pub use output::{Chunk, Stream};
 pub use pause::Stillness;
+pub use pipes::HostPipes;
 pub use registry::{
     Difference, FoundKey, KeyName, RegistryImport, RegistryView, Step, link_target, walk,
 };
 pub use remove::Removal;
 pub use restart::RestartPolicy;
+pub use shared::Shared;
 pub use signal::{Action, action};
 pub use spec::{CreateRequest, HostOptions, Overrides, Spec, StreamOptions, merge, parse_port};
 pub use state::{Run, State};

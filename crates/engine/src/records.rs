@@ -7,7 +7,8 @@ use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition}
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    EngineError, Membership, NetworkView, Spec, State, Time, networks::donor, volumes::VolumeRecord,
+    EngineError, Membership, NetworkView, Shared, Spec, State, Time, networks::donor,
+    volumes::VolumeRecord,
 };
 
 /// Container id to [`Record`].
@@ -33,7 +34,7 @@ pub(crate) struct Record {
     /// When it was created.
     pub(crate) created: Time,
     /// What it is.
-    pub(crate) spec: Spec,
+    pub(crate) spec: Shared<Spec>,
     /// Its state.
     pub(crate) state: State,
     /// Restarts by its policy since a client last started it.
@@ -53,13 +54,14 @@ struct NetworkRecord<N> {
 impl Record {
     pub(crate) fn new(id: String, name: String, created: Time, spec: Spec) -> Self {
         let state = State::Created { failure: None };
+        let spec = spec.into();
         Self { version: VERSION, id, name, created, spec, state, restarts: 0, compartment: None }
     }
 
     /// The first version knew one network of a container only: that of its mode.
     fn upgraded(mut self) -> Self {
-        let host = &mut self.spec.host;
-        if self.version < 2 && donor(&host.network).is_none() {
+        if self.version < 2 && donor(&self.spec.host.network).is_none() {
+            let host = &mut self.spec.host;
             host.networks = vec![Membership::to(&host.network)];
         }
         self.version = VERSION;

@@ -35,7 +35,7 @@ impl Engine {
         if container.is_removing() {
             return Err(conflict("container is marked for removal and cannot be \"update\""));
         }
-        let before = container.record().spec.host;
+        let before = container.record().spec.host.clone();
         let mut after = before.clone();
         let told = change(&mut after)?;
         if after.auto_remove && after.restart != RestartPolicy::No {

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`fork`] | `fork` in a program that has one thread; dropping inherited descriptors |
 //! | [`loopback`] | files as block devices |
+//! | [`memory`] | how much the allocator keeps for later |
 //! | [`mount`] | mounts as descriptors: clone, change, map ids, attach |
 //! | [`namespace`] | user namespaces with a mapping, held by a descriptor |
 //! | [`preload`] | what the loader reads into Wine's processes |
@@ -16,6 +17,7 @@
 
 pub mod fork;
 pub mod loopback;
+pub mod memory;
 pub mod mount;
 pub mod namespace;
 pub mod preload;

@@ -145,13 +145,13 @@ fn health(health: &Health) -> anyhow::Result<Option<Value>> {
 }
 
 fn host_config(options: &ContainerOptions) -> anyhow::Result<HostConfig> {
-    let ContainerOptions { general, storage, limits, network, .. } = options;
+    let ContainerOptions { general, storage, network, .. } = options;
     let binds = storage.volumes.iter().filter(|text| is_bind(text)).map(|text| text::bind(text));
     let mounts = storage.mounts.iter().map(|text| text::mount(text));
     let tmpfs = storage.tmpfs.iter().map(|text| memory_directory(text)).collect();
     let first = network.networks.first().map(|text| text::network(text)).transpose()?;
     let own = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
-    Ok(HostConfig {
+    let mut config = fields(&HostConfig {
         binds: Some(binds.collect()),
         log_config: Some(LogConfig {
             kind: Some(general.log_driver.clone().unwrap_or_default()),
@@ -168,20 +168,24 @@ fn host_config(options: &ContainerOptions) -> anyhow::Result<HostConfig> {
         storage_opt: own(&storage.storage_options).map(|list| text::pairs(&list)),
         publish_all_ports: Some(network.publish_all),
         isolation: general.isolation.clone(),
-        memory: limits.memory,
-        nano_cpus: limits.cpus,
-        cpu_count: limits.cpu_count,
-        cpu_percent: limits.cpu_percent,
-        cpu_shares: limits.cpu_shares,
-        pids_limit: limits.pids_limit,
         mounts: (!storage.mounts.is_empty()).then(|| mounts.collect()).transpose()?,
         tmpfs: Some(tmpfs).filter(|map: &BTreeMap<_, _>| !map.is_empty()),
         volumes_from: own(&storage.volumes_from),
         volume_driver: storage.volume_driver.clone(),
         privileged: Some(options.linux.privileged),
         readonly_rootfs: Some(storage.read_only),
-        other: others(options)?,
-    })
+        ..HostConfig::default()
+    })?;
+    config.extend(others(options)?);
+    Ok(serde_json::from_value(Value::Object(config))?)
+}
+
+/// The fields of a request by their names on the wire.
+fn fields(config: &HostConfig) -> anyhow::Result<Map<String, Value>> {
+    match serde_json::to_value(config)? {
+        Value::Object(fields) => Ok(fields),
+        other => bail!("a configuration of a host is an object, not {other}"),
+    }
 }
 
 /// Reads `PATH[:OPTIONS]`, where the path may begin with a drive.
@@ -218,6 +222,12 @@ fn of_limits(limits: &Limits) -> anyhow::Result<Fields> {
         limits.ulimits.iter().map(|text| text::ulimit(text)).collect::<Result<_, _>>()?;
     let number = |value: Option<i64>| value.map(Value::from);
     Ok(vec![
+        ("Memory", number(limits.memory)),
+        ("NanoCpus", number(limits.cpus)),
+        ("CpuCount", number(limits.cpu_count)),
+        ("CpuPercent", number(limits.cpu_percent)),
+        ("CpuShares", number(limits.cpu_shares)),
+        ("PidsLimit", number(limits.pids_limit)),
         ("MemorySwap", number(limits.memory_swap)),
         ("MemoryReservation", number(limits.memory_reservation)),
         ("CpuPeriod", number(limits.cpu_period)),

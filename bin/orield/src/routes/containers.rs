@@ -18,6 +18,10 @@ use serde_json::json;
 use super::{archive, create, exec, hijack, inspect, ps, stats, unknown, update};
 use crate::http::{Answer, Call, HttpError, empty, ok, received, streamed};
 
+/// Docker's words for what only its experimental daemon tries.
+const NO_EXPERIMENTS: &str = "This experimental feature is disabled by default. Start the Docker \
+                              daemon in experimental mode in order to enable it.";
+
 pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> Answer {
     match (method.as_str(), segments) {
         ("GET", ["json"]) => ps::list(&call).await,
@@ -26,6 +30,7 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
         ("GET", [id, "json"]) => {
             ok(&inspect::container(&call, &call.daemon.engine.container(id)?).await?)
         }
+        (_, [_, "checkpoints", ..]) => Err(HttpError::unsupported(NO_EXPERIMENTS)),
         ("GET", [id, "logs"]) => logs(&call, id),
         ("GET", [id, "top"]) => top(&call, id).await,
         ("GET", [id, "stats"]) => stats::stats(&call, id).await,
@@ -33,6 +38,7 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
         ("GET", [id, "changes"]) => changes(&call, id).await,
         ("GET", [id, "export"]) => super::archives::export(&call, id),
         ("POST", [id, "wait"]) => wait(&call, id),
+        ("GET", [id, "attach", "ws"]) => hijack::attach_websocket(call, id).await,
         ("POST", [id, "attach"]) => hijack::attach(call, id).await,
         ("POST", [id, "exec"]) => exec::create(call, id).await,
         ("POST", [id, verb @ ("start" | "stop" | "restart" | "kill" | "rename")]) => {
@@ -46,10 +52,6 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
             Ok(empty(StatusCode::NO_CONTENT))
         }
         ("HEAD" | "GET" | "PUT", [id, "archive"]) => archive::dispatch(call, method, id).await,
-        (_, [id, what @ "checkpoints", ..]) => {
-            call.daemon.engine.container(id)?;
-            Err(HttpError::unsupported(format!("{what} is not supported by this daemon yet")))
-        }
         _ => unknown(),
     }
 }
@@ -69,6 +71,11 @@ async fn act(mut call: Call, id: &str, verb: &str) -> Answer {
                 return Err(HttpError::invalid(
                     "starting container with non-empty request body was deprecated since API v1.22 \
                      and removed in v1.24",
+                ));
+            }
+            if call.query.non_empty("checkpoint").is_some() {
+                return Err(HttpError::invalid(
+                    "checkpoint is only supported in experimental mode",
                 ));
             }
             engine.start(id).await?;

@@ -7,18 +7,21 @@
 use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::BodyExt as _;
-use hyper::{Request, Response, StatusCode, body::Incoming, header};
+use hyper::{Method, Request, Response, StatusCode, body::Incoming, header};
 use hyper_util::rt::TokioIo;
 use oriel_api::ApiVersion;
-use oriel_engine::{Chunk, DetachKeys, ExecView, LogRecord, Stdin, Stream};
+use oriel_engine::{Attachment, Chunk, DetachKeys, ExecView, LogRecord, Stdin, Stream};
 use oriel_hcs::ConsoleSize;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     sync::mpsc,
 };
 
-use super::containers::{framed, render};
-use crate::http::{Answer, Body, Call, chain, empty, streamed};
+use super::{
+    containers::{framed, render},
+    websocket::{self, Payload},
+};
+use crate::http::{Answer, Body, Call, HttpError, chain, empty, streamed};
 
 const RAW: &str = "application/vnd.docker.raw-stream";
 const MULTIPLEXED: &str = "application/vnd.docker.multiplexed-stream";
@@ -33,6 +36,8 @@ pub(crate) fn stream_type(tty: bool, version: ApiVersion) -> &'static str {
 /// How a client wants to be served.
 struct Terms {
     tty: bool,
+    /// Whether output travels as it is, without frames.
+    raw: bool,
     stdin: bool,
     stdout: bool,
     stderr: bool,
@@ -49,34 +54,62 @@ impl Terms {
 }
 
 pub(crate) async fn attach(call: Call, id: &str) -> Answer {
-    let query = &call.query;
-    let stream = query.flag("stream");
-    let mut terms = Terms {
-        tty: false,
-        stdin: stream && query.flag("stdin"),
-        stdout: query.flag("stdout"),
-        stderr: query.flag("stderr"),
-        detach: DetachKeys::parse(query.value("detachKeys").unwrap_or_default())?,
-    };
-    let attached = call.daemon.engine.attach(id, query.flag("logs")).await?;
-    let streams = attached.view.spec.streams;
-    terms.tty = streams.tty;
-    terms.stdin &= streams.open_stdin;
-    let engine = call.daemon.engine.clone();
+    let (attached, terms) = begin(&call, id).await?;
+    let (stream, engine) = (call.query.flag("stream"), call.daemon.engine.clone());
     let (response, connection) = take_over(call.request, terms.tty, call.version);
+    engine.spawn(serve_attached(connection, attached, terms, stream));
+    Ok(response)
+}
+
+/// `GET /containers/ID/attach/ws`: all of it in the frames of a WebSocket, and none of Docker's.
+pub(crate) async fn attach_websocket(mut call: Call, id: &str) -> Answer {
+    let (response, upgrade) = websocket::accept(&mut call.request)?;
+    let payload = if call.version.at_least(28) { Payload::Binary } else { Payload::Text };
+    let (attached, mut terms) = begin(&call, id).await?;
+    terms.raw = true;
+    let (stream, engine) = (call.query.flag("stream"), call.daemon.engine.clone());
+    let (ours, theirs) = tokio::io::duplex(INPUT);
     engine.spawn(async move {
-        let Some((input, mut output)) = connection.open().await else { return };
-        let earlier = send_earlier(&mut output, attached.earlier, &terms);
-        if earlier.await.is_ok() && stream {
-            serve((input, output), attached.output, &attached.stdin, terms).await;
+        if let Ok(upgraded) = upgrade.await {
+            websocket::relay(TokioIo::new(upgraded), theirs, payload).await;
         }
     });
+    engine.spawn(serve_attached(Connection::Bodies(ours), attached, terms, stream));
     Ok(response)
+}
+
+/// Attaches to a container as a request says.
+async fn begin(call: &Call, id: &str) -> Result<(Attachment, Terms), HttpError> {
+    let query = &call.query;
+    // Before 1.42 a WebSocket had all streams.
+    let all = call.request.method() == Method::GET && !call.version.at_least(42);
+    let detach = DetachKeys::parse(query.value("detachKeys").unwrap_or_default())?;
+    let attached = call.daemon.engine.attach(id, query.flag("logs")).await?;
+    let streams = attached.view.spec.streams;
+    let stdin = query.flag("stream") && (all || query.flag("stdin"));
+    let terms = Terms {
+        tty: streams.tty,
+        raw: streams.tty,
+        stdin: stdin && streams.open_stdin,
+        stdout: all || query.flag("stdout"),
+        stderr: all || query.flag("stderr"),
+        detach,
+    };
+    Ok((attached, terms))
+}
+
+async fn serve_attached(connection: Connection, attached: Attachment, terms: Terms, stream: bool) {
+    let Some((input, mut output)) = connection.open().await else { return };
+    let earlier = send_earlier(&mut output, attached.earlier, &terms);
+    if earlier.await.is_ok() && stream {
+        serve((input, output), attached.output, &attached.stdin, terms).await;
+    }
 }
 
 pub(crate) fn exec(call: Call, exec: ExecView, console: Option<ConsoleSize>) -> Answer {
     let terms = Terms {
         tty: exec.spec.tty,
+        raw: exec.spec.tty,
         stdin: exec.spec.stdin,
         stdout: exec.spec.stdout,
         stderr: exec.spec.stderr,
@@ -197,7 +230,7 @@ async fn send_earlier(
     let Some(mut earlier) = earlier else { return Ok(()) };
     while let Some(mut records) = earlier.recv().await {
         records.retain(|record| terms.wants(record.stream));
-        output.write_all(&render(&records, terms.tty, "", false)).await?;
+        output.write_all(&render(&records, terms.raw, "", false)).await?;
     }
     output.flush().await
 }
@@ -209,7 +242,7 @@ async fn serve(
     stdin: &Stdin,
     terms: Terms,
 ) {
-    let Terms { tty, .. } = terms;
+    let Terms { tty, raw, .. } = terms;
     let wanted = [terms.stdout, terms.stderr];
     let sending = async {
         while let Some(chunk) = chunks.recv().await {
@@ -221,7 +254,7 @@ async fn serve(
             if !wanted {
                 continue;
             }
-            let bytes = framed(chunk.stream, &chunk.bytes, tty);
+            let bytes = framed(chunk.stream, &chunk.bytes, raw);
             if output.write_all(&bytes).await.is_err() || output.flush().await.is_err() {
                 return;
             }

@@ -20,6 +20,7 @@ mod oriel;
 mod patterns;
 mod ps;
 mod registry;
+mod search;
 mod stats;
 mod strict;
 mod system;
@@ -27,12 +28,13 @@ mod transfers;
 mod update;
 mod usage;
 mod volumes;
+mod websocket;
 
-use hyper::StatusCode;
+use hyper::{Method, StatusCode};
 use oriel_api::{Filters, percent_decode};
 use oriel_engine::Time;
 
-use crate::http::{Answer, Call, HttpError};
+use crate::http::{Answer, Call, HttpError, empty};
 
 /// Docker's words for what only a swarm can do.
 const NO_SWARM: &str = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker \
@@ -46,6 +48,8 @@ pub(crate) async fn dispatch(call: Call, path: &str) -> Answer {
     let method = call.request.method().clone();
     strict::check(&call, &method, &segments)?;
     match segments.as_slice() {
+        // Of any path, or of none: `OPTIONS *`.
+        _ if method == Method::OPTIONS => Ok(empty(StatusCode::OK)),
         ["containers", rest @ ..] => containers::dispatch(call, &method, rest).await,
         ["exec", id, rest @ ..] => exec::dispatch(call, &method, id, rest).await,
         ["images", rest @ ..] => images::dispatch(call, &method, rest).await,

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{events, unknown, usage};
 use crate::{
     daemon::VERSION,
-    http::{Answer, Call, HttpError, empty, ok, with_type},
+    http::{Answer, Call, HttpError, ok, with_type},
 };
 
 /// Windows Server 2022, in the words of moby `pkg/parsers/operatingsystem`.
@@ -30,8 +30,10 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
         ("GET", ["info"]) => ok(&info(&call).await?),
         ("GET", ["events"]) => events::events(&call),
         ("GET", ["system", "df"]) => usage::disk_usage(&call).await,
-        ("OPTIONS", _) => Ok(empty(StatusCode::OK)),
         ("GET", ["plugins"]) => ok(&json!([])),
+        ("GET", ["plugins", "privileges"]) | ("POST", ["plugins", "pull" | "create"]) => {
+            Err(HttpError::unsupported("plugins are not supported on this platform"))
+        }
         (_, ["plugins", rest @ ..]) => {
             let name = rest.first().unwrap_or(&"");
             Err(HttpError::not_found(format!("plugin \"{name}\" not found")))
@@ -70,6 +72,9 @@ fn version() -> Version {
     let details = BTreeMap::from(
         [
             ("ApiVersion", ApiVersion::MAX.to_string()),
+            ("BuildTime", String::new()),
+            ("GitCommit", String::new()),
+            ("GoVersion", String::new()),
             ("MinAPIVersion", ApiVersion::MIN.to_string()),
             ("Arch", "amd64".to_owned()),
             ("Experimental", "false".to_owned()),

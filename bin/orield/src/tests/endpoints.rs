@@ -400,3 +400,24 @@ fn every_route_is_listed() {
     let unknown: Vec<_> = listed.difference(&routed).collect();
     assert!(unknown.is_empty(), "endpoints without a route: {unknown:#?}");
 }
+
+#[test]
+fn the_description_lists_every_endpoint() {
+    let description = include_str!("../../../../docs/openapi.yaml");
+    let paths = description.split_once("\npaths:\n").unwrap().1;
+    let paths = paths.split_once("\ncomponents:\n").unwrap().0;
+    let (mut path, mut described) = ("", BTreeSet::new());
+    for line in paths.lines().filter(|line| !line.starts_with("      ")) {
+        match line.strip_prefix("    ") {
+            Some(method) => {
+                let method = method.trim_end_matches(':').to_uppercase();
+                described.insert(format!("{method} {path}"));
+            }
+            None => path = line.trim().trim_end_matches(':'),
+        }
+    }
+    let listed: BTreeSet<String> =
+        ENDPOINTS.iter().map(|endpoint| format!("{} {}", endpoint.method, endpoint.path)).collect();
+    let differing: Vec<_> = listed.symmetric_difference(&described).collect();
+    assert!(differing.is_empty(), "in one of ENDPOINTS and openapi.yaml only: {differing:#?}");
+}
