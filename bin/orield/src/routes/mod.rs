@@ -30,7 +30,7 @@ mod usage;
 mod volumes;
 mod websocket;
 
-use hyper::StatusCode;
+use hyper::{Method, StatusCode};
 use oriel_api::{Filters, percent_decode};
 use oriel_engine::Time;
 
