@@ -621,7 +621,9 @@ fn is_taken(place: &str, other: &Value) -> bool {
     // nothing.
     let in_a_set = ["/ExposedPorts/", "/Volumes/"].iter().any(|set| place.starts_with(set));
     let texts = ["/Cmd", "/Entrypoint", "/HostConfig/CapAdd", "/HostConfig/CapDrop"];
-    in_a_set || texts.contains(&place) && other.is_string()
+    // These are unsigned.
+    let unsigned = place.contains("/IOMaximum") && other.is_u64();
+    unsigned || in_a_set || texts.contains(&place) && other.is_string()
 }
 
 #[test]
