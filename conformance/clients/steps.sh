@@ -28,6 +28,9 @@ step() {
   fi
 }
 
+# Docker's CLI past the recorder, for programs of other clients that look at what they did.
+look() { docker -H "unix://$ORIEL_TEST_DAEMON" "$@"; }
+
 seen() { echo "seen $1: $2"; }
 
 # Ends the program with the verdict.
@@ -57,7 +60,7 @@ until_true() {
 }
 
 # Names and commands of the guests, by the daemon's system: the variables of guests.json.
-os=$(docker version --format '{{.Server.Os}}')
+os=$(look version --format '{{.Server.Os}}')
 guest() { python3 -c 'import json, sys
 value = json.load(open(sys.argv[1]))[sys.argv[2]][sys.argv[3]]
 print("\n".join(value) if isinstance(value, list) else value)' "$(dirname "${BASH_SOURCE[0]}")/guests.json" "$os" "$1"; }

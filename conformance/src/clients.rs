@@ -1,7 +1,8 @@
 //! Clients as they are, each with a program that uses it: `conformance/clients`.
 //!
 //! A program prints a line for each step, `step NAME: ok`, and ends with status 1 when a step
-//! failed. It finds its daemon by `DOCKER_HOST`, and asks that what it runs: Windows or Linux.
+//! failed. It finds its daemon by `DOCKER_HOST`, and asks it whether it runs Windows or Linux. What
+//! is not done with the client itself goes past the recorder, to `ORIEL_TEST_DAEMON`.
 
 use std::{
     io::Read,
@@ -84,6 +85,7 @@ impl Client {
         command
             .current_dir(&scratch)
             .env("DOCKER_HOST", format!("unix://{}", front.display()))
+            .env("ORIEL_TEST_DAEMON", socket)
             .env("DOCKER_CONFIG", scratch.join("config"))
             .env("ORIEL_TEST_CLIENTS", &installed.clients)
             .env("ORIEL_TEST_PROGRAMS", &installed.programs)

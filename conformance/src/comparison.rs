@@ -22,7 +22,6 @@ const FREE_NAMES: &[&str] = &[
     "Runtimes",
     "LogOpts",
     "DriverOpts",
-    "Config",
     "Data",
 ];
 
@@ -99,8 +98,13 @@ fn remarks(pair: &Pair) -> String {
         let lines = session.output.lines().filter_map(|line| line.strip_prefix("seen "));
         lines.filter_map(|line| line.split_once(": ")).collect::<Vec<_>>()
     });
-    let both = oriel.iter().zip(&dockerd).filter(|(here, there)| here != there);
-    both.map(|((what, here), (_, there))| format!("| {what} | {here} | {there} |\n")).collect()
+    // What is reported several times is compared in its order.
+    let mut rest = dockerd;
+    let rows = oriel.iter().filter_map(|(what, here)| {
+        let (_, there) = rest.remove(rest.iter().position(|(other, _)| other == what)?);
+        (*here != there).then(|| format!("| {what} | {here} | {there} |\n"))
+    });
+    rows.collect()
 }
 
 /// The fields of all good JSON answers, by endpoint.

@@ -34,7 +34,7 @@ impl Compatibility {
             let endpoint = endpoints::name(&exchange.method, &exchange.path);
             // Who asks for the version cannot know it yet.
             if !["/_ping", "/version"].contains(&exchange.path.as_str()) {
-                let version = exchange.version.as_deref().unwrap_or("none");
+                let version = exchange.version.as_deref().unwrap_or("none, which is the newest");
                 column.versions.insert(version.to_owned());
             }
             column.statuses.entry(endpoint).or_default().insert(exchange.status);

@@ -101,7 +101,7 @@ const SWARM: &[&str] = &["swarm", "nodes", "services", "tasks", "secrets", "conf
 /// What stands in the table for all of a swarm's endpoints.
 pub(crate) const SWARM_ROW: &str = "swarm, nodes, services, tasks, secrets, configs";
 
-/// The endpoint that a request is for, as the table names it; the request itself when there is none.
+/// The endpoint that a request is for, as the table names it; without one the request itself.
 pub(crate) fn name(method: &str, path: &str) -> String {
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     if segments.first().is_some_and(|first| SWARM.contains(first)) {

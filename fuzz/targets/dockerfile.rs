@@ -5,8 +5,6 @@ use libfuzzer_sys::fuzz_target;
 
 #[path = "../../crates/builder/src/expand.rs"]
 mod expand;
-#[path = "../../crates/builder/src/glob.rs"]
-mod glob;
 #[path = "../../crates/builder/src/parse/mod.rs"]
 mod parse;
 

@@ -2,14 +2,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-
-#[path = "../../crates/builder/src/glob.rs"]
-mod glob;
-#[path = "../../crates/builder/src/ignore.rs"]
-mod ignore;
+use oriel_ignore::Ignore;
 
 fuzz_target!(|text: &str| {
-    if let Ok(ignore) = ignore::Ignore::parse(text) {
+    if let Ok(ignore) = Ignore::parse(text) {
         for path in ["a", "a/b/c.txt", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab", "x/.y/[z]"] {
             let _ = ignore.excludes(path);
         }

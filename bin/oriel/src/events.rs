@@ -10,7 +10,7 @@ use crate::{
     connection::{At, Client},
     format::{
         filters,
-        human::{now, since},
+        human::{clock, since},
         template::Template,
     },
     lines::Lines,
@@ -51,7 +51,7 @@ pub(crate) async fn run(client: &Client, wanted: &Events) -> anyhow::Result<Exit
         Some(text) => Shape::Template(Template::parse(text)?),
         None => Shape::Line,
     };
-    let moment = |text: &Option<String>| text.as_deref().map(|text| since(text, now()));
+    let moment = |text: &Option<String>| text.as_deref().map(|text| since(text, clock()));
     let at = At::path(&["events"])
         .maybe("filters", filters(&wanted.filters)?)
         .maybe("since", moment(&wanted.since))
@@ -96,7 +96,8 @@ mod tests {
 
     #[test]
     fn an_event_is_a_line() {
-        let event = json!({"Type": "container", "Action": "start", "timeNano": 1_700_000_000_000_000_001_i64,
+        let event = json!({"Type": "container", "Action": "start",
+            "timeNano": 1_700_000_000_000_000_001_i64,
             "Actor": {"ID": "abc", "Attributes": {"image": "i", "name": "n"}}});
         let line = line(&event);
         assert!(line.ends_with(" container start abc (image=i, name=n)"), "{line}");

@@ -84,11 +84,11 @@ pub(crate) fn coded(error: anyhow::Error) -> anyhow::Error {
 }
 
 /// Docker's rule (docker/cli, `cli/command/container/run.go`: `toStatusError`), which looks at
-/// the daemon's words.
+/// the daemon's words; but a file that this host lacks is no missing program.
 fn start_code(message: &str) -> u8 {
     let message = message.to_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
-    if says(&["executable file not found", "no such file", "cannot find the file specified"]) {
+    if says(&["executable file not found", "cannot find the file specified"]) {
         NOT_FOUND
     } else if says(&["permission denied at"]) {
         // The daemon's socket, not a program.
@@ -159,6 +159,7 @@ mod tests {
             ("exec: \"x\": executable file not found in %PATH%", 127),
             ("Access is denied.", 126),
             ("permission denied at unix:///x", 125),
+            ("cannot launch silo: /run/x: No such file or directory (os error 2)", 125),
         ] {
             assert_eq!(start_code(text), code, "{text}");
         }

@@ -2,9 +2,9 @@
 //!
 //! | First of | says |
 //! |---|---|
-//! | `-H`, `ORIEL_HOST` | an address |
+//! | `-H` | an address |
 //! | `--context` | a context |
-//! | `DOCKER_HOST` | an address |
+//! | `ORIEL_HOST`, `DOCKER_HOST` | an address |
 //! | `ORIEL_CONTEXT`, `DOCKER_CONTEXT`, `oriel context use` | a context |
 //! | nothing | `/run/oriel.sock` |
 

@@ -163,7 +163,8 @@ mod tests {
     #[test]
     fn what_was_removed_is_listed_by_kind() {
         let done = json!({"ContainersDeleted": ["a"], "SpaceReclaimed": 5,
-            "ImagesDeleted": [{"Untagged": "x:1"}, {"Deleted": "sha256:1"}], "VolumesDeleted": null});
+            "ImagesDeleted": [{"Untagged": "x:1"}, {"Deleted": "sha256:1"}],
+            "VolumesDeleted": null});
         assert_eq!(
             removed(&done),
             "Deleted containers:\na\n\nDeleted images:\nuntagged: x:1\ndeleted: sha256:1\n\n"

@@ -138,7 +138,8 @@ async fn respond(daemon: Arc<Daemon>, request: Request<Incoming>) -> Response<Bo
     let status = response.status().as_u16();
     tracing::debug!(method = %method, path = target, status, "request");
     let version = ApiVersion::MAX.to_string();
-    let server = format!("Oriel/{VERSION} (windows)");
+    // Docker's command line reads the system from here, and only behind this name.
+    let server = format!("Docker/{VERSION} (windows)");
     for (name, value) in [
         ("api-version", version.as_str()),
         ("docker-experimental", "false"),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use oriel_engine::{Clock, Engine, IdSource, Parts, Time};
+use oriel_engine::{Clock, Engine, HostPipes, IdSource, Parts, Time};
 use oriel_hcs::{Check, CheckLevel, ComputeHost as _};
 use oriel_hns::{HostNetwork, HostNetworkOptions};
 use oriel_image::ImageStore;
@@ -16,7 +16,7 @@ use oriel_silo::{SiloHost, SiloPaths};
 
 use crate::{
     daemon::{Daemon, Fixed},
-    options::Options,
+    options::{Address, Options},
 };
 
 /// The daemon, and what it has to shut down.
@@ -82,6 +82,7 @@ pub(crate) async fn wire(options: &Options, mut warnings: Vec<String>) -> anyhow
         ids: Arc::new(RandomIds),
         nat: options.nat.clone(),
         address_pools: options.address_pools.clone(),
+        pipes: HostPipes { engine: api_socket(options), folder: options.exec_root.join("pipes") },
         sandbox_size: options.sandbox_size,
     })
     .await?;
@@ -94,6 +95,16 @@ pub(crate) async fn wire(options: &Options, mut warnings: Vec<String>) -> anyhow
         strict: options.strict,
     };
     Ok(Wired { daemon: Daemon::new(engine, options.live.clone(), fixed)?, network })
+}
+
+/// The Unix socket on which this daemon is reached, if there is one.
+fn api_socket(options: &Options) -> Option<PathBuf> {
+    options.hosts.iter().find_map(|address| match address {
+        Address::Unix(path) => Some(path.clone()),
+        // What `oriel.socket` listens on.
+        Address::Passed => Some(PathBuf::from("/run/oriel.sock")),
+        Address::Tcp(_) => None,
+    })
 }
 
 /// Where the NT personality is, when there is one.

@@ -135,8 +135,9 @@ def a_terminal_has_a_size(client, world):
     container.resize(40, 120)
     created = client.api.exec_create(container.id, shell(world, world["twice"]), tty=True)
     stream = client.api.exec_start(created["Id"], tty=True, stream=True)
+    begun = next(stream)
     client.api.exec_resize(created["Id"], 40, 120)
-    expect(b"second" in b"".join(stream), "no output of a terminal")
+    expect(b"second" in begun + b"".join(stream), "no output of a terminal")
     container.remove(force=True)
 
 

@@ -1,4 +1,5 @@
-//! `oriel` as people use it: run, look, build, ship, over every way to the daemon, and on a terminal.
+//! `oriel` as people use it: run, look, build and ship, over every way to the daemon, and on a
+//! terminal.
 
 mod terminal;
 
@@ -343,16 +344,21 @@ fn over_ssh(daemon: &Daemon, home: &Path) -> Result<()> {
     )?;
     fs_err::set_permissions(&ssh, std::fs::Permissions::from_mode(0o755))?;
     fs_err::os::unix::fs::symlink(daemon.program("oriel"), &oriel)?;
-    let search = std::env::var("PATH").unwrap_or_default();
+    let path = std::env::var("PATH").unwrap_or_default();
     let host = format!("ssh://ann@box{}", daemon.socket().display());
     let run = |arguments: &[&str]| {
         let mut command = Command::new(daemon.program("oriel"));
         command.arg("-H").arg(&host).args(arguments).stdin(Stdio::null());
-        command.env("PATH", format!("{}:{search}", programs.display()));
+        command.env("PATH", format!("{}:{path}", programs.display()));
         command
     };
     let echo = ["run", "--rm", "nanoserver", "cmd", "/c", "echo over SSH"];
     ensure!(said(run(&echo))?.trim() == "over SSH", "a run over SSH");
+    let input = home.join("input");
+    fs_err::write(&input, "axb\r\nab\r\n")?;
+    let mut search = run(&["run", "--rm", "-i", "nanoserver", "findstr", "x"]);
+    search.stdin(fs_err::File::open(&input)?.into_parts().0);
+    ensure!(said(search)?.trim() == "axb", "the end of input goes over SSH");
     fs_err::remove_file(&oriel)?;
     let refused = run(&["ps"]).output()?;
     let error = String::from_utf8_lossy(&refused.stderr).into_owned();

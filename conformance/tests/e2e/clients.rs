@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use oriel_conformance::{
     CLIENTS, Case, Compatibility, Daemon, Dockerd, Installed, Outcome, Pair, Session, differences,
 };
@@ -31,21 +31,27 @@ const NOT_WITH_DOCKERD: &str = "skopeo";
 fn clients(daemon: &mut Daemon) -> Result<Outcome> {
     let only = std::env::var(ONLY).unwrap_or_default();
     let path = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    let mut installed = Installed {
-        clients: path("ORIEL_TEST_CLIENTS").context("ORIEL_TEST_CLIENTS is not set")?,
-        programs: path("ORIEL_TEST_PROGRAMS").context("ORIEL_TEST_PROGRAMS is not set")?,
-        scratch: daemon.scratch().join("clients"),
+    let clients = path("ORIEL_TEST_CLIENTS").context("ORIEL_TEST_CLIENTS is not set")?;
+    let programs = path("ORIEL_TEST_PROGRAMS").context("ORIEL_TEST_PROGRAMS is not set")?;
+    let installed = |scratch: &Path| Installed {
+        clients: clients.clone(),
+        programs: programs.clone(),
+        scratch: scratch.join("clients"),
     };
-    let chosen = |name: &str| name.contains(&only);
-    let socket = daemon.socket();
-    let oriel = sessions(&installed, &socket, chosen, || daemon.clear())?;
-
     let folder = tempfile::Builder::new().prefix("oriel-dockerd-").tempdir()?;
-    let dockerd = Dockerd::start(&installed.clients, folder.path())?;
-    installed.scratch = folder.path().join("clients");
-    let chosen = |name: &str| name.contains(&only) && name != NOT_WITH_DOCKERD;
-    let real = sessions(&installed, &dockerd.socket(), chosen, || ())?;
-    drop(dockerd);
+    // Side by side: most steps wait for something.
+    let (oriel, real) = std::thread::scope(|scope| {
+        let real = scope.spawn(|| -> Result<Vec<Session>> {
+            let dockerd = Dockerd::start(&clients, folder.path())?;
+            let chosen = |name: &str| name.contains(&only) && name != NOT_WITH_DOCKERD;
+            sessions(&installed(folder.path()), &dockerd.socket(), chosen, || ())
+        });
+        let chosen = |name: &str| name.contains(&only);
+        let here = installed(daemon.scratch());
+        let oriel = sessions(&here, &daemon.socket(), chosen, || daemon.clear());
+        (oriel, real.join().unwrap_or_else(|_| Err(anyhow!("the run with dockerd panicked"))))
+    });
+    let (oriel, real) = (oriel?, real.context("with dockerd")?);
 
     if !only.is_empty() {
         return Ok(Outcome::Skipped(format!("{ONLY} is set: the page is not looked at")));

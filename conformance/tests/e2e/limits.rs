@@ -44,8 +44,11 @@ fn memory(daemon: &mut Daemon) -> Result<Outcome> {
     let state = &docker.inspect("bomb")?["State"];
     ensure!(state["OOMKilled"] == true && state["Status"] == "exited", "{state}");
     let since = ["events", "--since", "1h", "--until", "0s", "--filter", "container=bomb"];
-    let events = docker.run(&[&since[..], &["--format", "{{.Action}}"][..]].concat())?;
-    ensure!(events.lines().any(|action| action == "oom"), "{events}");
+    // The client asks up to the second that has begun.
+    docker.wait_until("an event oom", |docker| {
+        let events = docker.run(&[&since[..], &["--format", "{{.Action}}"][..]].concat())?;
+        Ok(events.lines().any(|action| action == "oom"))
+    })?;
     docker.run(&["rm", "bomb"])?;
     PASSED
 }

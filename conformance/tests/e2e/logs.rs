@@ -21,7 +21,7 @@ fn talks(lines: u32) -> String {
 }
 
 fn expected(lines: u32) -> String {
-    (1..=lines).map(|number| format!("line {number}\r\n")).collect()
+    (1..=lines).map(|number| format!("line {number}\n")).collect()
 }
 
 /// Starts a container that prints `lines` lines; returns its id.
@@ -88,7 +88,14 @@ fn survives(daemon: &mut Daemon) -> Result<Outcome> {
     let docker = daemon.docker();
     docker.run(&["wait", &id])?;
     let log = docker.run(&["logs", &id])?;
-    ensure!(log == expected(40), "{log}");
+    let whole = expected(40);
+    let whole: Vec<&str> = whole.lines().collect();
+    let mut rest = whole.iter();
+    let mut found = log.lines();
+    ensure!(found.all(|line| rest.any(|expected| *expected == line)), "{log}");
+    // What the agent was just sending to the daemon that died is lost with it.
+    let missing = whole.len() - log.lines().count();
+    ensure!(missing <= 2 && log.ends_with("line 40\n"), "{missing} lines are missing: {log}");
     docker.run(&["rm", &id])?;
     PASSED
 }
@@ -106,7 +113,7 @@ fn none(daemon: &mut Daemon) -> Result<Outcome> {
         "/c",
         "echo hi",
     ])?;
-    ensure!(printed == "hi\r\n", "{printed:?}");
+    ensure!(printed == "hi\n", "{printed:?}");
     let output = docker.try_run(&["logs", "silent"])?;
     let text = "configured logging driver does not support reading";
     ensure!(output.status == 1 && output.stderr.contains(text), "{output:?}");
@@ -131,7 +138,7 @@ fn defaults(daemon: &mut Daemon) -> Result<Outcome> {
     let config = docker.inspect(&id)?["HostConfig"]["LogConfig"].clone();
     ensure!(config["Type"] == "local" && config["Config"]["max-size"] == "1m", "{config}");
     let log = docker.run(&["logs", "--details", &id])?;
-    ensure!(log == "app=web line 1\r\napp=web line 2\r\n", "{log:?}");
+    ensure!(log == "app=web line 1\napp=web line 2\n", "{log:?}");
     docker.run(&["rm", &id])?;
     daemon.restart_with(&[])?;
     PASSED

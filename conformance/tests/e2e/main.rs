@@ -22,6 +22,7 @@ mod logs;
 mod network;
 mod networks;
 mod openapi;
+mod pipes;
 mod processes;
 mod programs;
 mod registries;
@@ -30,6 +31,7 @@ mod running;
 mod settings;
 mod storage;
 mod surface;
+mod terminal;
 mod volumes;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -87,6 +89,8 @@ fn suite(filter: &str) -> Result<bool> {
         clients::CASES,
         openapi::CASES,
         load::CASES,
+        terminal::CASES,
+        pipes::CASES,
         faults::CASES,
     ]
     .into_iter()

@@ -99,7 +99,7 @@ impl Engine {
             return files.live(&live.system.drive())?.with_mounts(&shown);
         }
         // Mount points are made when a container starts; this one may never have.
-        for mount in &mounts {
+        for mount in mounts.iter().filter(|mount| mount.kind != MountKind::Npipe) {
             let (parent, _) = mount.target.rsplit_once('\\').unwrap_or(("C:", ""));
             let _ = files.create_dir_all(parent);
         }
@@ -110,11 +110,13 @@ impl Engine {
 /// What is mounted, unless it is memory, which is there only while its container runs.
 fn file_mount(mount: &MountPoint) -> Option<FileMount> {
     let MountPoint { kind, source, target, read_only, .. } = mount.clone();
-    (kind != MountKind::Tmpfs && source != PathBuf::new()).then_some(FileMount {
-        target,
-        source,
-        read_only,
-    })
+    // A part of a volume is found by names that its container can change: on the host nobody may
+    // follow them.
+    if !mount.subpath.is_empty() {
+        return None;
+    }
+    (!matches!(kind, MountKind::Tmpfs | MountKind::Npipe) && source != PathBuf::new())
+        .then_some(FileMount { target, source, read_only })
 }
 
 /// Docker's refusal to write where the container itself may not.

@@ -47,8 +47,11 @@ impl Engine {
     /// # Errors
     /// `Conflict` when it does not run.
     pub async fn resize(&self, reference: &str, size: ConsoleSize) -> Result<(), EngineError> {
-        let live = self.find(reference)?.running()?;
-        Ok(live.system.resize(ProcessId::INIT, size).await?)
+        let container = self.find(reference)?;
+        container.running()?.system.resize(ProcessId::INIT, size).await?;
+        let further = [("height", size.height.to_string()), ("width", size.width.to_string())];
+        self.emit(&container.record(), "resize", &further);
+        Ok(())
     }
 }
 

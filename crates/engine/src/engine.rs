@@ -11,7 +11,7 @@ use oriel_image::ImageStore;
 use tokio::sync::broadcast;
 
 use crate::{
-    AddressPool, Clock, ContainerView, EngineError, Event, IdSource, Time,
+    AddressPool, Clock, ContainerView, EngineError, Event, HostPipes, IdSource, Time,
     container::Container,
     events::Events,
     exec::Exec,
@@ -44,6 +44,8 @@ pub struct Parts {
     pub nat: NetworkSpec,
     /// Where subnets of networks come from that do not say which they want.
     pub address_pools: Vec<AddressPool>,
+    /// Where named pipes of the host are.
+    pub pipes: HostPipes,
     /// Bytes on drive C: of containers that do not say; `None` is as much as the host has.
     pub sandbox_size: Option<u64>,
 }

@@ -259,8 +259,10 @@ impl Engine {
     /// # Errors
     /// `Conflict` when it does not run.
     pub async fn top(&self, reference: &str) -> Result<Vec<ProcessSummary>, EngineError> {
-        let live = self.find(reference)?.running()?;
-        Ok(live.system.processes().await?)
+        let container = self.find(reference)?;
+        let processes = container.running()?.system.processes().await?;
+        self.emit(&container.record(), "top", &[]);
+        Ok(processes)
     }
 }
 

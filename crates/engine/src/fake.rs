@@ -35,7 +35,7 @@ use oriel_image::{BaseImport, ImageConfig, ImageStore, RunConfig};
 use tokio::sync::{mpsc, watch};
 
 pub use self::network::FakeNetwork;
-use crate::{AddressPool, Clock, IdSource, Parts, Time};
+use crate::{AddressPool, Clock, HostPipes, IdSource, Parts, Time};
 
 /// Exit code of a program that a control event ends.
 const CONTROL_C_EXIT: u32 = 0xc000_013a;
@@ -601,6 +601,7 @@ impl World {
                 internal: false,
             },
             address_pools: AddressPool::defaults(),
+            pipes: HostPipes { engine: None, folder: self.root.join("pipes") },
             sandbox_size: self.sandbox_size,
         }
     }

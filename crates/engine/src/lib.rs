@@ -37,6 +37,7 @@ mod names;
 mod networks;
 mod output;
 mod pause;
+mod pipes;
 mod reconcile;
 mod records;
 mod registry;
@@ -79,6 +80,7 @@ pub use networks::{
 };
 pub use output::{Chunk, Stream};
 pub use pause::Stillness;
+pub use pipes::HostPipes;
 pub use registry::{
     Difference, FoundKey, KeyName, RegistryImport, RegistryView, Step, link_target, walk,
 };

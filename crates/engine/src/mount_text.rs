@@ -1,19 +1,15 @@
 //! The words of `-v`: `[source:]target[:mode]`, after moby's `windows_parser.go`, with Linux paths
 //! for sources.
 
-/// Why a named pipe is no mount.
-pub(crate) const NO_PIPES: &str =
-    "named pipes cannot be mounted: this host has none, publish a port instead";
-
 /// How the refusal of another drive ends.
 pub(crate) const ONLY_DRIVE: &str = "is not on drive C:, which is the only one there is yet";
 
 /// A `-v` in its parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Bind {
-    /// Path on the host, name of a volume, or nothing.
+    /// Path on the host, named pipe, name of a volume, or nothing.
     pub(crate) source: String,
-    /// Path inside, normal.
+    /// Path inside, normal, or a named pipe.
     pub(crate) target: String,
     /// `ro`, `rw` or nothing.
     pub(crate) mode: String,
@@ -37,7 +33,14 @@ pub(crate) fn bind(text: &str) -> Result<Bind, String> {
         None => ("", rest),
     };
     if is_pipe(source) || is_pipe(inside) {
-        return Err(NO_PIPES.to_owned());
+        let target = pipe(inside)?;
+        if !source.starts_with('/') || is_pipe(source) {
+            pipe(source)?;
+        }
+        if mode.eq_ignore_ascii_case("ro") {
+            return Err(String::new());
+        }
+        return Ok(Bind { source: source.to_owned(), target, mode: mode.to_owned() });
     }
     if source.is_empty() && (inside.len() < rest.len() || !mode.is_empty()) {
         return Err(String::new());
@@ -56,9 +59,6 @@ pub(crate) fn bind(text: &str) -> Result<Bind, String> {
 
 /// Makes a path inside normal: a drive, backslashes, no `.` and `..`. `/data` is `C:\data`.
 pub(crate) fn target(path: &str) -> Result<String, String> {
-    if is_pipe(path) {
-        return Err(NO_PIPES.to_owned());
-    }
     let bad = || format!("invalid mount path: '{path}'");
     let plain = path.replace('/', "\\");
     let plain = plain.strip_prefix(r"\\?\").unwrap_or(&plain);
@@ -103,9 +103,21 @@ fn begins_with_drive(text: &str) -> bool {
     }
 }
 
+/// Makes the path of a named pipe normal: its beginning in backslashes, and a name.
+pub(crate) fn pipe(path: &str) -> Result<String, String> {
+    let name = path.get(PIPE.len()..).filter(|_| is_pipe(path));
+    let name = name.filter(|name| !name.is_empty() && is_name(name) && !name.contains(['/', '\\']));
+    let name = name.filter(|name| !matches!(*name, "." | ".."));
+    name.map(|name| format!("{PIPE}{name}"))
+        .ok_or_else(|| format!("'{path}' is not a valid pipe path"))
+}
+
+/// What the path of a named pipe begins with.
+pub(crate) const PIPE: &str = r"\\.\pipe\";
+
 /// Whether a path begins with `\\.\pipe\`, in either kind of slashes.
-fn is_pipe(path: &str) -> bool {
-    path.replace('/', "\\").to_ascii_lowercase().starts_with(r"\\.\pipe\")
+pub(crate) fn is_pipe(path: &str) -> bool {
+    path.replace('/', "\\").to_ascii_lowercase().starts_with(PIPE)
 }
 
 #[cfg(test)]
@@ -129,6 +141,8 @@ mod tests {
             ("C:\\v", "", "C:\\v", ""),
             ("c:/v/w", "", "C:\\v\\w", ""),
             ("/v", "", "C:\\v", ""),
+            ("//./pipe/a:\\\\.\\PIPE\\b:rw", "//./pipe/a", "\\\\.\\pipe\\b", "rw"),
+            ("/run/x.sock:\\\\.\\pipe\\x", "/run/x.sock", "\\\\.\\pipe\\x", ""),
             ("/h:\\\\?\\C:\\a\\.\\b\\..\\c", "/h", "C:\\a\\c", ""),
         ] {
             let expected = (source.to_owned(), target.to_owned(), mode.to_owned());
@@ -153,8 +167,12 @@ mod tests {
             ("/h:C:\\a<b", "invalid mount path: 'C:\\a<b'"),
             ("/h:\\\\server\\share", "invalid mount path"),
             ("C:\\a:C:\\b", "bind source path does not exist: C:\\a"),
-            ("\\\\.\\pipe\\docker_engine:\\\\.\\pipe\\docker_engine", NO_PIPES),
-            ("//./pipe/x:C:\\x", NO_PIPES),
+            (r"\\.\pipe\x:\\.\pipe\x:ro", ""),
+            ("//./pipe/x:C:\\x", "'C:\\x' is not a valid pipe path"),
+            (r"vol:\\.\pipe\x", "'vol' is not a valid pipe path"),
+            (r"\\.\pipe\x", "'' is not a valid pipe path"),
+            (r"\\.\pipe\..:\\.\pipe\x", r"'\\.\pipe\..' is not a valid pipe path"),
+            (r"\\.\pipe\a\b:\\.\pipe\x", "is not a valid pipe path"),
         ] {
             let error = bind(text).unwrap_err();
             assert!(

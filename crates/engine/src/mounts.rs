@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Engine, EngineError, VolumeRequest,
     mount_text::{self, Bind},
+    pipes,
     storage::parse_size,
     volumes::DRIVER_LOCAL,
 };
@@ -53,6 +54,8 @@ pub struct MountWish {
     pub volume: VolumeRequest,
     /// Bytes of a tmpfs.
     pub size_bytes: Option<u64>,
+    /// The part of a volume that is shown, as a relative path; empty is all of it.
+    pub subpath: String,
     /// Names of groups of options that belong to other kinds.
     pub foreign_options: Vec<&'static str>,
 }
@@ -68,6 +71,8 @@ pub enum MountKind {
     Volume,
     /// Memory.
     Tmpfs,
+    /// A named pipe that leads to a socket of the host.
+    Npipe,
 }
 
 impl MountKind {
@@ -78,6 +83,7 @@ impl MountKind {
             Self::Bind => "bind",
             Self::Volume => "volume",
             Self::Tmpfs => "tmpfs",
+            Self::Npipe => "npipe",
         }
     }
 }
@@ -91,9 +97,9 @@ pub struct MountPoint {
     /// Name of the volume; empty for the others.
     #[serde(default)]
     pub name: String,
-    /// Path on the host; empty for memory.
+    /// Path on the host, or a named pipe of it; empty for memory.
     pub source: PathBuf,
-    /// Path inside, such as `C:\data`.
+    /// Path inside, such as `C:\data`, or a named pipe.
     pub target: String,
     /// Whether writes are refused.
     pub read_only: bool,
@@ -106,6 +112,9 @@ pub struct MountPoint {
     /// Bytes of memory; `None` is the host's choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<u64>,
+    /// The part of a volume that is shown, with slashes; empty is all of it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub subpath: String,
 }
 
 impl MountPoint {
@@ -119,7 +128,12 @@ impl MountPoint {
     pub(crate) fn document(&self) -> Mount {
         let source = match self.kind {
             MountKind::Tmpfs => MountSource::Memory { size_bytes: self.size_bytes },
+            MountKind::Volume if !self.subpath.is_empty() => {
+                MountSource::Below(self.source.clone(), PathBuf::from(&self.subpath))
+            }
             MountKind::Bind | MountKind::Volume => MountSource::Host(self.source.clone()),
+            // Where it leads is looked up when it starts: see `pipes`.
+            MountKind::Npipe => MountSource::Pipe(self.source.clone()),
         };
         Mount { source, target: self.target.clone(), read_only: self.read_only }
     }
@@ -265,7 +279,9 @@ impl Engine {
             mount_text::bind(text).map_err(|problem| spec_error(text, &problem))?;
         settled.name(&target)?;
         let read_only = mode.eq_ignore_ascii_case("ro");
-        let point = if source.starts_with('/') {
+        let point = if mount_text::is_pipe(&target) {
+            pipes::point(&source).map_err(|problem| spec_error(text, &problem))?
+        } else if source.starts_with('/') {
             host_point(&source).map_err(|problem| spec_error(text, &problem))?
         } else {
             let driver = driver.to_owned();
@@ -292,12 +308,20 @@ impl Engine {
         if wish.target.is_empty() {
             return Err(refuse("field Target must not be empty".to_owned()));
         }
-        if kind == "npipe" {
-            return Err(EngineError::unsupported(mount_text::NO_PIPES));
-        }
-        let target = mount_text::target(&wish.target).map_err(refuse)?;
+        let target = match kind.as_str() {
+            "npipe" => mount_text::pipe(&wish.target),
+            _ => mount_text::target(&wish.target),
+        };
+        let target = target.map_err(refuse)?;
         settled.name(&target)?;
         let point = match kind.as_str() {
+            "npipe" if wish.read_only => {
+                return Err(refuse("field ReadOnly must not be specified".to_owned()));
+            }
+            "npipe" if wish.source.is_empty() => {
+                return Err(refuse("field Source must not be empty".to_owned()));
+            }
+            "npipe" => pipes::point(&wish.source).map_err(refuse)?,
             "bind" if wish.source.is_empty() => {
                 return Err(refuse("field Source must not be empty".to_owned()));
             }
@@ -313,9 +337,14 @@ impl Engine {
                 size_bytes: wish.size_bytes.filter(|size| *size > 0),
                 ..MountPoint::default()
             },
+            "volume" if !wish.subpath.is_empty() && wish.source.is_empty() => {
+                let words = "must not set Subpath when using anonymous volumes";
+                return Err(refuse(words.to_owned()));
+            }
             "volume" => {
+                let subpath = subpath(&wish.subpath).map_err(refuse)?;
                 let request = VolumeRequest { name: wish.source, ..wish.volume };
-                self.volume_point(container, request, settled)?
+                MountPoint { subpath, ..self.volume_point(container, request, settled)? }
             }
             _ => return Err(refuse("mount type unknown".to_owned())),
         };
@@ -359,17 +388,55 @@ impl Engine {
                 }
                 MountKind::Volume => {
                     self.volume(&mount.name)?;
+                    check_part(mount)?;
                 }
-                MountKind::Tmpfs => {}
+                MountKind::Tmpfs | MountKind::Npipe => {}
             }
         }
         Ok(())
     }
 }
 
+/// A path below a volume, made normal: relative, and nowhere above the volume.
+fn subpath(text: &str) -> Result<String, String> {
+    let plain = text.replace('\\', "/");
+    let names: Vec<_> = plain.split('/').filter(|name| !matches!(*name, "" | ".")).collect();
+    let absolute = plain.starts_with('/') || plain.contains(':');
+    if absolute || names.contains(&"..") || plain.contains('\0') {
+        return Err("subpath must be a relative path within the volume".to_owned());
+    }
+    Ok(names.join("/"))
+}
+
+/// Says in Docker's words why a part of a volume cannot be shown. What is shown is looked up again
+/// when it is mounted, where nothing can change in between.
+fn check_part(mount: &MountPoint) -> Result<(), EngineError> {
+    if mount.subpath.is_empty() {
+        return Ok(());
+    }
+    let (base, part) = (&mount.source, &mount.subpath);
+    let path = base.join(part);
+    let found = fs_err::canonicalize(&path)
+        .and_then(|found| Ok(found.starts_with(fs_err::canonicalize(base)?)));
+    match found {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(EngineError::invalid(format!(
+            "path concatenation escapes the base directory: base: {base:?}, subpath: {part:?}"
+        ))),
+        Err(error) => {
+            let why = if error.kind() == std::io::ErrorKind::NotFound {
+                "no such file or directory".to_owned()
+            } else {
+                error.to_string()
+            };
+            Err(EngineError::invalid(format!("cannot access path {}: {why}", path.display())))
+        }
+    }
+}
+
 /// Docker's words for a specification that is wrong.
 fn spec_error(text: &str, problem: &str) -> EngineError {
-    if problem == mount_text::NO_PIPES || problem.ends_with(mount_text::ONLY_DRIVE) {
+    if problem.ends_with(mount_text::ONLY_DRIVE) {
         return EngineError::unsupported(problem);
     }
     let colon = if problem.is_empty() { "" } else { ": " };
@@ -413,4 +480,39 @@ fn tmpfs(target: &str, options: &str) -> Result<MountPoint, EngineError> {
 #[must_use]
 pub fn driver(mount: &MountPoint) -> &'static str {
     if mount.is_volume() { DRIVER_LOCAL } else { "" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_a_volume_is_below_it() {
+        for (text, part) in [("a/b", "a/b"), (r"a\b\", "a/b"), ("./a//b", "a/b"), (".", "")] {
+            assert_eq!(subpath(text).as_deref(), Ok(part), "{text}");
+        }
+        for text in ["/a", r"\a", "../a", "a/../b", "C:a", "a\0"] {
+            let error = subpath(text).unwrap_err();
+            assert_eq!(error, "subpath must be a relative path within the volume", "{text}");
+        }
+    }
+
+    #[test]
+    fn a_part_that_is_not_there_or_leads_elsewhere_is_refused() {
+        let place = tempfile::tempdir().unwrap();
+        let volume = place.path().join("_data");
+        fs_err::create_dir_all(volume.join("in")).unwrap();
+        fs_err::os::unix::fs::symlink("/etc", volume.join("out")).unwrap();
+        fs_err::os::unix::fs::symlink("in", volume.join("link")).unwrap();
+        let point = |part: &str| MountPoint {
+            source: volume.clone(),
+            subpath: part.to_owned(),
+            ..MountPoint::default()
+        };
+        assert!(check_part(&point("in")).is_ok() && check_part(&point("link")).is_ok());
+        let error = check_part(&point("out")).unwrap_err().to_string();
+        assert!(error.contains("escapes the base directory"), "{error}");
+        let error = check_part(&point("none")).unwrap_err().to_string();
+        assert!(error.contains("cannot access path") && error.contains("no such file"), "{error}");
+    }
 }

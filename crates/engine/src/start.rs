@@ -117,7 +117,8 @@ impl Engine {
     ) -> Result<(Arc<dyn ComputeSystem>, Process), EngineError> {
         let id = record.id.clone();
         let sandbox = self.blocking(move |engine| engine.images().sandbox(&id)).await?;
-        let document = document::system(&record.spec, &sandbox, personality, joined);
+        let mut document = document::system(&record.spec, &sandbox, personality, joined);
+        self.inner.parts.pipes.resolve(&mut document)?;
         let system_id = SystemId(record.id.clone());
         let system = self.inner.parts.host.create(&system_id, &document).await?;
         let parameters = document::init(&record.spec);

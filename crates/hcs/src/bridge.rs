@@ -17,6 +17,11 @@
 //! is `CreateProcess` → (`Created` | `CreateFailed`) → output … → `Exited`; `Exited` is the last
 //! frame of a process, after all its output.
 //!
+//! A connection of a named pipe carries a number of the guest's choosing in the place of the
+//! process id: `PipeOpened`, then `PipeData` both ways, each answered by `PipeTaken` when the other
+//! side has passed it on, and `PipeClosed` from whichever side is done. A side has at most
+//! [`PIPE_WINDOW`] pieces under way. Connections end with the connection of the host.
+//!
 //! A request about the registry carries a number of the host's choosing in the place of the process
 //! id, and so does its answer, [`Message::RegistryDone`].
 
@@ -40,6 +45,12 @@ pub const MAX_PAYLOAD: usize = 1 << 20;
 
 /// Largest piece of a stream that a sender puts in one frame.
 pub const STREAM_CHUNK: usize = 64 << 10;
+
+/// Pieces of at most [`STREAM_CHUNK`] bytes that each side of a pipe's connection has under way.
+pub const PIPE_WINDOW: usize = 16;
+
+/// Connections of named pipes that a system may have at once: each costs the guest two threads.
+pub const MAX_PIPES: usize = 128;
 
 /// One frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +91,17 @@ pub enum Message {
     /// fails.
     ChangeRegistry,
 
+    /// *Both ways*: bytes of a pipe's connection.
+    PipeData(Vec<u8>),
+    /// *Both ways*: a piece was passed on.
+    PipeTaken,
+    /// *Both ways*: no more bytes will come from this side.
+    PipeEnd,
+    /// *Both ways*: the connection is over.
+    PipeClosed,
+
+    /// A client has connected to the pipe that is this one of the document's, counted from 0.
+    PipeOpened(u32),
     /// First frame of `cexecsvc.exe`, and of `oriel-agent` to each new host connection: the
     /// protocol version, and (*agent*) the processes that exist.
     Hello(Hello),
@@ -140,6 +162,11 @@ mod kind {
     pub(super) const SAVE_REGISTRY: u8 = 0x09;
     pub(super) const REGISTRY_PART: u8 = 0x0a;
     pub(super) const CHANGE_REGISTRY: u8 = 0x0b;
+    pub(super) const PIPE_DATA: u8 = 0x40;
+    pub(super) const PIPE_TAKEN: u8 = 0x41;
+    pub(super) const PIPE_END: u8 = 0x42;
+    pub(super) const PIPE_CLOSED: u8 = 0x43;
+    pub(super) const PIPE_OPENED: u8 = 0xc0;
     pub(super) const HELLO: u8 = 0x81;
     pub(super) const CREATED: u8 = 0x82;
     pub(super) const CREATE_FAILED: u8 = 0x83;
@@ -247,6 +274,11 @@ impl Message {
             Self::SaveRegistry(name) => (kind::SAVE_REGISTRY, name.clone().into_bytes()),
             Self::RegistryPart(bytes) => (kind::REGISTRY_PART, bytes.clone()),
             Self::ChangeRegistry => (kind::CHANGE_REGISTRY, Vec::new()),
+            Self::PipeData(bytes) => (kind::PIPE_DATA, bytes.clone()),
+            Self::PipeTaken => (kind::PIPE_TAKEN, Vec::new()),
+            Self::PipeEnd => (kind::PIPE_END, Vec::new()),
+            Self::PipeClosed => (kind::PIPE_CLOSED, Vec::new()),
+            Self::PipeOpened(index) => (kind::PIPE_OPENED, index.to_le_bytes().to_vec()),
             Self::Hello(hello) => (kind::HELLO, json(hello)),
             Self::Created(pid) => (kind::CREATED, pid.to_le_bytes().to_vec()),
             Self::CreateFailed(failure) => (kind::CREATE_FAILED, json(failure)),
@@ -274,6 +306,11 @@ impl Message {
             kind::SAVE_REGISTRY => Self::SaveRegistry(text(payload)),
             kind::REGISTRY_PART => Self::RegistryPart(payload.to_vec()),
             kind::CHANGE_REGISTRY => Self::ChangeRegistry,
+            kind::PIPE_DATA => Self::PipeData(payload.to_vec()),
+            kind::PIPE_TAKEN => Self::PipeTaken,
+            kind::PIPE_END => Self::PipeEnd,
+            kind::PIPE_CLOSED => Self::PipeClosed,
+            kind::PIPE_OPENED => Self::PipeOpened(little_endian(payload)?),
             kind::HELLO => Self::Hello(from_json(payload)?),
             kind::CREATED => Self::Created(little_endian(payload)?),
             kind::CREATE_FAILED => Self::CreateFailed(from_json(payload)?),
@@ -343,6 +380,11 @@ mod tests {
             Message::SaveRegistry("saved-1".into()),
             Message::RegistryPart(vec![b'[', b']']),
             Message::ChangeRegistry,
+            Message::PipeOpened(1),
+            Message::PipeData(vec![7; 3]),
+            Message::PipeTaken,
+            Message::PipeEnd,
+            Message::PipeClosed,
             Message::Hello(Hello {
                 version: VERSION,
                 processes: vec![(ProcessId::INIT, 32)],

@@ -68,7 +68,7 @@ pub struct SystemDocument {
 pub struct Mount {
     /// What is shown.
     pub source: MountSource,
-    /// Absolute path on C:, such as `C:\data`.
+    /// Absolute path on C:, such as `C:\data`; of a pipe, its name, such as `\\.\pipe\x`.
     pub target: String,
     /// Whether writes are refused.
     pub read_only: bool,
@@ -79,11 +79,27 @@ pub struct Mount {
 pub enum MountSource {
     /// A directory or a regular file of the host. What its user 0 owns is the container's.
     Host(PathBuf),
+    /// What is at a relative path below a directory of the host. Links on the way are followed as
+    /// far as they stay below it.
+    Below(PathBuf, PathBuf),
     /// A file system in memory that is empty at first and ends with the system.
     Memory {
         /// Most bytes of its files; `None` is half of the host's memory.
         size_bytes: Option<u64>,
     },
+    /// A socket of the host, which clients of a named pipe inside are connected with. It need not
+    /// be there before the first of them comes.
+    Pipe(PathBuf),
+}
+
+impl SystemDocument {
+    /// The pipes that are mounted: name inside, and socket of the host.
+    pub fn pipes(&self) -> impl Iterator<Item = (&str, &std::path::Path)> {
+        self.mounts.iter().filter_map(|mount| match &mount.source {
+            MountSource::Pipe(socket) => Some((mount.target.as_str(), socket.as_path())),
+            _ => None,
+        })
+    }
 }
 
 /// The Windows version Oriel presents: Windows Server 2022, the release whose containers run on

@@ -1,5 +1,5 @@
-//! `.dockerignore`, line by line. The rules are those of moby's `patternmatcher`: the last line that fits a path or
-//! one of its parents decides, and `!` takes back.
+//! `.dockerignore`, line by line. The rules are those of moby's `patternmatcher`: the last line
+//! that fits a path or one of its parents decides, and `!` takes back.
 
 use std::fmt;
 

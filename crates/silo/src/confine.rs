@@ -40,9 +40,13 @@ pub(crate) fn rate(oom_score: i32) -> Result<(), SiloError> {
 
 /// Limits each process of the silo: as asked, and else as is good for Windows programs.
 pub(crate) fn limit_processes(asked: &[ProcessLimit]) -> Result<(), SiloError> {
-    for (resource, bound) in
-        [(Resource::RLIMIT_CORE, 0), (Resource::RLIMIT_NOFILE, MAX_DESCRIPTORS)]
+    for (name, resource, bound) in
+        [("core", Resource::RLIMIT_CORE, 0), ("nofile", Resource::RLIMIT_NOFILE, MAX_DESCRIPTORS)]
     {
+        // Not even root can raise a limit again everywhere.
+        if asked.iter().any(|limit| limit.name == name) {
+            continue;
+        }
         let (_, hard) = getrlimit(resource).attempt(|| format!("read {resource:?}"))?;
         let bound = bound.min(hard);
         set(resource, bound, bound)?;

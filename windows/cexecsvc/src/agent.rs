@@ -15,6 +15,7 @@ use crate::drivers;
 use crate::hosted::Hosted;
 use crate::nt::list;
 use crate::outbox::Outbox;
+use crate::pipes::Pipes;
 use crate::registry::Registry;
 
 /// Runs the agent, or the helper that the arguments name.
@@ -25,7 +26,7 @@ pub fn run() -> ExitCode {
     if let Some(code) = drivers::host(&arguments) {
         return code;
     }
-    match Agent::start().and_then(|(agent, input)| agent.serve(input)) {
+    match Agent::start(&arguments).and_then(|(agent, input)| agent.serve(input)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&format!("the bridge broke: {error}"));
@@ -41,16 +42,19 @@ struct Agent {
     outbox: Arc<Outbox>,
     table: Table,
     registry: Registry,
+    pipes: Arc<Pipes>,
     booted: boot::Booted,
 }
 
 impl Agent {
-    fn start() -> io::Result<(Self, File)> {
+    /// Boots, with named pipes of these names.
+    fn start(pipes: &[String]) -> io::Result<(Self, File)> {
         let input = File::from(io::stdin().as_handle().try_clone_to_owned()?);
         let output = File::from(io::stdout().as_handle().try_clone_to_owned()?);
         let outbox = Arc::new(Outbox::new(output));
         let agent = Self {
             registry: Registry::serve(Arc::clone(&outbox)),
+            pipes: Pipes::serve(pipes, Arc::clone(&outbox)),
             outbox,
             table: Table::default(),
             booted: boot::complete(),
@@ -85,6 +89,10 @@ impl Agent {
             Message::ListProcesses => {
                 self.outbox.send(process, Message::ProcessList(list::processes()))?;
             }
+            message @ (Message::PipeData(_)
+            | Message::PipeTaken
+            | Message::PipeEnd
+            | Message::PipeClosed) => self.pipes.take(process, message),
             message @ (Message::SaveRegistry(_)
             | Message::RegistryPart(_)
             | Message::ChangeRegistry) => self.registry.ask(process, message),

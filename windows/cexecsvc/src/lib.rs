@@ -46,6 +46,8 @@ mod nt;
 #[cfg(windows)]
 mod outbox;
 #[cfg(windows)]
+mod pipes;
+#[cfg(windows)]
 mod registry;
 #[cfg(windows)]
 mod terminal;

@@ -136,7 +136,8 @@ impl Shared {
     fn bring(&self, what: impl FnOnce(&mut Console)) {
         let mut console = locked(&self.console);
         what(&mut console);
-        if !self.tell(&mut console) {
+        if !self.tell(&mut console) && !console.is_reading() {
+            // Nobody reads: those who wait for the console's handle are to know of the input.
             self.server.finish_read((SUCCESS, &[]), console.has_input());
         }
         drop(console);

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::Context as _;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, Join, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
     process::{Child, ChildStdin, ChildStdout, Command},
 };
@@ -50,7 +50,9 @@ pub(crate) async fn dial(
 
 /// The standard streams of an `ssh` that runs `oriel system dial-stdio`. It ends with this.
 struct Tunnel {
-    streams: Join<ChildStdout, ChildStdin>,
+    stdout: ChildStdout,
+    /// Gone once nothing more will be sent: a pipe ends only when it is closed.
+    stdin: Option<ChildStdin>,
     _ssh: Child,
 }
 
@@ -77,7 +79,7 @@ impl Tunnel {
             .context("cannot run ssh; is it installed?")?;
         let (stdout, stdin) =
             ssh.stdout.take().zip(ssh.stdin.take()).context("ssh has no pipes")?;
-        Ok(Self { streams: tokio::io::join(stdout, stdin), _ssh: ssh })
+        Ok(Self { stdout, stdin: Some(stdin), _ssh: ssh })
     }
 }
 
@@ -87,7 +89,7 @@ impl AsyncRead for Tunnel {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.streams).poll_read(cx, buffer)
+        Pin::new(&mut self.stdout).poll_read(cx, buffer)
     }
 }
 
@@ -97,14 +99,24 @@ impl AsyncWrite for Tunnel {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.streams).poll_write(cx, bytes)
+        match &mut self.stdin {
+            Some(stdin) => Pin::new(stdin).poll_write(cx, bytes),
+            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.streams).poll_flush(cx)
+        match &mut self.stdin {
+            Some(stdin) => Pin::new(stdin).poll_flush(cx),
+            None => Poll::Ready(Ok(())),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.streams).poll_shutdown(cx)
+        let flushed = self.as_mut().poll_flush(cx);
+        if flushed.is_ready() {
+            self.stdin = None;
+        }
+        flushed
     }
 }

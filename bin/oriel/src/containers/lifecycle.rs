@@ -220,7 +220,10 @@ mod tests {
     #[test]
     fn published_ports_are_lines() {
         let published = json!({
-            "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}, {"HostIp": "::", "HostPort": "8080"}],
+            "80/tcp": [
+                {"HostIp": "0.0.0.0", "HostPort": "8080"},
+                {"HostIp": "::", "HostPort": "8080"},
+            ],
             "53/udp": null,
         });
         assert_eq!(ports(&published, None), "80/tcp -> 0.0.0.0:8080\n80/tcp -> [::]:8080\n");

@@ -158,7 +158,8 @@ mod tests {
             "Ports": [{"IP": "0.0.0.0", "PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"},
                 {"PrivatePort": 53, "Type": "udp"}],
             "Labels": {"a": "b"}, "State": "running", "Status": "Up 1 second", "HostConfig": {},
-            "NetworkSettings": {"Networks": {"nat": {}}}, "Mounts": [{"Type": "volume", "Name": "v"}],
+            "NetworkSettings": {"Networks": {"nat": {}}},
+            "Mounts": [{"Type": "volume", "Name": "v"}],
         }))
         .unwrap();
         let mut listing = Listing::new(FIELDS, &["Names", "Command", "Ports", "RunningFor"]);

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     completion,
     connection::{At, Client},
-    format::human::{now, since},
+    format::human::{clock, since},
     streams::{Screens, frames::Demultiplexer},
 };
 
@@ -41,7 +41,7 @@ pub(crate) struct Logs {
 pub(crate) async fn run(client: &Client, wanted: &Logs) -> anyhow::Result<ExitCode> {
     let id = &wanted.container;
     let found: Value = client.get(&At::path(&["containers", id, "json"])).await?;
-    let moment = |text: &Option<String>| text.as_deref().map(|text| since(text, now()));
+    let moment = |text: &Option<String>| text.as_deref().map(|text| since(text, clock()));
     let at = At::path(&["containers", id, "logs"])
         .with("stdout", 1)
         .with("stderr", 1)

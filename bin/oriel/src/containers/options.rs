@@ -135,7 +135,8 @@ pub(crate) struct Program {
 #[command(next_help_heading = "Network")]
 pub(crate) struct Network {
     /// Network to join, or name=NETWORK,alias=NAME,ip=ADDRESS; may be given more than once
-    #[arg(long = "network", visible_alias = "net", value_name = "NETWORK", add = completion::networks())]
+    #[arg(long = "network", visible_alias = "net", value_name = "NETWORK",
+        add = completion::networks())]
     pub(crate) networks: Vec<String>,
     /// Further name on the network
     #[arg(long = "network-alias", visible_alias = "net-alias", value_name = "NAME")]
@@ -332,7 +333,8 @@ pub(crate) struct Health {
     #[arg(long = "health-start-period", value_name = "DURATION", value_parser = parse_nanoseconds)]
     pub(crate) start_period: Option<i64>,
     /// Time between checks while it starts
-    #[arg(long = "health-start-interval", value_name = "DURATION", value_parser = parse_nanoseconds)]
+    #[arg(long = "health-start-interval", value_name = "DURATION",
+        value_parser = parse_nanoseconds)]
     pub(crate) start_interval: Option<i64>,
     /// Turn off the image's health check
     #[arg(long = "no-healthcheck")]

@@ -78,9 +78,12 @@ async fn names(client: &Client, wanted: &Stats) -> anyhow::Result<Vec<String>> {
     Ok(list.into_iter().map(|container| container.id).collect())
 }
 
+/// A container with what it uses, or none once it has ended.
+type Measured = (String, anyhow::Result<Option<Value>>);
+
 /// Draws the table anew as long as anybody looks.
 async fn follow(client: &Client, wanted: &Stats) -> anyhow::Result<()> {
-    let (sender, mut samples) = tokio::sync::mpsc::channel::<(String, Option<Value>)>(64);
+    let (sender, mut samples) = tokio::sync::mpsc::channel::<Measured>(64);
     let mut tasks = JoinSet::new();
     let mut known: Vec<String> = Vec::new();
     let mut rows: BTreeMap<String, Row> = BTreeMap::new();
@@ -88,10 +91,12 @@ async fn follow(client: &Client, wanted: &Stats) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             Some((name, sample)) = samples.recv() => match sample {
-                Some(sample) => {
+                Ok(Some(sample)) => {
                     rows.insert(name.clone(), row(&name, &sample, wanted.no_trunc));
                 }
-                None => {
+                // One that is named is missed; others may have gone since they were listed.
+                Err(error) if !wanted.containers.is_empty() => return Err(error),
+                Ok(None) | Err(_) => {
                     rows.remove(&name);
                     known.retain(|known| *known != name);
                 }
@@ -110,22 +115,23 @@ async fn follow(client: &Client, wanted: &Stats) -> anyhow::Result<()> {
 }
 
 /// Sends what one container uses, then that it has ended.
-async fn measure(
-    client: Client,
-    name: String,
-    sender: tokio::sync::mpsc::Sender<(String, Option<Value>)>,
-) {
+async fn measure(client: Client, name: String, sender: tokio::sync::mpsc::Sender<Measured>) {
     let at = At::path(&["containers", &name, "stats"]).with("stream", 1);
-    if let Ok(stream) = client.open(&at).await {
-        let mut lines = Lines::new(stream);
-        while let Ok(Some(sample)) = lines.next::<Value>().await {
-            if sender.send((name.clone(), Some(sample))).await.is_err() {
-                return;
-            }
+    let stream = match client.open(&at).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            // Nobody listens once the command ends; so below.
+            let _ = sender.send((name, Err(error))).await;
+            return;
+        }
+    };
+    let mut lines = Lines::new(stream);
+    while let Ok(Some(sample)) = lines.next::<Value>().await {
+        if sender.send((name.clone(), Ok(Some(sample)))).await.is_err() {
+            return;
         }
     }
-    // Nobody listens once the command ends.
-    let _ = sender.send((name, None)).await;
+    let _ = sender.send((name, Ok(None))).await;
 }
 
 fn draw(rows: &BTreeMap<String, Row>, wanted: &Stats) -> anyhow::Result<()> {

@@ -50,8 +50,7 @@ pub(crate) fn ago(now: i64, then: i64) -> String {
 
 /// Seconds since 1970.
 pub(crate) fn now() -> i64 {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX)
+    i64::try_from(clock().as_secs()).unwrap_or(i64::MAX)
 }
 
 /// A time in seconds since 1970 as listings name it, such as `2026-01-02 03:04:05 +0000 UTC`.
@@ -62,14 +61,19 @@ pub(crate) fn moment(seconds: i64) -> String {
 
 /// A moment for `--since` and `--until`: a time, Unix seconds, or how long ago (`10m`). The daemon
 /// reads all of these but the last, which is by this machine's clock.
-pub(crate) fn since(text: &str, now: i64) -> String {
+pub(crate) fn since(text: &str, now: Duration) -> String {
     match parse_duration(text) {
         Ok(ago) if text.ends_with(|c: char| c.is_ascii_alphabetic()) => {
-            let ago = i64::try_from(ago.as_secs()).unwrap_or(i64::MAX);
-            now.saturating_sub(ago).to_string()
+            let then = now.saturating_sub(ago);
+            format!("{}.{:09}", then.as_secs(), then.subsec_nanos())
         }
         _ => text.to_owned(),
     }
+}
+
+/// Time since 1970.
+pub(crate) fn clock() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Cuts a text to `room` characters, the last of them `…` if something is missing.
@@ -211,9 +215,11 @@ mod tests {
 
     #[test]
     fn times_ago_are_by_this_clock_and_others_are_left() {
-        assert_eq!(since("10m", 1000), "400");
-        assert_eq!(since("1700000000", 1000), "1700000000");
-        assert_eq!(since("2026-01-02T03:04:05Z", 1000), "2026-01-02T03:04:05Z");
+        let now = Duration::from_millis(1_000_500);
+        assert_eq!(since("10m", now), "400.500000000");
+        assert_eq!(since("0s", now), "1000.500000000");
+        assert_eq!(since("1700000000", now), "1700000000");
+        assert_eq!(since("2026-01-02T03:04:05Z", now), "2026-01-02T03:04:05Z");
     }
 
     #[test]

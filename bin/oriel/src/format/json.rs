@@ -63,12 +63,19 @@ mod tests {
     #[test]
     fn only_white_space_changes() {
         let json = br#"{"b":[1,{"x":"a,\"{:"}], "a":{ },"c":[]}"#;
-        let text = indent(json);
-        assert_eq!(
-            text,
-            "{\n    \"b\": [\n        1,\n        {\n            \"x\": \"a,\\\"{:\"\n        }\n    \
-             ],\n    \"a\": {},\n    \"c\": []\n}"
-        );
+        let lines = [
+            "{",
+            "    \"b\": [",
+            "        1,",
+            "        {",
+            "            \"x\": \"a,\\\"{:\"",
+            "        }",
+            "    ],",
+            "    \"a\": {},",
+            "    \"c\": []",
+            "}",
+        ];
+        assert_eq!(indent(json), lines.join("\n"));
         assert_eq!(list(&[]), "[]\n");
         assert_eq!(list(&[b"1".to_vec(), b"2".to_vec()]), "[\n    1,\n    2\n]\n");
     }

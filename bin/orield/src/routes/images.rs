@@ -291,27 +291,49 @@ pub(super) fn emit(engine: &Engine, action: &str, id: &str, name: &str) {
     engine.emit_event("image", action, id, attributes);
 }
 
-fn report(call: &Call, removed: Vec<Removed>) -> Vec<Deleted> {
-    removed
-        .into_iter()
-        .map(|removed| match removed {
+/// Tells that an image went from or to a registry: Docker has its name for its id then, and the
+/// repository's for its name.
+pub(super) fn emit_transfer(engine: &Engine, action: &str, name: &Reference) {
+    let familiar = name.familiar();
+    let repository = familiar.split_once('@').map_or(familiar.as_str(), |(name, _)| name);
+    let repository = match repository.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => name,
+        _ => repository,
+    };
+    emit(engine, action, &familiar, repository);
+}
+
+/// Tells what was removed. A name that was taken off belonged to `image`, or without one to what
+/// went after it.
+fn report(call: &Call, image: Option<ImageId>, removed: Vec<Removed>) -> Vec<Deleted> {
+    let tell = |action, id: &str| emit(&call.daemon.engine, action, id, id);
+    let mut shown = Vec::with_capacity(removed.len());
+    for (at, item) in removed.iter().enumerate() {
+        let gone = removed[at..].iter().find_map(|item| match item {
+            Removed::Deleted(id) => Some(*id),
+            Removed::Untagged(_) => None,
+        });
+        shown.push(match item {
             Removed::Untagged(name) => {
-                emit(&call.daemon.engine, "untag", &name, &name);
-                Deleted::Untagged(name)
+                if let Some(id) = image.or(gone) {
+                    tell("untag", &id.to_string());
+                }
+                Deleted::Untagged(name.clone())
             }
             Removed::Deleted(id) => {
-                let id = id.to_string();
-                emit(&call.daemon.engine, "delete", &id, &id);
-                Deleted::Deleted(id)
+                tell("delete", &id.to_string());
+                Deleted::Deleted(id.to_string())
             }
-        })
-        .collect()
+        });
+    }
+    shown
 }
 
 async fn remove(call: &Call, name: String) -> Answer {
     let (force, noprune) = (call.query.flag("force"), call.query.flag("noprune"));
+    let image = resolve(call, name.clone()).await?.id;
     let removed = call.daemon.engine.remove_image(&name, force, noprune).await?;
-    ok(&report(call, removed))
+    ok(&report(call, Some(image), removed))
 }
 
 async fn prune(call: &Call) -> Answer {
@@ -325,7 +347,7 @@ async fn prune(call: &Call) -> Answer {
         doomed && old && filters.labels(&image.config.config.labels)
     };
     let (removed, reclaimed) = call.daemon.engine.prune_images(wanted).await?;
-    let removed = (!removed.is_empty()).then(|| report(call, removed));
+    let removed = (!removed.is_empty()).then(|| report(call, None, removed));
     ok(&json!({ "ImagesDeleted": removed, "SpaceReclaimed": reclaimed }))
 }
 

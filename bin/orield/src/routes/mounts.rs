@@ -101,12 +101,7 @@ fn option(
             let options = options.unwrap_or_default();
             wish.volume = VolumeRequest { driver, options, ..std::mem::take(&mut wish.volume) };
         }
-        "Subpath" => {
-            return Err(EngineError::unsupported(
-                "a part of a volume (volume-subpath) cannot be mounted by this daemon yet: mount \
-                 the whole volume",
-            ));
-        }
+        "Subpath" => wish.subpath = value.as_str().unwrap_or_default().to_owned(),
         key if WITHOUT_EFFECT.contains(&key) => {}
         key => warnings.push(format!("Mount option {key} is not supported. {key} discarded.")),
     }
@@ -121,7 +116,11 @@ pub(crate) fn shown(view: &ContainerView) -> Vec<Value> {
 fn one(mount: &MountPoint) -> Value {
     let mut value = json!({
         "Type": mount.kind.word(),
-        "Source": mount.source,
+        "Source": if mount.subpath.is_empty() {
+            mount.source.clone()
+        } else {
+            mount.source.join(&mount.subpath)
+        },
         "Destination": mount.target,
         "Mode": mount.mode,
         "RW": !mount.read_only,
@@ -179,7 +178,7 @@ mod tests {
     #[test]
     fn what_has_no_effect_or_is_not_there_is_said() {
         let subpath = json!({ "Type": "volume", "VolumeOptions": { "Subpath": "a" } });
-        assert!(wished(subpath).is_err());
+        assert_eq!(wished(subpath).unwrap().0.subpath, "a");
         let mode = json!({ "Type": "tmpfs", "TmpfsOptions": { "Mode": 448, "SizeBytes": 5 } });
         let (wish, warnings) = wished(mode).unwrap();
         assert_eq!((wish.size_bytes, warnings.len()), (Some(5), 1));

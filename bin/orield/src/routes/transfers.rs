@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
-use super::images::{emit, reference, resolve};
+use super::images::{emit_transfer, reference, resolve};
 use crate::http::{Answer, Call, HttpError, chain, ok, received, status_of, streamed};
 
 /// Steps under way to a client.
@@ -72,7 +72,7 @@ pub(super) async fn pull(call: &Call, from: &str) -> Answer {
         let mut lines = Vec::new();
         for name in &names {
             let pulled = transfers.pull(name, &credentials, &steps).await?;
-            emit(&engine, "pull", &pulled.image.to_string(), &name.familiar());
+            emit_transfer(&engine, "pull", name);
             lines.extend(summary(name, &pulled));
         }
         Ok(lines)
@@ -141,7 +141,7 @@ pub(super) async fn push(call: &Call, name: String) -> Answer {
         let mut lines = Vec::new();
         for name in &names {
             let pushed = transfers.push(name, &credentials, &steps).await?;
-            emit(&engine, "push", &pushed.image.to_string(), &name.familiar());
+            emit_transfer(&engine, "push", name);
             let Pushed { tag, digest, size, .. } = pushed;
             lines.push(Line {
                 progress_detail: Some(ProgressDetail::default()),

@@ -162,6 +162,58 @@ fn version_and_info_have_what_clients_print() {
     }
 }
 
+#[test]
+fn events_are_replayed_filtered_and_end() {
+    let served = Served::new();
+    let body =
+        json!({ "Image": "nanoserver", "Cmd": ["wait"], "Tty": true, "Labels": { "a": "b" } });
+    served.http("POST", "/containers/create?name=one", &body.to_string());
+    for (method, path) in [
+        ("POST", "/containers/one/start"),
+        ("POST", "/containers/one/resize?h=20&w=70"),
+        ("GET", "/containers/one/top"),
+        ("POST", "/containers/one/rename?name=two"),
+        ("POST", "/containers/two/stop?t=0"),
+        ("POST", "/images/nanoserver/tag?repo=other&tag=1"),
+        ("DELETE", "/images/other:1"),
+        ("POST", "/volumes/create"),
+        ("POST", "/volumes/prune?filters=%7B%22all%22%3A%5B%221%22%5D%7D"),
+    ] {
+        served.http(method, path, if path.ends_with("create") { "{}" } else { "" });
+    }
+    // The clock goes on by a second each time somebody looks.
+    for _ in 0..100 {
+        served.http("GET", "/info", "");
+    }
+    let told = |filters: &Value| {
+        let filters = oriel_api::percent_encode(&filters.to_string());
+        let path = format!("/events?since=1&until=1700000100&filters={filters}");
+        let mut listening =
+            served.connect(&format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+        let mut text = String::new();
+        listening.read_to_string(&mut text).unwrap();
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let actions = lines.filter_map(|event| Some(event["Action"].as_str()?.to_owned()));
+        actions.collect::<Vec<_>>()
+    };
+    let story = told(&json!({ "container": ["two"], "event": ["rename", "stop", "die"] }));
+    assert_eq!(story, ["rename", "die", "stop"]);
+    assert_eq!(told(&json!({ "type": ["image"] })), ["tag", "untag"]);
+    assert_eq!(
+        told(&json!({ "image": ["nanoserver"], "event": ["resize", "top"] })),
+        ["resize", "top"]
+    );
+    assert_eq!(told(&json!({ "label": ["a=b"], "event": ["create"] })), ["create"]);
+    assert_eq!(told(&json!({ "label": ["a=c"] })), Vec::<String>::new());
+    assert_eq!(
+        told(&json!({ "type": ["volume"], "scope": ["local"] })),
+        ["create", "destroy", "prune"]
+    );
+    assert_eq!(told(&json!({ "scope": ["swarm"] })), Vec::<String>::new());
+    let network = told(&json!({ "type": ["network"], "network": ["nat"] }));
+    assert_eq!(network, ["connect", "disconnect"]);
+}
+
 /// A client's frame of a WebSocket, masked with nothing.
 fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let length = u8::try_from(payload.len()).unwrap();

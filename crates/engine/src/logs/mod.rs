@@ -1,9 +1,9 @@
 //! The log of a container: what its program printed, kept in files of this host.
 //!
-//! | driver | files | old files |
+//! | driver | file | old files |
 //! |---|---|---|
-//! | `json-file` | `containers/ID/ID-json.log`: JSON lines, as Docker's, for others to read | none, unless `max-size` and `max-file` say so |
-//! | `local` | `containers/ID/local-logs/container.log`: [frames](format) that only Oriel reads | 5 of 20 MiB, compressed |
+//! | `json-file` | `containers/ID/ID-json.log`, as Docker's | none, unless options say so |
+//! | `local` | `containers/ID/local-logs/container.log`, in [frames](format) | 5 of 20 MiB |
 //! | `none` | none | none |
 //!
 //! ```text

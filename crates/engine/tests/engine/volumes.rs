@@ -207,7 +207,8 @@ fn refused_mounts_say_why_in_dockers_words_and_leave_nothing() {
         (vec!["x:C:\\x".to_owned()], "volume name is too short"),
         (vec!["./here:C:\\x".to_owned()], "If you intended to pass a host directory"),
         (vec!["aux:C:\\x".to_owned()], "cannot be a reserved word for Windows filenames"),
-        (vec!["\\\\.\\pipe\\a:\\\\.\\pipe\\a".to_owned()], "named pipes cannot be mounted"),
+        (vec![r"\\.\pipe\a:C:\a".to_owned()], r"'C:\a' is not a valid pipe path"),
+        (vec![r"\\.\pipe\a:\\.\pipe\a:ro".to_owned()], "invalid volume specification"),
         (vec!["made:C:\\x".to_owned(), "other:c:/X/".to_owned()], "Duplicate mount point: C:\\X"),
     ] {
         let mut request = request("out");
@@ -231,6 +232,13 @@ fn a_mount_is_as_strict_as_dockers() {
     };
     let foreign = MountWish { foreign_options: vec!["TmpfsOptions"], ..wish("bind", "/", "C:\\x") };
     let shared = MountWish { propagation: "shared".to_owned(), ..wish("bind", "/", "C:\\x") };
+    let pipe = wish("npipe", r"\\.\pipe\a", r"\\.\pipe\b");
+    let written = MountWish { read_only: true, ..pipe };
+    let part = |source, subpath: &str| MountWish {
+        subpath: subpath.to_owned(),
+        ..wish("volume", source, "C:\\x")
+    };
+    let (unnamed, above) = (part("", "a"), part("vol", "../a"));
     for (wish, words) in [
         (wish("bind", "", "C:\\x"), "type \"bind\": field Source must not be empty"),
         (wish("bind", "/", ""), "type \"bind\": field Target must not be empty"),
@@ -239,7 +247,12 @@ fn a_mount_is_as_strict_as_dockers() {
         (wish("bind", "/", "x"), "invalid mount path: 'x' mount path must be absolute"),
         (wish("tmpfs", "v1", "C:\\x"), "type \"tmpfs\": field Source must not be specified"),
         (wish("image", "v1", "C:\\x"), "type \"image\": mount type unknown"),
-        (wish("npipe", "a", "b"), "named pipes cannot be mounted"),
+        (wish("npipe", "a", "b"), "type \"npipe\": 'b' is not a valid pipe path"),
+        (wish("npipe", "a", r"\\.\pipe\b"), "type \"npipe\": 'a' is not a valid pipe path"),
+        (wish("npipe", "", r"\\.\pipe\b"), "field Source must not be empty"),
+        (written, "type \"npipe\": field ReadOnly must not be specified"),
+        (unnamed, "type \"volume\": must not set Subpath when using anonymous volumes"),
+        (above, "type \"volume\": subpath must be a relative path within the volume"),
         (wish("volume", "v1", "c:"), "destination path (c:) cannot be 'c:' or 'c:\\'"),
         (foreign, "type \"bind\": field TmpfsOptions must not be specified"),
         (shared, "type \"bind\": invalid propagation mode: shared"),

@@ -23,7 +23,7 @@ use crate::{
 const WINESERVER: &str = "/usr/lib/wine/wineserver64";
 const WINE: &str = "/usr/lib/wine/wine64";
 
-/// The Windows-side agent.
+/// The Windows-side agent. Its arguments are the named pipes that it is to serve.
 const CEXECSVC: &str = "C:\\windows\\system32\\cexecsvc.exe";
 
 /// How long wineserver may take to listen: it takes milliseconds unless the machine is starved.
@@ -58,6 +58,7 @@ pub(super) fn start(document: &SystemDocument, log: &PipeWriter) -> Result<NtSid
     wait_for_socket(&mut server)?;
     let agent = prepare(WINE, document, log)?
         .arg(CEXECSVC)
+        .args(document.pipes().map(|(name, _)| name))
         .current_dir("/drive_c")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -177,6 +177,7 @@ impl Relay {
             rustix::io::ioctl_fionbio(descriptor, true).attempt(|| "unblock pipes".to_owned())?;
         }
         let now = Instant::now();
+        let pipes = document.pipes().count();
         Ok(move |outside| Self {
             outside,
             server: child_pid(&nt.server),
@@ -192,7 +193,7 @@ impl Relay {
             host_in: Inbox::default(),
             host_out: Outbox::default(),
             link: Link::Detached,
-            table: Table::new(nt.agent.id()),
+            table: Table::new(nt.agent.id(), pipes),
             booting: Some(now + BOOT_DEADLINE),
             ending: None,
             alone_since: now,
@@ -412,6 +413,15 @@ impl Relay {
         }
         self.link = Link::Detached;
         self.alone_since = Instant::now();
+        self.close_connections();
+    }
+
+    /// Tells the guest that the connections of its pipes are over.
+    fn close_connections(&mut self) {
+        for process in self.table.drop_connections() {
+            self.guest_out.push(Frame { process, message: Message::PipeClosed }.encode());
+        }
+        self.write_guest();
     }
 
     /// Begins the journal anew, with exits that are still to be sent after the output before them.
@@ -476,7 +486,12 @@ impl Relay {
         }
     }
 
+    /// Passes a frame of the guest on, to the host or the journal. What pipes carry is for a host
+    /// that is there.
     fn deliver(&mut self, frame: &Frame, bytes: Vec<u8>) {
+        if is_of_pipe(&frame.message) && self.link != Link::Live {
+            return self.close_connections();
+        }
         let milestone = matches!(frame.message, Message::Created(_) | Message::Exited(_));
         let live = self.link == Link::Live;
         if (!live || milestone)
@@ -565,6 +580,17 @@ impl Relay {
         let _ = sent;
         Ok(())
     }
+}
+
+fn is_of_pipe(message: &Message) -> bool {
+    matches!(
+        message,
+        Message::PipeOpened(_)
+            | Message::PipeData(_)
+            | Message::PipeTaken
+            | Message::PipeEnd
+            | Message::PipeClosed
+    )
 }
 
 fn child_pid(child: &std::process::Child) -> Pid {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use oriel_hcs::{
     ProcessId,
-    bridge::{Frame, Hello, Message, VERSION},
+    bridge::{Frame, Hello, MAX_PIPES, Message, VERSION},
 };
 
 /// Exits remembered besides that of the first process, for a host that died before it wrote them
@@ -23,6 +23,9 @@ pub(super) struct Table {
     /// Numbers of the requests about the registry that are to be answered.
     registry: BTreeSet<ProcessId>,
     living: BTreeMap<ProcessId, u32>,
+    /// Number of pipes that are mounted, and their connections.
+    pipes: u32,
+    connections: BTreeSet<ProcessId>,
     exits: VecDeque<Exit>,
 }
 
@@ -34,9 +37,15 @@ struct Exit {
 }
 
 impl Table {
-    /// The table of a silo whose execution agent has this process id.
-    pub(super) fn new(execution_agent: u32) -> Self {
-        Self { execution_agent, ..Self::default() }
+    /// The table of a silo whose execution agent has this process id, and with so many pipes.
+    pub(super) fn new(execution_agent: u32, pipes: usize) -> Self {
+        let pipes = u32::try_from(pipes).unwrap_or(u32::MAX);
+        Self { execution_agent, pipes, ..Self::default() }
+    }
+
+    /// Forgets the connections of pipes, and tells which there were.
+    pub(super) fn drop_connections(&mut self) -> BTreeSet<ProcessId> {
+        std::mem::take(&mut self.connections)
     }
 
     /// Notes a request of the host.
@@ -46,6 +55,7 @@ impl Table {
             Message::SaveRegistry(_) | Message::ChangeRegistry => {
                 self.registry.insert(frame.process)
             }
+            Message::PipeClosed => self.connections.remove(&frame.process),
             _ => false,
         };
     }
@@ -72,6 +82,14 @@ impl Table {
                 }
                 None => false,
             },
+            Message::PipeOpened(index) => {
+                let room = self.connections.len() < MAX_PIPES;
+                index < self.pipes && room && self.connections.insert(id)
+            }
+            Message::PipeData(_) | Message::PipeTaken | Message::PipeEnd => {
+                self.connections.contains(&id)
+            }
+            Message::PipeClosed => self.connections.remove(&id),
             Message::ProcessList(_) => true,
             Message::RegistryDone(_) => self.registry.remove(&id),
             _ => false,
@@ -146,8 +164,25 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_of_a_pipe_exists_from_opened_to_closed() {
+        let mut table = Table::new(9, 1);
+        assert!(!table.admit(&frame(5, Message::PipeOpened(1))));
+        assert!(!table.admit(&frame(5, Message::PipeEnd)));
+        assert!(table.admit(&frame(5, Message::PipeOpened(0))));
+        assert!(!table.admit(&frame(5, Message::PipeOpened(0))));
+        assert!(table.admit(&frame(5, Message::PipeData(vec![1]))));
+        table.note_request(&frame(5, Message::PipeClosed));
+        assert!(!table.admit(&frame(5, Message::PipeClosed)));
+        for id in 0..1000 {
+            table.admit(&frame(id, Message::PipeOpened(0)));
+        }
+        assert_eq!(table.drop_connections().len(), MAX_PIPES);
+        assert!(!table.admit(&frame(5, Message::PipeData(vec![1]))));
+    }
+
+    #[test]
     fn a_request_about_the_registry_is_answered_once() {
-        let mut table = Table::new(9);
+        let mut table = Table::new(9, 0);
         assert!(!table.admit(&frame(5, Message::RegistryDone(None))));
         table.note_request(&frame(5, Message::ChangeRegistry));
         assert!(table.admit(&frame(5, Message::RegistryDone(None))));

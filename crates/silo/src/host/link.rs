@@ -26,11 +26,11 @@ use tokio::{
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::{Semaphore, mpsc, oneshot},
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
     time::timeout,
 };
 
-use super::host_error;
+use super::{host_error, pipes::Connection};
 use crate::{agent::journal, state::StateDir};
 
 /// How long the agent may take to say hello; it gives the NT side less.
@@ -75,6 +75,8 @@ struct Books {
     closed: bool,
     processes: HashMap<ProcessId, Entry>,
     lists: VecDeque<oneshot::Sender<Vec<ProcessSummary>>>,
+    /// Connections of pipes, by the guest's numbers.
+    pipes: HashMap<ProcessId, Connection>,
     /// Requests about the registry, by their number.
     registry: HashMap<ProcessId, oneshot::Sender<RegistryAnswer>>,
 }
@@ -110,13 +112,20 @@ impl Link {
                 if hello.version != VERSION {
                     return Err(broken(format!("bridge version {}", hello.version)));
                 }
-                Ok(Some(Greeting::Hello(Self::start(&hello, input, output))))
+                let sockets = sockets(state)
+                    .map_err(|error| host_error(&format!("read the order of silo {id}"), &error))?;
+                Ok(Some(Greeting::Hello(Self::start(&hello, input, output, sockets))))
             }
             Ok(Ok(Some(_))) => Err(broken("its first words are not a greeting".to_owned())),
         }
     }
 
-    fn start(hello: &Hello, input: BufReader<OwnedReadHalf>, output: OwnedWriteHalf) -> Self {
+    fn start(
+        hello: &Hello,
+        input: BufReader<OwnedReadHalf>,
+        output: OwnedWriteHalf,
+        sockets: Vec<PathBuf>,
+    ) -> Self {
         let shared = Arc::new(Shared::default());
         let mut taken_up = Vec::new();
         for (id, pid) in &hello.processes {
@@ -125,7 +134,7 @@ impl Link {
         let (sender, queue) = mpsc::channel(SEND_QUEUE);
         let tasks = vec![
             tokio::spawn(write_frames(output, queue)),
-            tokio::spawn(read_frames(input, Arc::clone(&shared))),
+            tokio::spawn(read_frames(input, Arc::clone(&shared), sockets, sender.downgrade())),
         ];
         let execution_agent = hello.execution_agent;
         Self { shared, sender, tasks, taken_up, execution_agent }
@@ -236,6 +245,7 @@ impl Shared {
                 entry.stdin.close();
             }
             books.lists.clear();
+            books.pipes.clear();
             books.registry.clear();
         });
     }
@@ -279,6 +289,12 @@ impl Shared {
                 entry.stdin.close();
                 Some((entry.events, ProcessEvent::Exited(code)))
             }
+            Message::PipeData(_) | Message::PipeTaken | Message::PipeEnd | Message::PipeClosed => {
+                if !books.pipes.get(&id)?.take(frame.message) {
+                    books.pipes.remove(&id);
+                }
+                None
+            }
             _ => None,
         })
     }
@@ -292,6 +308,12 @@ impl Books {
     ) -> Option<(mpsc::Sender<ProcessEvent>, ProcessEvent)> {
         self.processes.get(&id).map(|entry| (entry.events.clone(), event))
     }
+}
+
+/// The sockets that the pipes of a silo lead to.
+fn sockets(state: &StateDir) -> io::Result<Vec<PathBuf>> {
+    let order = state.read_order()?;
+    Ok(order.document.pipes().map(|(_, socket)| socket.to_owned()).collect())
 }
 
 /// Through a descriptor of the directory, because a socket's path may have 107 bytes only.
@@ -311,9 +333,28 @@ async fn write_frames(mut output: OwnedWriteHalf, mut queue: mpsc::Receiver<Fram
     }
 }
 
-async fn read_frames(mut input: BufReader<OwnedReadHalf>, shared: Arc<Shared>) {
+async fn read_frames(
+    mut input: BufReader<OwnedReadHalf>,
+    shared: Arc<Shared>,
+    sockets: Vec<PathBuf>,
+    frames: mpsc::WeakSender<Frame>,
+) {
+    // Ends with this task, and its connections with it.
+    let mut carriers = JoinSet::new();
     loop {
+        while let Some(Ok(id)) = carriers.try_join_next() {
+            shared.books(|books| books.pipes.remove(&id));
+        }
         match read_frame(&mut input).await {
+            Ok(Some(Frame { process, message: Message::PipeOpened(index) })) => {
+                let index = usize::try_from(index).unwrap_or(usize::MAX);
+                let (Some(socket), Some(frames)) = (sockets.get(index), frames.upgrade()) else {
+                    continue;
+                };
+                let (connection, carrier) = Connection::new(process, socket.clone(), frames);
+                shared.books(|books| books.pipes.insert(process, connection));
+                carriers.spawn(carrier.carry());
+            }
             Ok(Some(frame)) => {
                 if let Some((events, event)) = shared.sort(frame) {
                     // Nobody has to listen.

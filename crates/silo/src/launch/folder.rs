@@ -31,6 +31,12 @@ impl Folder {
         Ok(Self(openat(CWD, path, flags, Mode::empty())?))
     }
 
+    /// Opens a directory that is held already.
+    pub(crate) fn of(pinned: &OwnedFd) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self(openat(pinned, ".", flags, Mode::empty())?))
+    }
+
     /// Opens a path of the host chosen by the host, whatever it is, just to name it.
     pub(crate) fn pin(path: &Path) -> io::Result<OwnedFd> {
         Ok(openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)

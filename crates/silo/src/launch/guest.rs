@@ -14,7 +14,7 @@ use oriel_sys::{
     namespace::{IdRange, UserNamespace},
 };
 use rustix::{
-    fs::{CWD, FileType, Mode, OFlags, fstat, openat},
+    fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2},
     io::Errno,
 };
 
@@ -25,6 +25,9 @@ use super::{
     root::PLAIN,
 };
 use crate::error::{Attempt, SiloError};
+
+/// How a source is held while it is mounted.
+const PINNED: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
 /// A mount that is in its place already.
 struct Shown<'a> {
@@ -49,7 +52,9 @@ pub(super) fn mount(
     users: &UserNamespace,
 ) -> Result<(), SiloError> {
     let mut shown: Vec<Shown<'_>> = Vec::new();
-    for mount in mounts {
+    // Pipes are no files: the execution agent serves them.
+    let files = mounts.iter().filter(|mount| !matches!(mount.source, MountSource::Pipe(_)));
+    for mount in files {
         let attempt = || format!("mount {} on {}", describe(&mount.source), mount.target);
         let done = one(mount, drive, &shown, users).attempt(attempt)?;
         shown.push(done);
@@ -61,6 +66,8 @@ fn describe(source: &MountSource) -> String {
     match source {
         MountSource::Host(path) => path.display().to_string(),
         MountSource::Memory { .. } => "memory".to_owned(),
+        MountSource::Below(base, path) => base.join(path).display().to_string(),
+        MountSource::Pipe(socket) => socket.display().to_string(),
     }
 }
 
@@ -86,14 +93,19 @@ fn one<'a>(
 fn prepare(mount: &Mount, users: &UserNamespace) -> io::Result<Prepared> {
     let write = if mount.read_only { Attributes::READ_ONLY } else { Attributes::default() };
     let attributes = PLAIN.and(write);
-    let path = match &mount.source {
+    let pinned = match &mount.source {
         MountSource::Memory { size_bytes } => {
             let tree = memory(*size_bytes, attributes)?;
             return Ok(Prepared { tree, source: None, is_directory: true });
         }
-        MountSource::Host(path) => path,
+        MountSource::Host(path) => openat(CWD, path, PINNED, Mode::empty())?,
+        MountSource::Below(base, path) => {
+            let base = openat(CWD, base, PINNED | OFlags::DIRECTORY, Mode::empty())?;
+            let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+            openat2(&base, path, PINNED, Mode::empty(), resolve)?
+        }
+        MountSource::Pipe(_) => return Err(io::ErrorKind::InvalidInput.into()),
     };
-    let pinned = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let status = fstat(&pinned)?;
     let is_directory = match FileType::from_raw_mode(status.st_mode) {
         FileType::Directory => true,
@@ -105,7 +117,7 @@ fn prepare(mount: &Mount, users: &UserNamespace) -> io::Result<Prepared> {
         Some(users) => restrict_and_map(&tree, &users, attributes)?,
         None => restrict_and_map(&tree, users, attributes)?,
     }
-    let source = is_directory.then(|| Folder::open(path)).transpose()?;
+    let source = is_directory.then(|| Folder::of(&pinned)).transpose()?;
     Ok(Prepared { tree, source, is_directory })
 }
 

@@ -196,14 +196,17 @@ fn validate(document: &SystemDocument) -> Result<(), SiloError> {
     }
     let paths = document.layers.iter().chain([&document.sandbox, &document.personality]);
     let sources = document.mounts.iter().filter_map(|mount| match &mount.source {
-        MountSource::Host(path) => Some(path),
-        MountSource::Memory { .. } => None,
+        MountSource::Host(path) | MountSource::Below(path, _) => Some(path),
+        MountSource::Memory { .. } | MountSource::Pipe(_) => None,
     });
     let mut paths = paths.chain(sources);
     if let Some(path) = paths.find(|path| !path.is_absolute()) {
         return wrong(format!("{} is not an absolute path", path.display()));
     }
-    let target = |mount: &&oriel_hcs::Mount| folder::components(&mount.target).is_none();
+    let target = |mount: &&oriel_hcs::Mount| match mount.source {
+        MountSource::Pipe(_) => !mount.target.starts_with(r"\\.\pipe\"),
+        _ => folder::components(&mount.target).is_none(),
+    };
     if let Some(mount) = document.mounts.iter().find(target) {
         return wrong(format!("{:?} is not a directory below C:\\", mount.target));
     }

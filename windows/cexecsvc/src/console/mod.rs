@@ -194,6 +194,12 @@ impl Console {
         self.completed.take()
     }
 
+    /// Whether a read waits.
+    #[must_use]
+    pub fn is_reading(&self) -> bool {
+        self.read.is_some()
+    }
+
     /// Control events to be sent to the programs, by their numbers in `wincon.h`.
     pub fn take_events(&mut self) -> Vec<u32> {
         std::mem::take(&mut self.events)

@@ -83,6 +83,7 @@ fn a_line_is_echoed_key_by_key() {
     let mut console = begun(20, 3);
     print(&mut console, "> ");
     read(&mut console, 100);
+    assert!(console.is_reading());
     for (typed, shown) in [
         ("a", "> a"),
         ("b", "b"),
@@ -96,6 +97,7 @@ fn a_line_is_echoed_key_by_key() {
         console.type_bytes(typed.as_bytes());
         assert_eq!(sent(&mut console), shown, "{typed:?}");
     }
+    assert!(!console.is_reading());
     assert_eq!(line(&mut console).as_deref(), Some("aXé\r\n"));
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod control;
 pub(crate) mod driver;
 pub(crate) mod job;
 pub(crate) mod list;
+pub(crate) mod named;
 pub(crate) mod object;
 pub(crate) mod pipe;
 pub(crate) mod process;

@@ -5,7 +5,9 @@
 //! | fields | `.`, `.A.B`, `$`, `$.A`, `.Label "key"` in listings |
 //! | variables | `{{$x := .A}}`, `{{range $i, $x := .List}}` |
 //! | control | `if`, `else if`, `else`, `with`, `range`, `end`; `{{-` and `-}}` |
-//! | functions | `json`, `join`, `split`, `lower`, `upper`, `title`, `pad`, `truncate`, `println`, `print`, `printf` (`%s %q %v %d %%`), `index`, `len`, `eq`, `ne`, `lt`, `le`, `gt`, `ge`, `and`, `or`, `not` |
+//! | texts | `json`, `join`, `split`, `lower`, `upper`, `title`, `pad`, `truncate` |
+//! | printing | `print`, `println`, `printf` (`%s %q %v %d %t %%`) |
+//! | other functions | `index`, `len`, `eq ne lt le gt ge`, `and`, `or`, `not` |
 //!
 //! Not there: `define`, `template`, `block`, `break`, `continue`, `slice`, `html`, `js`,
 //! `urlquery`, `call`, and assignment to a variable that exists. Each is an error that says so.

@@ -19,7 +19,7 @@ use std::net::Ipv4Addr;
 
 use hyper::StatusCode;
 use oriel_api::container::{Config, CreateRequest as WireRequest, CreateResponse, Set};
-use oriel_engine::{CreateRequest, EngineError, Overrides, StreamOptions, parse_port};
+use oriel_engine::{CreateRequest, EngineError, MountWish, Overrides, StreamOptions, parse_port};
 use oriel_image::{Empty, RunConfig};
 use serde_json::{Map, Value};
 
@@ -57,6 +57,10 @@ pub(crate) async fn create(mut call: Call) -> Answer {
     let ground = Ground { enforced: &enforced, strict, root: engine.root() };
     let mut request = convert(wire, sent, &ground, &mut warnings)?;
     request.name = call.query.non_empty("name").map(str::to_owned);
+    let of_part = |wish: &MountWish| !wish.subpath.is_empty();
+    if !call.version.at_least(45) && request.mounts.mounts.iter().any(of_part) {
+        return Err(HttpError::invalid("VolumeOptions.Subpath needs API v1.45 or newer"));
+    }
     let id = engine.create(request).await?;
     Ok(answer(StatusCode::CREATED, &CreateResponse { id, warnings }))
 }
