@@ -197,7 +197,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         ("timestamps", Flag, "1"),
         ("tail", Text, "all"),
     ]),
-    get("/containers/{id}/top", "busy"),
+    get("/containers/{id}/top", "busy").asked(&[("ps_args", Text, "")]),
     get("/containers/{id}/changes", "busy"),
     get("/containers/{id}/export", "idle"),
     get("/containers/{id}/archive", "idle").asked(&[("path", Text, "C:\\Windows")]),
