@@ -74,6 +74,11 @@ impl Connections {
         self.0.lock().expect("no panic while places are counted")
     }
 
+    /// Changes with every connection and every request.
+    pub(crate) fn steps(&self) -> u64 {
+        self.table().next
+    }
+
     /// Takes a place; `None` when all that the peer may have are in use.
     pub(crate) fn enter(&self, peer: Peer, shakes: bool) -> Option<Place> {
         let mut table = self.table();

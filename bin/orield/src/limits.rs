@@ -1,8 +1,10 @@
 //! What the daemon may use of the host.
 
+use std::time::Duration;
+
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::connections::CONNECTIONS;
+use crate::connections::{CONNECTIONS, Connections};
 
 /// Threads for work that blocks. Each connection may hold one with a client that does not send or
 /// take its body; the rest is for everybody.
@@ -20,6 +22,24 @@ pub(crate) fn raise_descriptors() {
             error = %error,
             "cannot raise the limit of open files: set LimitNOFILE= of the service"
         ),
+    }
+}
+
+/// How long nobody may ask anything before the daemon counts as idle.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// Gives back what a busy time needed each time it is over. Never ends.
+pub(crate) async fn give_back_memory(places: &Connections) {
+    let (mut seen, mut given) = (0, 0);
+    loop {
+        tokio::time::sleep(QUIET).await;
+        let steps = places.steps();
+        if steps == seen && steps != given {
+            // One that panicked would be tried again, and nobody waits for it.
+            let _ = tokio::task::spawn_blocking(oriel_sys::memory::give_back).await;
+            given = steps;
+        }
+        seen = steps;
     }
 }
 

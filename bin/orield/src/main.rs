@@ -139,10 +139,13 @@ async fn serve(start: Start) -> anyhow::Result<()> {
     }
     tracing::info!("orield serves");
     systemd::notify("READY=1");
+    let giving_back = limits::give_back_memory(&places);
+    tokio::pin!(giving_back);
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
+            () = &mut giving_back => {}
             _ = hangup.recv() => reload::reload(&arguments, &options, &daemon, &log),
         }
     }

@@ -286,13 +286,13 @@ pub struct EndpointSettings {
 #[serde(rename_all = "PascalCase", default)]
 pub struct EndpointIpam {
     /// IPv4 address.
-    #[serde(rename = "IPv4Address")]
+    #[serde(rename = "IPv4Address", skip_serializing_if = "Option::is_none")]
     pub ipv4_address: Option<String>,
     /// IPv6 address.
-    #[serde(rename = "IPv6Address")]
+    #[serde(rename = "IPv6Address", skip_serializing_if = "Option::is_none")]
     pub ipv6_address: Option<String>,
     /// Link-local addresses.
-    #[serde(rename = "LinkLocalIPs")]
+    #[serde(rename = "LinkLocalIPs", skip_serializing_if = "Option::is_none")]
     pub link_local_ips: Option<Vec<String>>,
 }
 
@@ -358,10 +358,63 @@ pub struct Summary {
     pub status: String,
     /// `NetworkMode`.
     pub host_config: BTreeMap<String, String>,
-    /// `Networks`.
-    pub network_settings: Value,
+    /// How it is on its networks.
+    pub network_settings: SummaryNetworks,
     /// Mounts.
     pub mounts: Vec<Value>,
+}
+
+/// How a container is on its networks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct SummaryNetworks {
+    /// Endpoints by network.
+    pub networks: BTreeMap<String, Endpoint>,
+}
+
+/// How a container is on a network; what it has only while it runs is empty otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Endpoint {
+    /// Addresses it was to have.
+    #[serde(rename = "IPAMConfig")]
+    pub ipam_config: Option<EndpointIpam>,
+    /// Other containers, as it calls them: there are none on Windows.
+    pub links: Option<Vec<String>>,
+    /// Further names there.
+    pub aliases: Option<Vec<String>>,
+    /// Hardware address.
+    pub mac_address: String,
+    /// Options of the driver.
+    pub driver_opts: Option<BTreeMap<String, String>>,
+    /// Which network leads out: the highest.
+    pub gw_priority: i64,
+    /// The network's id.
+    #[serde(rename = "NetworkID")]
+    pub network_id: String,
+    /// Its own id.
+    #[serde(rename = "EndpointID")]
+    pub endpoint_id: String,
+    /// Address of the gateway.
+    pub gateway: String,
+    /// Address.
+    #[serde(rename = "IPAddress")]
+    pub ip_address: String,
+    /// Length of the network's part of it.
+    #[serde(rename = "IPPrefixLen")]
+    pub ip_prefix_len: u8,
+    /// IPv6 address of the gateway: there is none.
+    #[serde(rename = "IPv6Gateway")]
+    pub ipv6_gateway: String,
+    /// IPv6 address: there is none.
+    #[serde(rename = "GlobalIPv6Address")]
+    pub global_ipv6_address: String,
+    /// Length of the network's part of it.
+    #[serde(rename = "GlobalIPv6PrefixLen")]
+    pub global_ipv6_prefix_len: u8,
+    /// Names that others find it by.
+    #[serde(rename = "DNSNames")]
+    pub dns_names: Option<Vec<String>>,
 }
 
 /// A port of a container.

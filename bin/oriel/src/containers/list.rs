@@ -110,10 +110,7 @@ fn row(container: &Summary, whole: bool, now: i64) -> Row {
         .map(text)
         .collect();
     let volumes = container.mounts.iter().filter(|mount| mount["Type"] == "volume").count();
-    let networks: Vec<_> = container.network_settings["Networks"]
-        .as_object()
-        .map(|networks| networks.keys().cloned().collect())
-        .unwrap_or_default();
+    let networks: Vec<_> = container.network_settings.networks.keys().cloned().collect();
     Row::default()
         .with("Image", container.image.as_str())
         .with("Command", format!("\"{command}\""))

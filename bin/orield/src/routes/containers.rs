@@ -142,10 +142,8 @@ fn wait(call: &Call, id: &str) -> Answer {
 
 async fn top(call: &Call, id: &str) -> Answer {
     if call.query.non_empty("ps_args").is_some() {
-        return Err(HttpError::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "Windows does not support arguments to top",
-        ));
+        // 500 with Docker, although it is the client who is wrong.
+        return Err(HttpError::invalid("Windows does not support arguments to top"));
     }
     let processes = call.daemon.engine.top(id).await?;
     let rows: Vec<_> = processes.iter().map(process_row).collect();

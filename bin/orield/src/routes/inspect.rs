@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use oriel_api::{
     Shape,
-    container::{Port, Summary},
+    container::{Endpoint as WireEndpoint, EndpointIpam, Port, Summary, SummaryNetworks},
 };
 use oriel_engine::{
     ContainerView, Health, HealthStatus, LogDriver, Membership, NEVER, Time, Usage,
@@ -32,7 +32,7 @@ pub(crate) fn summary(call: &Call, view: &ContainerView, usage: Option<&Usage>) 
         state: view.state.word().to_owned(),
         status: sentence(view, call.daemon.engine.now()),
         host_config: BTreeMap::from([("NetworkMode".to_owned(), spec.host.network.clone())]),
-        network_settings: json!({ "Networks": networks(call, view) }),
+        network_settings: SummaryNetworks { networks: networks(call, view) },
         mounts: super::mounts::shown(view),
     }
 }
@@ -109,37 +109,34 @@ fn published_ports(view: &ContainerView) -> impl Iterator<Item = &PortMapping> {
     view.endpoints().flat_map(|(_, endpoint)| &endpoint.ports)
 }
 
-fn networks(call: &Call, view: &ContainerView) -> Value {
+fn networks(call: &Call, view: &ContainerView) -> BTreeMap<String, WireEndpoint> {
     let joins = view.spec.host.networks.iter();
-    joins.map(|joins| (joins.network.clone(), endpoint_settings(call, view, joins))).collect()
+    joins.map(|joins| (joins.network.clone(), endpoint(call, view, joins))).collect()
 }
 
-fn endpoint_settings(call: &Call, view: &ContainerView, joins: &Membership) -> Value {
+fn endpoint(call: &Call, view: &ContainerView, joins: &Membership) -> WireEndpoint {
     let network = call.daemon.engine.network(&joins.network);
-    let (spec, endpoint) = match view.endpoint_on(&joins.network) {
-        Some((spec, endpoint)) => (Some(spec), Some(endpoint)),
-        None => (None, None),
+    let asked = WireEndpoint {
+        ipam_config: joins.address.map(|address| EndpointIpam {
+            ipv4_address: Some(address.to_string()),
+            ..EndpointIpam::default()
+        }),
+        aliases: (!joins.aliases.is_empty()).then(|| joins.aliases.clone()),
+        driver_opts: (!joins.driver_options.is_empty()).then(|| joins.driver_options.clone()),
+        gw_priority: joins.priority,
+        network_id: network.map_or_else(|_| String::new(), |network| network.id.clone()),
+        ..WireEndpoint::default()
     };
-    let aliases = &joins.aliases;
-    let options = &joins.driver_options;
-    let gateway = endpoint.and_then(|endpoint| endpoint.gateway);
-    json!({
-        "IPAMConfig": joins.address.map(|address| json!({ "IPv4Address": address })),
-        "Links": null,
-        "Aliases": if aliases.is_empty() { Value::Null } else { json!(aliases) },
-        "MacAddress": endpoint.map_or("", |endpoint| endpoint.mac.as_str()),
-        "DriverOpts": if options.is_empty() { Value::Null } else { json!(options) },
-        "GwPriority": joins.priority,
-        "NetworkID": network.map_or_else(|_| String::new(), |network| network.id.clone()),
-        "EndpointID": spec.map_or("", |spec| spec.id.as_str()),
-        "Gateway": gateway.map_or_else(String::new, |gateway| gateway.to_string()),
-        "IPAddress": endpoint.map_or_else(String::new, |endpoint| endpoint.address.to_string()),
-        "IPPrefixLen": endpoint.map_or(0, |endpoint| endpoint.prefix),
-        "IPv6Gateway": "",
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
-        "DNSNames": spec.map(|spec| &spec.names),
-    })
+    let Some((spec, endpoint)) = view.endpoint_on(&joins.network) else { return asked };
+    WireEndpoint {
+        mac_address: endpoint.mac.clone(),
+        endpoint_id: spec.id.clone(),
+        gateway: endpoint.gateway.map_or_else(String::new, |gateway| gateway.to_string()),
+        ip_address: endpoint.address.to_string(),
+        ip_prefix_len: endpoint.prefix,
+        dns_names: Some(spec.names.clone()),
+        ..asked
+    }
 }
 
 /// Body of `GET /containers/{id}/json`.

@@ -109,7 +109,13 @@ const CREATE: &str = r#"{
         "Tmpfs": { "C:\\t": "size=1m" }, "VolumesFrom": ["idle"], "VolumeDriver": "local",
         "Privileged": false, "ReadonlyRootfs": false, "CapAdd": ["ALL"], "CapDrop": ["ALL"],
         "DnsOptions": ["ndots:1"], "DnsSearch": ["x"], "GroupAdd": ["1"], "OomScoreAdj": 0,
-        "ShmSize": 0, "Sysctls": { "a": "b" }, "MemorySwap": 0, "Init": false
+        "ShmSize": 0, "Sysctls": { "net.core.somaxconn": "512" }, "MemorySwap": 0, "Init": false,
+        "Ulimits": [{ "Name": "nofile", "Soft": 1024, "Hard": 2048 }], "OomKillDisable": false,
+        "IpcMode": "", "PidMode": "", "UTSMode": "", "UsernsMode": "", "CgroupnsMode": "",
+        "CgroupParent": "", "CpusetCpus": "", "CpusetMems": "", "SecurityOpt": [],
+        "Devices": [], "BlkioWeight": 0, "CpuPeriod": 0, "CpuQuota": 0,
+        "MemoryReservation": 0, "MemorySwappiness": -1, "IOMaximumIOps": 0,
+        "IOMaximumBandwidth": 0, "Runtime": ""
     },
     "NetworkingConfig": { "EndpointsConfig": { "net": {
         "IPAMConfig": { "IPv4Address": "10.44.0.9" }, "Aliases": ["a"],
@@ -132,6 +138,11 @@ const EXEC: &str = r#"{
     "AttachStdin": false, "AttachStdout": true, "AttachStderr": true, "Tty": false,
     "Cmd": ["out", "x"], "Env": ["A=1"], "WorkingDir": "C:\\", "User": "ContainerUser",
     "Privileged": false, "DetachKeys": "ctrl-p", "ConsoleSize": [24, 80]
+}"#;
+
+const UPDATE: &str = r#"{
+    "Memory": 1073741824, "NanoCpus": 500000000, "CpuShares": 0, "PidsLimit": 100,
+    "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 }
 }"#;
 
 const COMMIT: &str = r#"{
@@ -186,7 +197,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         ("timestamps", Flag, "1"),
         ("tail", Text, "all"),
     ]),
-    get("/containers/{id}/top", "busy"),
+    get("/containers/{id}/top", "busy").asked(&[("ps_args", Text, "")]),
     get("/containers/{id}/changes", "busy"),
     get("/containers/{id}/export", "idle"),
     get("/containers/{id}/archive", "idle").asked(&[("path", Text, "C:\\Windows")]),
@@ -206,7 +217,9 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     post("/containers/{id}/rename", "idle", Nothing, 204).asked(&[("name", Text, "other")]),
     post("/containers/{id}/resize", "busy", Nothing, 200)
         .asked(&[("h", Number, "24"), ("w", Number, "80")]),
-    post("/containers/{id}/update", "busy", Nothing, 501),
+    post("/containers/{id}/update", "busy", Json(UPDATE), 200),
+    get("/containers/{id}/stats", "busy").asked(&[("stream", Flag, "0"), ("one-shot", Flag, "1")]),
+    get("/containers/{id}/attach/ws", "busy").failing(400),
     post("/containers/{id}/pause", "busy", Nothing, 204),
     post("/containers/{id}/unpause", "still", Nothing, 204),
     post("/containers/{id}/wait", "idle", Nothing, 200).asked(&[(
@@ -256,7 +269,9 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     get("/images/get", "").asked(&[("names", Text, "nanoserver")]),
     post("/images/load", "", Bytes, 200).asked(&[("quiet", Flag, "1")]),
     post("/images/prune", "", Nothing, 200).asked(&[("filters", Filters, "")]),
-    get("/images/search", "").failing(400),
+    get("/images/search", "")
+        .failing(400)
+        .asked(&[("limit", Number, "5"), ("filters", Filters, "")]),
     get("/networks", "").asked(&[("filters", Filters, "")]),
     get("/networks/{id}", "net").asked(&[("scope", Text, "local"), ("verbose", Flag, "1")]),
     post("/networks/create", "", Json(NETWORK), 201),

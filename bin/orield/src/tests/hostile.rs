@@ -423,6 +423,8 @@ fn names_that_nobody_has_are_not_found() {
                 Some("images" | "distribution" | "oriel") => &[400, 404, 500],
                 // Docker's words for a container that is not on the network.
                 Some("networks") if endpoint.path.ends_with("/disconnect") => &[403],
+                // It is no WebSocket in the first place.
+                _ if endpoint.path.ends_with("/ws") => &[400],
                 Some("volumes") if endpoint.method == "PUT" => &[404, 503],
                 _ => &[404],
             };
@@ -619,7 +621,9 @@ fn is_taken(place: &str, other: &Value) -> bool {
     // nothing.
     let in_a_set = ["/ExposedPorts/", "/Volumes/"].iter().any(|set| place.starts_with(set));
     let texts = ["/Cmd", "/Entrypoint", "/HostConfig/CapAdd", "/HostConfig/CapDrop"];
-    in_a_set || texts.contains(&place) && other.is_string()
+    // These are unsigned.
+    let unsigned = place.contains("/IOMaximum") && other.is_u64();
+    unsigned || in_a_set || texts.contains(&place) && other.is_string()
 }
 
 #[test]
@@ -655,7 +659,11 @@ fn odd(value: &Value) -> Vec<Value> {
         }
         Value::Bool(flag) => vec![json!(!flag), Value::Null],
         Value::Array(items) => {
-            vec![json!([]), Value::Null, Value::Array(vec![items[0].clone(); 1000])]
+            vec![
+                json!([]),
+                Value::Null,
+                Value::Array(items.iter().cycle().take(1000).cloned().collect()),
+            ]
         }
         Value::Object(_) => vec![json!({}), Value::Null, json!({ "": "", "a\0b": "c\0d" })],
         Value::Null => Vec::new(),
