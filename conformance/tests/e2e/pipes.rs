@@ -208,8 +208,8 @@ fn part(daemon: &mut Daemon) -> Result<Outcome> {
     docker.run(&[&whole[..], &["nanoserver", "cmd", "/c", make]].concat())?;
     let body = |subpath: &str| {
         format!(
-            r#"{{"Image":"nanoserver","Cmd":["cmd","/c","type C:\\p\\f.txt"],"HostConfig":{{"Mounts":
-            [{{"Type":"volume","Source":"parts","Target":"C:\\p",
+            r#"{{"Image":"nanoserver","Cmd":["cmd","/c","type C:\\p\\f.txt"],"HostConfig":
+            {{"Mounts":[{{"Type":"volume","Source":"parts","Target":"C:\\p",
             "VolumeOptions":{{"Subpath":"{subpath}"}}}}]}}}}"#
         )
     };
