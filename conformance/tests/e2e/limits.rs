@@ -72,7 +72,8 @@ fn read_only(daemon: &mut Daemon) -> Result<Outcome> {
     let docker = daemon.docker();
     let options = ["--read-only", "-v", "kept:C:\\kept", "--tmpfs", "C:\\scratch"];
     let command = "(echo a> C:\\kept\\f) & (echo b> C:\\scratch\\f) & (echo c> C:\\f) & \
-                   (md C:\\d) & type C:\\kept\\f & type C:\\scratch\\f & if not exist C:\\f echo none";
+                   (md C:\\d) & type C:\\kept\\f & type C:\\scratch\\f & \
+                   if not exist C:\\f echo none";
     let program = ["nanoserver", "cmd", "/c", command];
     let run = ["run", "--name", "firm", "-u", "ContainerAdministrator"];
     let output = docker.try_run(&[&run[..], &options[..], &program[..]].concat())?;
