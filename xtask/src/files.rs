@@ -17,7 +17,7 @@ const EMPTY_NAMES: &[&str] = &["util", "utils", "common", "helper", "helpers", "
 const MAY_BE_UNSAFE: &[&str] = &["crates/sys/", "windows/cexecsvc/"];
 
 /// Directories that hold no source of ours.
-const SKIPPED: &[&str] = &["target", ".git", ".ci", "fixtures", "node_modules"];
+const SKIPPED: &[&str] = &["target", ".git", ".ci", ".demo", "fixtures", "node_modules"];
 
 /// A source file.
 pub(crate) struct Source {

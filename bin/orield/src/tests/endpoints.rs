@@ -219,7 +219,6 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         .asked(&[("h", Number, "24"), ("w", Number, "80")]),
     post("/containers/{id}/update", "busy", Json(UPDATE), 200),
     get("/containers/{id}/stats", "busy").asked(&[("stream", Flag, "0"), ("one-shot", Flag, "1")]),
-    get("/containers/{id}/attach/ws", "busy").failing(400),
     post("/containers/{id}/pause", "busy", Nothing, 204),
     post("/containers/{id}/unpause", "still", Nothing, 204),
     post("/containers/{id}/wait", "idle", Nothing, 200).asked(&[(

@@ -423,8 +423,6 @@ fn names_that_nobody_has_are_not_found() {
                 Some("images" | "distribution" | "oriel") => &[400, 404, 500],
                 // Docker's words for a container that is not on the network.
                 Some("networks") if endpoint.path.ends_with("/disconnect") => &[403],
-                // It is no WebSocket in the first place.
-                _ if endpoint.path.ends_with("/ws") => &[400],
                 Some("volumes") if endpoint.method == "PUT" => &[404, 503],
                 _ => &[404],
             };

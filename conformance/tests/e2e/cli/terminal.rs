@@ -63,8 +63,9 @@ impl Terminal {
         Ok(tcgetattr(&self.line)?)
     }
 
-    /// Starts a command with this as its controlling terminal.
+    /// Starts a command with this as its controlling terminal, on a screen that is empty.
     fn start(&self, command: &Command) -> Result<Child> {
+        self.screen.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let open = || fs_err::OpenOptions::new().read(true).write(true).open(&self.name);
         let mut started = Command::new("setsid");
         started.args(["--ctty", "--wait"]).arg(command.get_program()).args(command.get_args());
@@ -105,7 +106,18 @@ fn same(before: &Termios, after: &Termios) -> bool {
 }
 
 fn code(child: &mut Child) -> Result<i32> {
-    child.wait()?.code().context("it ended by a signal")
+    let end = Instant::now() + DEADLINE;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return status.code().context("it ended by a signal");
+        }
+        if Instant::now() > end {
+            child.kill()?;
+            child.wait()?;
+            bail!("it did not end");
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 pub(super) fn given_back(daemon: &mut Daemon) -> Result<Outcome> {
