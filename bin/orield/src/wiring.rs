@@ -19,6 +19,10 @@ use crate::{
     options::{Address, Options},
 };
 
+/// Bytes of the database kept in memory: the records of thousands of containers fit, and the
+/// database's own choice is a gigabyte.
+const DATABASE_CACHE: usize = 4 << 20;
+
 /// The daemon, and what it has to shut down.
 pub(crate) struct Wired {
     pub(crate) daemon: Daemon,
@@ -59,7 +63,9 @@ pub(crate) async fn wire(options: &Options, mut warnings: Vec<String>) -> anyhow
     let root = options.data_root.clone();
     fs_err::create_dir_all(&options.exec_root)?;
     let database = Arc::new(
-        redb::Database::create(root.join("meta.redb"))
+        redb::Database::builder()
+            .set_cache_size(DATABASE_CACHE)
+            .create(root.join("meta.redb"))
             .with_context(|| format!("cannot open {}", root.join("meta.redb").display()))?,
     );
     let images = {

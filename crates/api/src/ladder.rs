@@ -15,6 +15,8 @@ pub enum Shape {
     Container,
     /// `GET /images/{name}/json`.
     Image,
+    /// Element of `GET /containers/json`.
+    ContainerSummary,
     /// Element of `GET /images/json`.
     ImageSummary,
     /// Image in `GET /system/df`.
@@ -35,13 +37,14 @@ struct Rung {
 }
 
 /// Newest first.
-const RUNGS: [Rung; 17] = [
+const RUNGS: [Rung; 18] = [
     Rung { before: 51, shape: Shape::ImageSummary, change: containers_not_counted },
     Rung { before: 50, shape: Shape::Image, change: image_has_container_fields },
     Rung { before: 50, shape: Shape::Info, change: bridge_filters },
     Rung { before: 49, shape: Shape::Info, change: nondistributable_artifacts },
     Rung { before: 48, shape: Shape::Network, change: no_ipv4_switch },
     Rung { before: 48, shape: Shape::Container, change: no_gateway_priority },
+    Rung { before: 48, shape: Shape::ContainerSummary, change: no_gateway_priority },
     Rung { before: 45, shape: Shape::Container, change: short_id_is_alias },
     Rung { before: 45, shape: Shape::Image, change: image_has_container },
     Rung { before: 44, shape: Shape::Image, change: virtual_size },
@@ -63,6 +66,12 @@ pub fn shape(version: ApiVersion, shape: Shape, answer: &mut Value) {
             (rung.change)(answer);
         }
     }
+}
+
+/// Whether an answer looks otherwise to a version than to the newest.
+#[must_use]
+pub fn differs(version: ApiVersion, shape: Shape) -> bool {
+    RUNGS.iter().any(|rung| rung.shape == shape && !version.at_least(rung.before))
 }
 
 /// Whether a version knows an event.
@@ -235,6 +244,14 @@ mod tests {
             (&info, Shape::Info, 50, "/BridgeNfIptables", Value::Null, json!(false)),
             (&network, Shape::Network, 48, "/EnableIPv4", json!(true), Value::Null),
             (&container, Shape::Container, 48, &format!("{at}/GwPriority"), json!(0), Value::Null),
+            (
+                &container,
+                Shape::ContainerSummary,
+                48,
+                &format!("{at}/GwPriority"),
+                json!(0),
+                Value::Null,
+            ),
             (
                 &container,
                 Shape::Container,

@@ -25,7 +25,7 @@ mod version;
 use serde::{Deserialize, Serialize};
 
 pub use filters::{Filters, FiltersError};
-pub use ladder::{Shape, has_event, shape};
+pub use ladder::{Shape, differs, has_event, shape};
 pub use progress::{ErrorDetail, Line, ProgressDetail};
 pub use query::{NumberError, Query, percent_decode, percent_encode};
 pub use shape::{ShapeError, check_create};

@@ -1,11 +1,11 @@
 //! Execs: further processes in a running container.
 
-use std::sync::{Arc, Mutex};
+use std::{sync::Arc, time::Duration};
 
 use oriel_hcs::{
     CommandLine, ConsoleSize, Process, ProcessEvent, ProcessId, ProcessParameters, ProcessSummary,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::{
     Chunk, Engine, EngineError, Stdin, Stream, attach::Target, command, container::Container,
@@ -16,6 +16,9 @@ use crate::{
 const UNDER_WAY: usize = 64;
 /// Execs remembered per container after their end; the oldest are forgotten first.
 const REMEMBERED: usize = 256;
+
+/// How long a new size waits for the start of what it is for.
+const SETTLING: Duration = Duration::from_secs(2);
 
 /// What to execute.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,7 +76,7 @@ pub(crate) struct Exec {
     pub(crate) id: String,
     pub(crate) container: Arc<Container>,
     spec: ExecSpec,
-    state: Mutex<(ExecState, ProcessId)>,
+    state: watch::Sender<(ExecState, ProcessId)>,
 }
 
 impl Exec {
@@ -82,25 +85,36 @@ impl Exec {
     }
 
     pub(crate) fn process(&self) -> ProcessId {
-        self.state.lock().expect("no panic while a state is set").1
+        self.state.borrow().1
     }
 
     fn state(&self) -> ExecState {
-        self.state.lock().expect("no panic while a state is set").0
+        self.state.borrow().0
     }
 
     fn set(&self, state: ExecState) {
-        self.state.lock().expect("no panic while a state is set").0 = state;
+        self.state.send_modify(|now| now.0 = state);
     }
 
     /// Claims the start; only the first caller succeeds.
     fn claim(&self, process: ProcessId) -> Result<(), EngineError> {
-        let mut state = self.state.lock().expect("no panic while a state is set");
-        if state.0 != ExecState::Created {
-            return Err(EngineError::ExecStarted { id: self.id.clone() });
-        }
-        *state = (ExecState::Starting, process);
-        Ok(())
+        let claimed = self.state.send_if_modified(|state| {
+            let free = state.0 == ExecState::Created;
+            if free {
+                *state = (ExecState::Starting, process);
+            }
+            free
+        });
+        if claimed { Ok(()) } else { Err(EngineError::ExecStarted { id: self.id.clone() }) }
+    }
+
+    /// Waits for a start that is under way, or about to be; not for ever.
+    async fn settled(&self) {
+        let mut state = self.state.subscribe();
+        let settled =
+            state.wait_for(|(state, _)| !matches!(state, ExecState::Created | ExecState::Starting));
+        // When it does not come, what follows says that it does not run.
+        let _ = tokio::time::timeout(SETTLING, settled).await;
     }
 }
 
@@ -128,7 +142,7 @@ impl Engine {
             id: id.clone(),
             container: container.clone(),
             spec,
-            state: Mutex::new((ExecState::Created, ProcessId(0))),
+            state: watch::Sender::new((ExecState::Created, ProcessId(0))),
         });
         self.remember(&container, exec);
         self.emit(&container.record(), &action, &[("execID", id.clone())]);
@@ -247,6 +261,8 @@ impl Engine {
     /// `Conflict` when it does not run.
     pub async fn exec_resize(&self, id: &str, size: ConsoleSize) -> Result<(), EngineError> {
         let exec = self.find_exec(id)?;
+        // A client resizes as soon as its connection is taken over, which is before the start.
+        exec.settled().await;
         if !exec.is_running() {
             return Err(EngineError::ExecNotRunning { id: id.to_owned() });
         }

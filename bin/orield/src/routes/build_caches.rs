@@ -1,6 +1,8 @@
 //! Caches of `RUN --mount=type=cache`: what they take, and removing them. The cache of steps is
 //! images without names, which are listed and pruned as images.
 
+use std::collections::BTreeMap;
+
 use oriel_api::Filters;
 use oriel_builder::CacheView;
 use oriel_engine::Time;
@@ -39,6 +41,8 @@ pub(crate) async fn prune(call: &Call) -> Answer {
         until.is_none_or(|until| Time::from(view.used) < until)
             && filters.any("id", |id| id == view.name || id == view.id)
             && filters.any("type", |kind| kind == KIND)
+            // A cache has no labels: who prunes by one means other things.
+            && filters.labels(&BTreeMap::new())
     };
     let work = move || caches.prune(wanted, keep.unwrap_or(0));
     let (removed, bytes) = blocking("remove build caches", work).await?;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use oriel_api::{Filters, container::Port};
+use oriel_api::{Filters, Shape, container::Port};
 use oriel_engine::{ContainerView, Time};
 use oriel_image::{Image, ImageId};
 
@@ -55,8 +55,13 @@ pub(crate) async fn list(call: &Call) -> Answer {
         true => call.daemon.engine.usage(&views).await,
         false => BTreeMap::new(),
     };
-    let summary = |view| inspect::summary(call, view, usage.get(&view.id));
-    ok(&views.iter().map(summary).collect::<Vec<_>>())
+    let summaries = views.iter().map(|view| inspect::summary(call, view, usage.get(&view.id)));
+    let shape = Shape::ContainerSummary;
+    // Shaping costs more than all the rest, and few clients ask for it.
+    match oriel_api::differs(call.version, shape) {
+        true => ok(&summaries.map(|summary| call.shaped(shape, summary)).collect::<Vec<_>>()),
+        false => ok(&summaries.collect::<Vec<_>>()),
+    }
 }
 
 /// Filters, understood.

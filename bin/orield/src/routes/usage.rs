@@ -26,7 +26,10 @@ pub(crate) async fn disk_usage(call: &Call) -> Answer {
     if wants("container") {
         let views = call.daemon.engine.containers();
         let sizes = call.daemon.engine.usage(&views).await;
-        let containers = views.iter().map(|view| inspect::summary(call, view, sizes.get(&view.id)));
+        let containers = views.iter().map(|view| {
+            let summary = inspect::summary(call, view, sizes.get(&view.id));
+            call.shaped(Shape::ContainerSummary, summary)
+        });
         usage["Containers"] = json!(containers.collect::<Vec<_>>());
     }
     if wants("volume") {
