@@ -133,7 +133,7 @@ def exec_streams_are_told_apart(client, world):
 def a_terminal_has_a_size(client, world):
     container = idle(client, world, tty=True, stdin_open=True)
     container.resize(40, 120)
-    created = client.api.exec_create(container.id, shell(world, world["twice"]), tty=True)
+    created = client.api.exec_create(container.id, shell(world, world["slowly"]), tty=True)
     stream = client.api.exec_start(created["Id"], tty=True, stream=True)
     begun = next(stream)
     client.api.exec_resize(created["Id"], 40, 120)
