@@ -13,6 +13,7 @@ use hyper::{
     header,
 };
 use oriel_api::{ApiVersion, ErrorBody, FiltersError, NumberError, Query, Shape, VersionError};
+use oriel_distribution::{TransferError, WebFile};
 use oriel_engine::EngineError;
 use oriel_hcs::Class;
 use oriel_image::ImageError;
@@ -301,7 +302,7 @@ enum Piece {
 
 /// Makes a [`BodyReader`], and the future that feeds it, which ends with the body or the reader.
 pub(crate) fn body_reader(mut body: Incoming) -> (impl Future<Output = ()> + Send, BodyReader) {
-    let (sender, pieces) = mpsc::channel(PIECES);
+    let (sender, reader) = reader();
     let feed = async move {
         while let Some(frame) = body.frame().await {
             let Ok(frame) = frame else { return };
@@ -313,7 +314,30 @@ pub(crate) fn body_reader(mut body: Incoming) -> (impl Future<Output = ()> + Sen
         // The reader may have had enough.
         let _ = sender.send(Piece::End).await;
     };
-    (feed, BodyReader { pieces, rest: Bytes::new(), ended: false })
+    (feed, reader)
+}
+
+/// The same for a file of the web; the future tells why the file broke off.
+pub(crate) fn web_reader(
+    mut file: WebFile,
+) -> (impl Future<Output = Result<(), HttpError>> + Send, BodyReader) {
+    let (sender, reader) = reader();
+    let feed = async move {
+        while let Some(data) = file.piece().await.map_err(TransferError::from)? {
+            if sender.send(Piece::Data(data)).await.is_err() {
+                return Ok(());
+            }
+        }
+        // The reader may have had enough.
+        let _ = sender.send(Piece::End).await;
+        Ok(())
+    };
+    (feed, reader)
+}
+
+fn reader() -> (mpsc::Sender<Piece>, BodyReader) {
+    let (sender, pieces) = mpsc::channel(PIECES);
+    (sender, BodyReader { pieces, rest: Bytes::new(), ended: false })
 }
 
 impl io::Read for BodyReader {

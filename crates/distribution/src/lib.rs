@@ -25,6 +25,7 @@ mod repository;
 mod search;
 mod transfer;
 mod transport;
+mod web;
 
 pub use blob::{Blob, BlobStream};
 pub use credentials::{Credentials, decode_header};
@@ -34,3 +35,4 @@ pub use registries::{Access, Login, Registries};
 pub use repository::{Fetched, Head, Repository};
 pub use search::Found;
 pub use transfer::{Inspected, Pulled, Pushed, Step, Steps, TransferError, Transfers};
+pub use web::WebFile;

@@ -42,6 +42,17 @@ impl Engine {
         Ok(Attachment { view, earlier, output, stdin: Stdin { target: Target::Init(container) } })
     }
 
+    /// Tells that a client has left a console, and its program goes on.
+    pub fn has_left(&self, stdin: &Stdin) {
+        match &stdin.target {
+            Target::Init(container) => self.emit(&container.record(), "detach", &[]),
+            Target::Exec(exec) => {
+                let further = [("execID", exec.id.clone())];
+                self.emit(&exec.container.record(), "exec_detach", &further);
+            }
+        }
+    }
+
     /// Changes the size of a container's console.
     ///
     /// # Errors

@@ -5,12 +5,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use oriel_api::{Line, ProgressDetail};
+use oriel_distribution::TransferError;
 use oriel_engine::{Engine, ImportRequest};
 use oriel_image::{LoadEvent, Loaded};
 use tokio::sync::mpsc;
 
 use super::images::{emit, reference, resolve};
-use crate::http::{Answer, Call, HttpError, body_reader, body_writer, chain, received, streamed};
+use crate::http::{
+    Answer, Call, HttpError, body_reader, body_writer, chain, received, streamed, web_reader,
+};
 
 /// Lines of progress under way to the client.
 const LINES: usize = 64;
@@ -118,16 +121,10 @@ impl Pace {
     }
 }
 
-/// `POST /images/create?fromSrc=-`: an image of the archive in the body.
+/// `POST /images/create?fromSrc=…`: an image of the archive in the body (`-`) or on the web.
 pub(super) async fn import(call: Call) -> Answer {
     let query = &call.query;
     let source = query.value("fromSrc").unwrap_or_default();
-    if source != "-" {
-        return Err(HttpError::unsupported(
-            "importing from a URL is not supported by this daemon: fetch the archive and pipe it \
-             to 'docker import -'",
-        ));
-    }
     let platform = query.value("platform").unwrap_or_default();
     if !matches!(platform, "" | "windows" | "windows/amd64") {
         return Err(HttpError::invalid(format!(
@@ -136,13 +133,25 @@ pub(super) async fn import(call: Call) -> Answer {
     }
     let text = |name: &str| query.value(name).unwrap_or_default();
     let name = query.non_empty("repo").map(|repo| reference(repo, text("tag"))).transpose()?;
-    let comment = query.non_empty("message").unwrap_or("Imported from -").to_owned();
+    let comment = match query.non_empty("message") {
+        Some(message) => message.to_owned(),
+        None => format!("Imported from {source}"),
+    };
     let changes = query.all("changes").map(str::to_owned).collect();
     let request = ImportRequest { name: name.clone(), changes, comment };
     let daemon = call.daemon.clone();
-    let (feed, reader) = body_reader(call.request.into_body());
-    // Both end when the client leaves: the reader fails then.
-    let ((), imported) = tokio::join!(feed, daemon.engine.import(reader, request));
+    let (fed, imported) = if source == "-" {
+        let (feed, reader) = body_reader(call.request.into_body());
+        // Both end when the client leaves: the reader fails then.
+        let ((), imported) = tokio::join!(feed, daemon.engine.import(reader, request));
+        (Ok(()), imported)
+    } else {
+        let file = daemon.transfers().registries().web_file(source).await;
+        let (feed, reader) = web_reader(file.map_err(TransferError::from)?);
+        tokio::join!(feed, daemon.engine.import(reader, request))
+    };
+    // What the server did wrong says more than what was missing then.
+    fed?;
     let imported = imported?;
     let id = imported.image.to_string();
     let named = name.map_or_else(|| id.clone(), |name| name.familiar());

@@ -10,7 +10,7 @@ use http_body_util::BodyExt as _;
 use hyper::{Method, Request, Response, StatusCode, body::Incoming, header};
 use hyper_util::rt::TokioIo;
 use oriel_api::ApiVersion;
-use oriel_engine::{Attachment, Chunk, DetachKeys, ExecView, LogRecord, Stdin, Stream};
+use oriel_engine::{Attachment, Chunk, DetachKeys, Engine, ExecView, LogRecord, Stdin, Stream};
 use oriel_hcs::ConsoleSize;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -57,7 +57,7 @@ pub(crate) async fn attach(call: Call, id: &str) -> Answer {
     let (attached, terms) = begin(&call, id).await?;
     let (stream, engine) = (call.query.flag("stream"), call.daemon.engine.clone());
     let (response, connection) = take_over(call.request, terms.tty, call.version);
-    engine.spawn(serve_attached(connection, attached, terms, stream));
+    engine.spawn(serve_attached(engine.clone(), connection, attached, (terms, stream)));
     Ok(response)
 }
 
@@ -75,7 +75,12 @@ pub(crate) async fn attach_websocket(mut call: Call, id: &str) -> Answer {
             websocket::relay(TokioIo::new(upgraded), theirs, payload).await;
         }
     });
-    engine.spawn(serve_attached(Connection::Bodies(ours), attached, terms, stream));
+    engine.spawn(serve_attached(
+        engine.clone(),
+        Connection::Bodies(ours),
+        attached,
+        (terms, stream),
+    ));
     Ok(response)
 }
 
@@ -99,11 +104,16 @@ async fn begin(call: &Call, id: &str) -> Result<(Attachment, Terms), HttpError> 
     Ok((attached, terms))
 }
 
-async fn serve_attached(connection: Connection, attached: Attachment, terms: Terms, stream: bool) {
+async fn serve_attached(
+    engine: Engine,
+    connection: Connection,
+    attached: Attachment,
+    (terms, stream): (Terms, bool),
+) {
     let Some((input, mut output)) = connection.open().await else { return };
     let earlier = send_earlier(&mut output, attached.earlier, &terms);
     if earlier.await.is_ok() && stream {
-        serve((input, output), attached.output, &attached.stdin, terms).await;
+        serve(&engine, (input, output), attached.output, (&attached.stdin, terms)).await;
     }
 }
 
@@ -122,7 +132,9 @@ pub(crate) fn exec(call: Call, exec: ExecView, console: Option<ConsoleSize>) -> 
     tasks.spawn(async move {
         let Some((input, mut output)) = connection.open().await else { return };
         match engine.exec_start(&exec.id, console).await {
-            Ok((chunks, stdin)) => serve((input, output), chunks, &stdin, terms).await,
+            Ok((chunks, stdin)) => {
+                serve(&engine, (input, output), chunks, (&stdin, terms)).await;
+            }
             Err(error) => {
                 // The head has gone out; Docker puts the reason on standard output.
                 let text = format!("{}\r\n", chain(&error));
@@ -238,10 +250,10 @@ async fn send_earlier(
 
 /// Serves a client until the program has ended or the client has left.
 async fn serve(
+    engine: &Engine,
     (input, mut output): (Input, Output),
     mut chunks: mpsc::Receiver<Chunk>,
-    stdin: &Stdin,
-    terms: Terms,
+    (stdin, terms): (&Stdin, Terms),
 ) {
     let Terms { tty, raw, .. } = terms;
     let wanted = [terms.stdout, terms.stderr];
@@ -272,7 +284,10 @@ async fn serve(
         tokio::pin!(sending, taking);
         tokio::select! {
             () = &mut sending => {}
-            leaving = &mut taking => if leaving == Leaving::No { sending.await },
+            leaving = &mut taking => match leaving {
+                Leaving::Yes => engine.has_left(stdin),
+                Leaving::No => sending.await,
+            },
         }
     }
     // The client may have gone already.

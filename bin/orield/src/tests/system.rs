@@ -49,6 +49,64 @@ fn an_index_is_searched() {
     assert_eq!(search("filters=%7B%22is-official%22%3A%5B%22false%22%5D%7D"), "people/web");
 }
 
+/// Serves one file to whoever asks for `/files.tar`, after a redirect; other paths are not there.
+fn web(file: Vec<u8>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut asked = [0; 4096];
+            let count = stream.read(&mut asked).unwrap_or(0);
+            let path = String::from_utf8_lossy(&asked[..count]).into_owned();
+            let (head, body) = match path.split(' ').nth(1) {
+                Some("/moved") => ("302 Found\r\nLocation: /files.tar", &[][..]),
+                Some("/files.tar") => ("200 OK", file.as_slice()),
+                Some("/cut") => ("200 OK\r\nContent-Length: 9999", &file[..100]),
+                _ => ("404 Not Found", &[][..]),
+            };
+            let length = match head.contains("Length") {
+                true => String::new(),
+                false => format!("Content-Length: {}\r\n", body.len()),
+            };
+            let head = format!("HTTP/1.1 {head}\r\n{length}Connection: close\r\n\r\n");
+            // A client that has what it wanted may have hung up.
+            let _ = stream.write_all(&[head.as_bytes(), body].concat());
+        }
+    });
+    port
+}
+
+#[test]
+fn an_archive_is_imported_from_the_web() {
+    let served = Served::new();
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(2);
+    header.set_mode(0o644);
+    archive.append_data(&mut header, "app/hi.txt", &b"hi"[..]).unwrap();
+    let port = web(archive.into_inner().unwrap());
+    let import = |path: &str| {
+        let target = format!("/images/create?fromSrc={path}&repo=imported&tag=1");
+        served.http("POST", &target, "")
+    };
+    for path in [format!("127.0.0.1:{port}/files.tar"), format!("http://127.0.0.1:{port}/moved")] {
+        let (head, body) = import(&path);
+        assert!(head.starts_with("HTTP/1.1 200") && body.contains("sha256:"), "{head} {body}");
+        let (_, history) = served.http("GET", "/images/imported:1/history", "");
+        assert!(history.contains(&format!("Imported from {path}")), "{history}");
+    }
+    for (path, text) in [
+        (format!("127.0.0.1:{port}/none"), "404"),
+        (format!("127.0.0.1:{port}/cut"), "/cut"),
+        ("127.0.0.1:1/x".to_owned(), "127.0.0.1:1"),
+        ("file:///etc/passwd".to_owned(), "not the address of a file on the web"),
+    ] {
+        let (head, body) = import(&path);
+        assert!(!head.starts_with("HTTP/1.1 200") && body.contains(text), "{path}: {head} {body}");
+    }
+}
+
 #[test]
 fn an_index_that_cannot_be_searched_is_named() {
     let served = Served::new();
