@@ -313,3 +313,26 @@ fn a_browser_attaches_by_websocket() {
     socket.read_to_end(&mut rest).unwrap();
     assert_eq!(rest, b"\x88\x02\x03\xe8", "the end of the program closes it");
 }
+
+#[test]
+fn who_leaves_a_console_by_its_keys_is_told_of() {
+    let served = Served::new();
+    let console = r#"{"Image":"nanoserver","Cmd":["wait"],"Tty":true,"OpenStdin":true}"#;
+    served.http("POST", "/containers/create?name=held", console);
+    served.http("POST", "/containers/held/start", "");
+    let mut stream = served.connect(
+        "POST /containers/held/attach?stream=1&stdin=1&stdout=1 HTTP/1.1\r\nHost: docker\r\n\
+         Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n\r\n",
+    );
+    stream.write_all(b"\x10\x11").unwrap();
+    // The daemon ends the connection, and the program goes on.
+    stream.read_to_end(&mut Vec::new()).unwrap();
+    // The clock goes on by a second each time somebody looks.
+    for _ in 0..100 {
+        served.http("GET", "/info", "");
+    }
+    let (_, events) = served.http("GET", "/events?since=1&until=1700000100", "");
+    assert!(events.contains(r#""Action":"detach""#), "{events}");
+    let (_, held) = served.http("GET", "/containers/held/json", "");
+    assert!(held.contains(r#""Running":true"#), "{held}");
+}
