@@ -13,18 +13,15 @@
 
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
 };
 
-use oriel_image::Digest;
+use oriel_image::{Digest, directory_bytes};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use crate::{ContextError, parse::Sharing};
-
-/// Longest id; a path of Windows has as many characters.
-const MAX_ID: usize = 32_767;
 
 /// All caches.
 #[derive(Clone, Debug)]
@@ -80,7 +77,7 @@ impl BuildCaches {
 
     /// Takes a cache, waiting for others as `sharing` says.
     pub(crate) async fn take(&self, id: &str, sharing: Sharing) -> Result<Held, ContextError> {
-        let stem = Digest::of(&id.as_bytes()[..id.len().min(MAX_ID)]).hex();
+        let stem = Digest::of(id.as_bytes()).hex();
         let first = format!("{stem}-0");
         let (name, lock) = match sharing {
             Sharing::Shared => {
@@ -137,7 +134,7 @@ impl BuildCaches {
                 in_use: self.lock(&name).try_write().is_err(),
                 created: fs_err::metadata(&path)?.created().unwrap_or(used),
                 used,
-                bytes: bytes(&path.join("files"))?,
+                bytes: directory_bytes(&path.join("files")).map_err(std::io::Error::other)?,
                 name,
                 id,
             });
@@ -180,24 +177,6 @@ impl BuildCaches {
         fs_err::remove_dir_all(path)?;
         Ok(true)
     }
-}
-
-/// Bytes of the files below a directory; links count for nothing and are not followed.
-fn bytes(directory: &Path) -> std::io::Result<u64> {
-    let mut total = 0;
-    let mut waiting = vec![directory.to_owned()];
-    while let Some(directory) = waiting.pop() {
-        for entry in fs_err::read_dir(directory)? {
-            let entry = entry?;
-            let kind = entry.file_type()?;
-            if kind.is_dir() {
-                waiting.push(entry.path());
-            } else if kind.is_file() {
-                total += entry.metadata()?.len();
-            }
-        }
-    }
-    Ok(total)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use oriel_api::Filters;
 use oriel_builder::CacheView;
-use oriel_engine::Time;
+use oriel_engine::{Engine, EngineError, Time};
 use serde_json::{Value, json};
 
 use super::until;
@@ -44,9 +44,11 @@ pub(crate) async fn prune(call: &Call) -> Answer {
             // A cache has no labels: who prunes by one means other things.
             && filters.labels(&BTreeMap::new())
     };
-    let work = move || caches.prune(wanted, keep.unwrap_or(0));
-    let (removed, bytes) = blocking("remove build caches", work).await?;
-    call.daemon.engine.emit_prune("builder", bytes);
+    let failed = |source| EngineError::File { attempt: "remove build caches", source };
+    let work = move |_: &Engine| caches.prune(wanted, keep.unwrap_or(0)).map_err(failed);
+    let engine = &call.daemon.engine;
+    let (removed, bytes) = engine.blocking(work).await?;
+    engine.emit_prune("builder", bytes);
     let removed = Some(removed).filter(|removed| !removed.is_empty());
     ok(&json!({ "CachesDeleted": removed, "SpaceReclaimed": bytes }))
 }
@@ -54,7 +56,8 @@ pub(crate) async fn prune(call: &Call) -> Answer {
 /// All caches, as BuildKit's records, for `docker system df`.
 pub(crate) async fn usage(call: &Call) -> Result<Value, HttpError> {
     let caches = call.daemon.caches.clone();
-    let views = blocking("list build caches", move || caches.list()).await?;
+    let failed = |source| EngineError::File { attempt: "list build caches", source };
+    let views = call.daemon.engine.blocking(move |_| caches.list().map_err(failed)).await?;
     Ok(views.iter().map(record).collect())
 }
 
@@ -70,19 +73,5 @@ fn record(view: &CacheView) -> Value {
         "CreatedAt": Time::from(view.created).to_string(),
         "LastUsedAt": Time::from(view.used).to_string(),
         "UsageCount": 1,
-    })
-}
-
-async fn blocking<T: Send + 'static>(
-    what: &'static str,
-    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
-) -> Result<T, HttpError> {
-    let done = match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done.map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
-    };
-    done.map_err(|error| {
-        let text = format!("cannot {what}: {error}");
-        HttpError::new(hyper::StatusCode::INTERNAL_SERVER_ERROR, text)
     })
 }

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::Served;
 
-/// Answers plain HTTP with `body`, and hangs up on anything else, until it is asked no more.
-fn index(status: &'static str, body: &'static str) -> u16 {
+/// Serves plain HTTP with what `answer` makes of each request; without an answer it hangs up.
+fn serve(answer: impl Fn(&str) -> Option<Vec<u8>> + Send + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
@@ -18,14 +18,21 @@ fn index(status: &'static str, body: &'static str) -> u16 {
             let mut stream = stream.unwrap();
             let mut asked = [0; 4096];
             let count = stream.read(&mut asked).unwrap_or(0);
-            if asked[..count].starts_with(b"GET /v1/search?q=web&n=") {
-                let length = body.len();
-                let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
-                stream.write_all(answer.as_bytes()).unwrap();
-            }
+            let answer = answer(&String::from_utf8_lossy(&asked[..count]));
+            // A client that has what it wanted may have hung up.
+            let _ = stream.write_all(&answer.unwrap_or_default());
         }
     });
     port
+}
+
+/// An index that answers searches with `body`, and nothing else.
+fn index(status: &'static str, body: &'static str) -> u16 {
+    serve(move |asked| {
+        let length = body.len();
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
+        asked.starts_with("GET /v1/search?q=web&n=").then(|| answer.into_bytes())
+    })
 }
 
 #[test]
@@ -51,30 +58,19 @@ fn an_index_is_searched() {
 
 /// Serves one file to whoever asks for `/files.tar`, after a redirect; other paths are not there.
 fn web(file: Vec<u8>) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut asked = [0; 4096];
-            let count = stream.read(&mut asked).unwrap_or(0);
-            let path = String::from_utf8_lossy(&asked[..count]).into_owned();
-            let (head, body) = match path.split(' ').nth(1) {
-                Some("/moved") => ("302 Found\r\nLocation: /files.tar", &[][..]),
-                Some("/files.tar") => ("200 OK", file.as_slice()),
-                Some("/cut") => ("200 OK\r\nContent-Length: 9999", &file[..100]),
-                _ => ("404 Not Found", &[][..]),
-            };
-            let length = match head.contains("Length") {
-                true => String::new(),
-                false => format!("Content-Length: {}\r\n", body.len()),
-            };
-            let head = format!("HTTP/1.1 {head}\r\n{length}Connection: close\r\n\r\n");
-            // A client that has what it wanted may have hung up.
-            let _ = stream.write_all(&[head.as_bytes(), body].concat());
-        }
-    });
-    port
+    serve(move |asked| {
+        let (status, body) = match asked.split(' ').nth(1) {
+            Some("/moved") => ("302 Found\r\nLocation: /files.tar", &[][..]),
+            Some("/files.tar") => ("200 OK", file.as_slice()),
+            Some("/cut") => ("200 OK", &file[..100]),
+            _ => ("404 Not Found", &[][..]),
+        };
+        // A file that is cut promises more than comes.
+        let length = body.len() + if asked.starts_with("GET /cut ") { 9999 } else { 0 };
+        let head =
+            format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+        Some([head.as_bytes(), body].concat())
+    })
 }
 
 #[test]

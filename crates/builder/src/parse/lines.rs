@@ -135,15 +135,11 @@ pub(super) fn read(text: &str) -> Result<File, DockerfileError> {
         let (kept, goes_on) = strip_continuation(visible, escape);
         line.push(index + 1, physical, kept, skipped);
         if !goes_on && let Some(line) = current.take() {
-            let mut line = finish(line);
-            line.take_documents(escape, &mut lines)?;
-            file.lines.push(line);
+            file.lines.push(finish(line, escape, &mut lines)?);
         }
     }
     if let Some(line) = current {
-        let mut line = finish(line);
-        line.take_documents(escape, &mut lines)?;
-        file.lines.push(line);
+        file.lines.push(finish(line, escape, &mut lines)?);
     }
     if empty_inside {
         let text = "[WARNING]: Empty continuation lines will become errors in a future release.";
@@ -158,10 +154,15 @@ fn without_end(line: &str) -> &str {
     line.strip_suffix('\r').unwrap_or(line)
 }
 
-/// Removes white space from the end of an instruction.
-fn finish(mut line: LogicalLine) -> LogicalLine {
+/// Removes white space from the end of an instruction, and reads the documents that follow it.
+fn finish<'a>(
+    mut line: LogicalLine,
+    escape: char,
+    lines: &mut impl Iterator<Item = (usize, &'a str)>,
+) -> Result<LogicalLine, DockerfileError> {
     line.text.truncate(line.text.trim_end().len());
-    line
+    line.take_documents(escape, lines)?;
+    Ok(line)
 }
 
 /// The line without the escape character at its end, and whether it had one. A doubled escape
