@@ -12,41 +12,56 @@
 mod run;
 mod transfer;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use oriel_image::{
     Commit, Digest, Image, ImageError, ImageId, ImageStore, Reference, RunConfig, SandboxFiles,
     SandboxSettings,
 };
 use ring::rand::{SecureRandom, SystemRandom};
+use tokio::sync::mpsc;
 
 use crate::{
-    BaseSource, BuildCaches, BuildError, BuildHost, BuildRequest, Built, DockerfileError,
-    HostError, Problem,
+    BuildError, BuildEvent, BuildRequest, BuildSite, Built, DockerfileError, HostError, Problem,
+    StepId, StepView,
     context::Context,
+    event::Report,
     parse::{self, Instruction, Statement},
     paths,
-    plan::{Base, Plan, Stage, Step},
-    report::Report,
+    plan::{self, Base, Plan, Stage, Step},
     state::State,
 };
 
+/// Lines of a pull under way to the client.
+const PULL_LINES: usize = 16;
+
 /// A build that runs.
 pub(crate) struct Execution<'a> {
-    pub(crate) images: ImageStore,
-    pub(crate) host: &'a dyn BuildHost,
-    pub(crate) bases: &'a dyn BaseSource,
-    pub(crate) caches: &'a BuildCaches,
-    pub(crate) report: Report,
-    pub(crate) request: BuildRequest,
-    pub(crate) context: Arc<Context>,
-    pub(crate) tags: Vec<Reference>,
-    pub(crate) escape: char,
-    pub(crate) globals: BTreeMap<String, String>,
-    pub(crate) done: BTreeMap<usize, (ImageId, RunConfig, String)>,
-    pub(crate) step: usize,
-    pub(crate) steps: usize,
+    site: BuildSite<'a>,
+    report: Report,
+    request: BuildRequest,
+    context: Arc<Context>,
+    escape: char,
+    globals: BTreeMap<String, String>,
+    views: Vec<StepView>,
+    /// The id of the next trigger.
+    next_id: AtomicUsize,
+    /// The stages that are done, by their place in the Dockerfile.
+    done: Mutex<BTreeMap<usize, Finished>>,
+}
+
+/// What others take from a stage that is done.
+#[derive(Clone)]
+struct Finished {
+    image: ImageId,
+    config: RunConfig,
+    author: String,
 }
 
 /// What a step leaves in the history.
@@ -54,26 +69,40 @@ struct Record {
     created_by: String,
 }
 
-impl Execution<'_> {
-    /// Runs the plan to its end.
-    pub(crate) async fn run(mut self, plan: Plan) -> Result<Built, BuildError> {
-        let result = self.all(plan).await;
-        if result.is_err() {
-            self.report.give_up_quiet().await;
+impl<'a> Execution<'a> {
+    pub(crate) fn new(
+        site: BuildSite<'a>,
+        report: Report,
+        (request, context): (BuildRequest, Context),
+        plan: &Plan,
+    ) -> Self {
+        let views = plan.views();
+        Self {
+            site,
+            report,
+            request,
+            context: Arc::new(context),
+            escape: plan.escape,
+            globals: plan.arguments.clone(),
+            next_id: AtomicUsize::new(views.len()),
+            views,
+            done: Mutex::default(),
         }
-        result
     }
 
-    async fn all(&mut self, plan: Plan) -> Result<Built, BuildError> {
+    /// Runs the plan to its end.
+    pub(crate) async fn run(&self, plan: &Plan) -> Result<ImageId, BuildError> {
+        self.report.send(BuildEvent::Planned(self.views.clone())).await?;
         for warning in &plan.warnings {
-            self.report.stream(&format!("{warning}\n")).await?;
+            self.report.warn(warning.clone()).await?;
         }
         if !self.request.cache_from.is_empty() {
             let text = "steps are looked for among those that were built here";
-            self.report.stream(&format!("[Warning] --cache-from has no effect: {text}\n")).await?;
+            self.report.warn(format!("[Warning] --cache-from has no effect: {text}")).await?;
         }
-        for statement in &plan.globals {
-            self.announce(&statement.text).await?;
+        for id in (0..plan.globals.len()).map(StepId) {
+            self.report.started(id).await?;
+            self.report.done(id, None).await?;
         }
         let mut last = None;
         for stage in &plan.stages {
@@ -81,97 +110,109 @@ impl Execution<'_> {
         }
         if !plan.unused.is_empty() {
             let names = plan.unused.join(" ");
-            let text = format!("[Warning] One or more build-args [{names}] were not consumed\n");
-            self.report.stream(&text).await?;
+            let text = format!("[Warning] One or more build-args [{names}] were not consumed");
+            self.report.warn(text).await?;
         }
-        let image = last.ok_or_else(|| DockerfileError::whole(Problem::NoStage))?;
-        self.finish(image).await
+        last.ok_or_else(|| DockerfileError::whole(Problem::NoStage).into())
     }
 
-    async fn finish(&mut self, image: ImageId) -> Result<Built, BuildError> {
+    /// Gives the result its names.
+    pub(crate) async fn tag(
+        &self,
+        image: ImageId,
+        references: &[Reference],
+    ) -> Result<Built, BuildError> {
         let mut tags = Vec::new();
-        for reference in self.tags.clone() {
+        for reference in references {
             tags.push(reference.familiar());
+            let reference = reference.clone();
             self.blocking(move |images| Ok(images.tag(&image, &reference)?)).await?;
-        }
-        if self.request.quiet {
-            self.report.result(&format!("{image}\n")).await?;
-        } else {
-            self.report.stream(&format!("Successfully built {}\n", image.0.short())).await?;
-            for tag in &tags {
-                self.report.stream(&format!("Successfully tagged {tag}\n")).await?;
-            }
         }
         Ok(Built { image, tags })
     }
 
-    async fn announce(&mut self, text: &str) -> Result<(), BuildError> {
-        self.step += 1;
-        self.report.stream(&format!("Step {}/{} : {text}", self.step, self.steps)).await?;
-        self.report.stream("\n").await
+    async fn stage(&self, stage: &Stage) -> Result<ImageId, BuildError> {
+        let begin = self.begin(&stage.base, stage.id);
+        let mut state = self.told(stage.id, begin).await?;
+        let triggers = state.config.on_build.take().unwrap_or_default();
+        state = self.triggers(state, &triggers, stage).await?;
+        for step in &stage.steps {
+            state = self.told(step.id, self.execute(state, step)).await?;
+        }
+        let State { image, config, author, .. } = state;
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        done.insert(stage.index, Finished { image, config, author });
+        Ok(image)
     }
 
-    async fn stage(&mut self, stage: &Stage) -> Result<ImageId, BuildError> {
-        self.announce(&stage.from.text).await?;
-        let mut state = self.begin(&stage.base).await?;
-        let triggers = state.config.on_build.take().unwrap_or_default();
-        self.report.arrow(&state.image.0.short()).await?;
-        self.triggers(&mut state, &triggers, &stage.from).await?;
-        for step in &stage.steps {
-            self.announce(&step.statement.text).await?;
-            self.execute(&mut state, step).await?;
-            self.report.arrow(&state.image.0.short()).await?;
+    /// Tells how a step begins and how it ends.
+    async fn told(
+        &self,
+        step: StepId,
+        work: impl Future<Output = Result<State, BuildError>>,
+    ) -> Result<State, BuildError> {
+        self.report.started(step).await?;
+        let result = work.await;
+        match &result {
+            Ok(state) => self.report.done(step, Some(state.image)).await?,
+            Err(error) => self.report.failed(step, error).await,
         }
-        self.report.image(&state.image.to_string()).await?;
-        let image = state.image;
-        self.done.insert(stage.index, (image, state.config, state.author));
-        Ok(image)
+        result
     }
 
     /// Runs what the base image's `ONBUILD` instructions left.
     async fn triggers(
-        &mut self,
-        state: &mut State,
+        &self,
+        mut state: State,
         triggers: &[String],
-        from: &Statement,
-    ) -> Result<(), BuildError> {
-        if triggers.is_empty() {
-            return Ok(());
-        }
-        let s = if triggers.len() == 1 { "" } else { "s" };
-        self.report.stream(&format!("# Executing {} build trigger{s}\n", triggers.len())).await?;
+        stage: &Stage,
+    ) -> Result<State, BuildError> {
+        let mut steps = Vec::new();
+        let mut views = Vec::new();
         for text in triggers {
-            let statement = parse::trigger(text, self.escape, from)?;
-            self.report.stream(&format!("Step : {text}\n")).await?;
+            let statement = parse::trigger(text, self.escape, &stage.from)?;
             // A trigger knows no stages, only images.
-            let step = Step::new(statement, &[])?;
-            // A future that may hold itself needs a place of its own.
-            Box::pin(self.execute(state, &step)).await?;
+            let mut step = Step::new(statement, &[])?;
+            step.id = StepId(self.next_id.fetch_add(1, Ordering::Relaxed));
+            let before = views.last().or_else(|| self.views.get(stage.id.0));
+            let before: Vec<&StepView> = before.into_iter().collect();
+            let view = plan::view(step.id, &step.statement, Some(stage), &before);
+            views.push(StepView { text: text.clone(), ..view });
+            steps.push(step);
         }
-        self.report.arrow(&state.image.0.short()).await
+        if !views.is_empty() {
+            let event = BuildEvent::Triggered { step: stage.id, triggers: views };
+            self.report.send(event).await?;
+        }
+        for step in &steps {
+            state = self.told(step.id, self.execute(state, step)).await?;
+        }
+        Ok(state)
     }
 
-    async fn begin(&mut self, base: &Base) -> Result<State, BuildError> {
-        let (image, config, author) = match base {
-            Base::Stage(index) => match self.done.get(index) {
-                Some(done) => done.clone(),
-                None => return Err(BuildError::Lost),
-            },
+    async fn begin(&self, base: &Base, step: StepId) -> Result<State, BuildError> {
+        let Finished { image, config, author } = match base {
+            Base::Stage(index) => self.finished(*index)?,
             Base::Image(name) => {
-                let image = self.base(name).await?;
-                (image.id, image.config.config, image.config.author)
+                let Image { id, config, .. } = self.base(name, step).await?;
+                Finished { image: id, config: config.config, author: config.author }
             }
         };
         let busted = self.request.no_cache;
         Ok(State { author, busted, ..State::new(image, config) })
     }
 
+    fn finished(&self, stage: usize) -> Result<Finished, BuildError> {
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        done.get(&stage).cloned().ok_or(BuildError::Lost)
+    }
+
     /// Finds a base image, here or in its registry.
-    async fn base(&mut self, name: &str) -> Result<Image, BuildError> {
+    async fn base(&self, name: &str, step: StepId) -> Result<Image, BuildError> {
         let here = self.resolve(name).await?;
         let image = match here.filter(|_| !self.request.pull) {
             Some(image) => image,
-            None => self.pull(name).await?,
+            None => self.pull(name, step).await?,
         };
         if !image.config.os.eq_ignore_ascii_case("windows") {
             return Err(BuildError::NotWindows { name: name.to_owned(), os: image.config.os });
@@ -179,13 +220,22 @@ impl Execution<'_> {
         Ok(image)
     }
 
-    async fn pull(&mut self, name: &str) -> Result<Image, BuildError> {
+    async fn pull(&self, name: &str, step: StepId) -> Result<Image, BuildError> {
         let reference = Reference::parse(name)?.or_latest();
-        let pulled = tokio::select! {
-            pulled = self.bases.pull(&reference, self.report.output()) => pulled,
+        let (sender, mut lines) = mpsc::channel(PULL_LINES);
+        let pass_on = async {
+            while let Some(line) = lines.recv().await {
+                self.report.send(BuildEvent::Progress { step, line }).await?;
+            }
+            Ok::<_, BuildError>(())
+        };
+        let pulling = async { tokio::join!(self.site.bases.pull(&reference, sender), pass_on) };
+        let (pulled, passed) = tokio::select! {
+            ended = pulling => ended,
             () = self.report.closed() => return Err(BuildError::Cancelled),
         };
         pulled.map_err(|HostError { class, message }| BuildError::NoBase { class, message })?;
+        passed?;
         let found = self.resolve(name).await?;
         found.ok_or_else(|| ImageError::NoSuchImage { name: name.to_owned() }.into())
     }
@@ -200,7 +250,13 @@ impl Execution<'_> {
         .await
     }
 
-    async fn execute(&mut self, state: &mut State, step: &Step) -> Result<(), BuildError> {
+    async fn execute(&self, mut state: State, step: &Step) -> Result<State, BuildError> {
+        // A future this size needs a place of its own.
+        Box::pin(self.change(&mut state, step)).await?;
+        Ok(state)
+    }
+
+    async fn change(&self, state: &mut State, step: &Step) -> Result<(), BuildError> {
         let statement = &step.statement;
         match &statement.instruction {
             Instruction::Run(run) => self.run_step(state, run, step).await,
@@ -208,7 +264,7 @@ impl Execution<'_> {
             Instruction::Workdir(path) => {
                 let path = self.expand(state, statement, path)?;
                 let path = paths::workdir(&state.config.working_dir, &path)?;
-                self.workdir(state, path).await
+                self.workdir(state, path, step.id).await
             }
             _ => {
                 let (comment, warning) = match &statement.instruction {
@@ -216,10 +272,10 @@ impl Execution<'_> {
                     _ => state.configure(statement, self.escape)?,
                 };
                 if let Some(warning) = warning {
-                    self.report.arrow(warning).await?;
+                    self.report.note(step.id, warning).await?;
                 }
                 let created_by = format!("{} #(nop)  {comment}", state.shell());
-                self.commit_metadata(state, Record { created_by }).await
+                self.commit_metadata(state, Record { created_by }, step.id).await
             }
         }
     }
@@ -254,7 +310,12 @@ impl Execution<'_> {
 
     /// Looks for an image that this step made before: same parent, same history text, same
     /// configuration.
-    async fn cached(&mut self, state: &mut State, record: &Record) -> Result<bool, BuildError> {
+    async fn cached(
+        &self,
+        state: &mut State,
+        record: &Record,
+        step: StepId,
+    ) -> Result<bool, BuildError> {
         if state.busted {
             return Ok(false);
         }
@@ -275,7 +336,7 @@ impl Execution<'_> {
         match found {
             Some(image) => {
                 state.image = image;
-                self.report.arrow("Using cache").await?;
+                self.report.send(BuildEvent::Cached { step }).await?;
                 Ok(true)
             }
             None => {
@@ -295,16 +356,17 @@ impl Execution<'_> {
             created_by: record.created_by,
             comment: String::new(),
             author: state.author.clone(),
-            created: self.host.now(),
+            created: self.site.host.now(),
         }
     }
 
     async fn commit_metadata(
-        &mut self,
+        &self,
         state: &mut State,
         record: Record,
+        step: StepId,
     ) -> Result<(), BuildError> {
-        if self.cached(state, &record).await? {
+        if self.cached(state, &record, step).await? {
             return Ok(());
         }
         let commit = self.commit(state, record, None);
@@ -312,11 +374,16 @@ impl Execution<'_> {
         Ok(())
     }
 
-    async fn workdir(&mut self, state: &mut State, path: String) -> Result<(), BuildError> {
+    async fn workdir(
+        &self,
+        state: &mut State,
+        path: String,
+        step: StepId,
+    ) -> Result<(), BuildError> {
         state.config.working_dir.clone_from(&path);
         let created_by = format!("{} #(nop) WORKDIR {path}", state.shell());
         let record = Record { created_by };
-        if self.cached(state, &record).await? {
+        if self.cached(state, &record, step).await? {
             return Ok(());
         }
         let commit = self.commit(state, record, None);
@@ -336,7 +403,7 @@ impl Execution<'_> {
         if (self.report.probe())() {
             return Err(BuildError::Cancelled);
         }
-        let images = self.images.clone();
+        let images = self.site.images.clone();
         let result = tokio::task::spawn_blocking(move || work(&images)).await;
         result.map_err(|_| BuildError::Lost)?
     }
@@ -382,11 +449,6 @@ fn random_id() -> Result<String, BuildError> {
     let mut bytes = [0; 32];
     SystemRandom::new().fill(&mut bytes).map_err(|_| BuildError::Lost)?;
     Ok(Digest::of(&bytes).hex())
-}
-
-/// The first 12 digits of a container's id.
-fn short(id: &str) -> &str {
-    id.get(..12).unwrap_or(id)
 }
 
 #[cfg(test)]

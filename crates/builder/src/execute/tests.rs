@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::Read as _,
+    num::NonZeroUsize,
     path::Path,
     sync::{Arc, Mutex},
     time::{Duration, SystemTime},
@@ -19,7 +20,7 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::{
     BaseSource, Build, BuildCaches, BuildError, BuildHost, BuildRequest, BuildSite, Built,
-    HostError, RunContainer, RunMountSource, RunOutput, RunStep,
+    HostError, NoSecrets, RunContainer, RunMountSource, RunOutput, RunStep,
 };
 
 /// More lines than any build here prints.
@@ -196,7 +197,14 @@ impl World {
 
     fn site(&self) -> BuildSite<'_> {
         let images = self.host.images.clone();
-        BuildSite { images, host: &self.host, bases: &self.host, caches: &self.caches }
+        BuildSite {
+            images,
+            host: &self.host,
+            bases: &self.host,
+            caches: &self.caches,
+            secrets: &NoSecrets,
+            parallel: NonZeroUsize::MIN,
+        }
     }
 
     fn prepare(&self, request: BuildRequest, context: &[(&str, &str)]) -> Build {
@@ -211,7 +219,7 @@ impl World {
     ) -> (Result<Built, BuildError>, String) {
         let (sender, mut lines) = mpsc::channel(LINES);
         let build = self.prepare(request, context);
-        let result = build.run(self.site(), sender).await;
+        let result = build.run_classic(self.site(), sender).await;
         let mut seen = String::new();
         while let Ok(piece) = lines.try_recv() {
             for value in serde_json::Deserializer::from_slice(&piece).into_iter() {
@@ -460,7 +468,7 @@ async fn a_client_that_leaves_cancels_the_build_and_the_container_goes() {
         world.host.hangs.notified().await;
         drop(lines);
     };
-    let running = build.run(world.site(), sender);
+    let running = build.run_classic(world.site(), sender);
     let (result, ()) = tokio::join!(running, leave);
     assert!(matches!(result, Err(BuildError::Cancelled)), "{result:?}");
     assert_eq!(world.host.containers(), 0);
