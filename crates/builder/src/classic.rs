@@ -1,11 +1,17 @@
 //! A build as the clients of Docker's classic builder read it: JSON lines.
 //!
 //! ```text
-//! BuildEvent ──▶ Classic ──▶ {"stream":"Step 1/2 : FROM x"} …
+//! BuildEvent ──▶ Classic ──▶ the earliest stage not done ──▶ {"stream":"Step 1/2 : FROM x"} …
+//!                    └─────▶ stages after it: held until it is their turn
 //! ```
+//!
+//! Stages run side by side, and a reader of lines wants one after the other. What is held is
+//! bounded: of a stage that prints much before its turn, the end is kept.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, SystemTime};
 
+use oriel_image::ImageId;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -14,23 +20,56 @@ use crate::{Build, BuildError, BuildEvent, BuildSite, Built, RunOutput, StepId, 
 /// Most bytes kept of a quiet build, to be shown when it fails.
 const MAX_KEPT: usize = 64 << 10;
 
+/// Most bytes held of all stages whose turn has not come.
+const MAX_HELD: usize = 4 << 20;
+
 /// Events under way: few, so that a slow client slows the programs.
 const EVENTS: usize = 16;
+
+/// Shortest time of a step that is worth a line.
+const WORTH_TELLING: Duration = Duration::from_millis(100);
 
 /// The client has gone away.
 struct Gone;
 
 /// Writes the lines of one build.
 struct Classic {
-    output: mpsc::Sender<Vec<u8>>,
-    /// With `q=1` the lines held back.
-    kept: Option<Vec<u8>>,
+    sink: Sink,
     steps: BTreeMap<StepId, StepView>,
-    /// Of each stage, the last step.
-    last: BTreeMap<usize, StepId>,
+    /// Stages not done yet, in the order of the Dockerfile: the first is shown, the others held.
+    /// Ones that are done stay until those before them are.
+    stages: VecDeque<usize>,
+    held: BTreeMap<usize, Tail>,
+    /// Most bytes held of one stage.
+    share: usize,
+    done: BTreeSet<usize>,
+    /// Whether a step has failed: nothing is to be seen after that.
+    over: bool,
     /// Triggers with others after them: Docker shows the image of the last only.
     followed: BTreeSet<StepId>,
-    decoders: BTreeMap<StepId, Decoder>,
+    running: BTreeMap<StepId, Running>,
+}
+
+/// A step that runs.
+struct Running {
+    since: SystemTime,
+    decoder: Decoder,
+    cached: bool,
+}
+
+/// Where lines go.
+struct Sink {
+    output: mpsc::Sender<Vec<u8>>,
+    /// With `q=1` the lines held back.
+    kept: Option<Tail>,
+}
+
+/// The last lines of many.
+struct Tail {
+    lines: VecDeque<Vec<u8>>,
+    bytes: usize,
+    limit: usize,
+    left_out: usize,
 }
 
 impl Build {
@@ -51,9 +90,9 @@ impl Build {
         let (sender, events) = mpsc::channel(EVENTS);
         let classic = Classic::new(output, self.request.quiet);
         let (result, classic) = tokio::join!(self.run(site, sender), classic.show(events));
-        // A client that left has cancelled the build, unless that was done already.
+        // Without a client nobody is to be told; and one that leaves now reads nothing more.
         if let Some(classic) = classic {
-            classic.end(&result).await;
+            let _ = classic.end(&result).await;
         }
         result
     }
@@ -62,12 +101,15 @@ impl Build {
 impl Classic {
     fn new(output: mpsc::Sender<Vec<u8>>, quiet: bool) -> Self {
         Self {
-            output,
-            kept: quiet.then(Vec::new),
+            sink: Sink { output, kept: quiet.then(|| Tail::new(MAX_KEPT)) },
             steps: BTreeMap::new(),
-            last: BTreeMap::new(),
+            stages: VecDeque::new(),
+            held: BTreeMap::new(),
+            share: 0,
+            done: BTreeSet::new(),
+            over: false,
             followed: BTreeSet::new(),
-            decoders: BTreeMap::new(),
+            running: BTreeMap::new(),
         }
     }
 
@@ -76,7 +118,7 @@ impl Classic {
         loop {
             let event = tokio::select! {
                 biased;
-                () = self.output.closed() => return None,
+                () = self.sink.output.closed() => return None,
                 event = events.recv() => event,
             };
             match event {
@@ -87,143 +129,227 @@ impl Classic {
     }
 
     /// Shows how the build ended, as far as the caller does not.
-    async fn end(mut self, result: &Result<Built, BuildError>) {
-        // A client that has gone away reads neither names nor reasons.
-        let _ = match result {
-            Ok(built) => self.success(built).await,
-            Err(_) => self.give_up_quiet().await,
-        };
-    }
-
-    async fn success(&mut self, built: &Built) -> Result<(), Gone> {
-        if self.kept.take().is_some() {
-            return self.stream(&format!("{}\n", built.image)).await;
-        }
-        self.stream(&format!("Successfully built {}\n", built.image.0.short())).await?;
-        for tag in &built.tags {
-            self.stream(&format!("Successfully tagged {tag}\n")).await?;
-        }
-        Ok(())
-    }
-
-    /// Sends what a quiet build held back, because it has failed.
-    async fn give_up_quiet(&mut self) -> Result<(), Gone> {
-        match self.kept.take().filter(|kept| !kept.is_empty()) {
-            Some(kept) => self.output.send(kept).await.map_err(|_| Gone),
-            None => Ok(()),
+    async fn end(mut self, result: &Result<Built, BuildError>) -> Result<(), Gone> {
+        let kept = self.sink.kept.take();
+        match (result, kept) {
+            (Ok(built), Some(_)) => self.sink.stream(&format!("{}\n", built.image)).await,
+            (Ok(built), None) => {
+                let id = built.image.0.short();
+                self.sink.stream(&format!("Successfully built {id}\n")).await?;
+                for tag in &built.tags {
+                    self.sink.stream(&format!("Successfully tagged {tag}\n")).await?;
+                }
+                Ok(())
+            }
+            (Err(_), Some(kept)) => self.sink.flush(kept).await,
+            (Err(_), None) => Ok(()),
         }
     }
 
     async fn event(&mut self, event: BuildEvent) -> Result<(), Gone> {
         match event {
             BuildEvent::Planned(steps) => {
-                for step in steps {
-                    self.last.extend(step.stage.map(|stage| (stage, step.id)));
-                    self.steps.insert(step.id, step);
-                }
+                self.plan(steps);
                 Ok(())
             }
-            BuildEvent::Warning { text } => self.stream(&format!("{text}\n")).await,
-            BuildEvent::Started { step, .. } => self.started(step).await,
-            BuildEvent::Cached { .. } => self.arrow("Using cache").await,
-            BuildEvent::Running { container, .. } => {
-                self.arrow(&format!("Running in {}", short(&container))).await
+            BuildEvent::Warning { text } => self.sink.stream(&format!("{text}\n")).await,
+            BuildEvent::Started { step, at } => self.started(step, at).await,
+            BuildEvent::Cached { step } => {
+                self.running.entry(step).and_modify(|running| running.cached = true);
+                self.arrow(step, "Using cache").await
             }
-            BuildEvent::Output { step, output } => {
-                let text = self.decoders.entry(step).or_default().text(output);
-                self.print(&text).await
+            BuildEvent::Running { step, container } => {
+                self.arrow(step, &format!("Running in {}", short(&container))).await
             }
+            BuildEvent::Output { step, output } => self.output(step, output).await,
             BuildEvent::Removed { step, container } => {
                 self.rest_of(step).await?;
                 let text = format!("Removed intermediate container {}", short(&container));
-                self.arrow(&text).await
+                self.arrow(step, &text).await
             }
-            BuildEvent::Note { text, .. } => self.arrow(&text).await,
-            BuildEvent::Progress { line, .. } => self.line(line).await,
+            BuildEvent::Note { step, text } => self.arrow(step, &text).await,
+            BuildEvent::Progress { step, line } => match self.is_held(step) {
+                // Of use only while it is fetched.
+                true => Ok(()),
+                false => self.sink.live(line).await,
+            },
             BuildEvent::Triggered { step, triggers } => self.triggered(step, triggers).await,
-            BuildEvent::Done { step, image, .. } => self.done(step, image).await,
-            BuildEvent::Failed { step, .. } | BuildEvent::Cancelled { step, .. } => {
-                self.rest_of(step).await
-            }
+            BuildEvent::Done { step, image, at } => self.done(step, image, at).await,
+            BuildEvent::Finished { stage, image } => self.finished(stage, image).await,
+            BuildEvent::Failed { step, .. } => self.failed(step).await,
+            BuildEvent::Cancelled { step, .. } => self.rest_of(step).await,
         }
     }
 
-    async fn started(&mut self, step: StepId) -> Result<(), Gone> {
+    fn plan(&mut self, steps: Vec<StepView>) {
+        let stages: BTreeSet<usize> = steps.iter().filter_map(|step| step.stage).collect();
+        self.share = MAX_HELD / stages.len().max(1);
+        self.stages = stages.into_iter().collect();
+        self.steps = steps.into_iter().map(|step| (step.id, step)).collect();
+    }
+
+    async fn started(&mut self, step: StepId, since: SystemTime) -> Result<(), Gone> {
+        let running = Running { since, decoder: Decoder::default(), cached: false };
+        self.running.insert(step, running);
         let Some(view) = self.steps.get(&step) else { return Ok(()) };
-        match view.number {
-            None => self.stream(&format!("Step : {}\n", view.text)).await,
-            Some(number) => {
-                let text = format!("Step {number}/{} : {}", view.total, view.text);
-                self.stream(&text).await?;
-                self.stream("\n").await
-            }
-        }
+        let Some(number) = view.number else {
+            let text = format!("Step : {}\n", view.text);
+            return self.stream(step, &text).await;
+        };
+        let text = format!("Step {number}/{} : {}", view.total, view.text);
+        self.stream(step, &text).await?;
+        self.stream(step, "\n").await
+    }
+
+    async fn output(&mut self, step: StepId, output: RunOutput) -> Result<(), Gone> {
+        let Some(running) = self.running.get_mut(&step) else { return Ok(()) };
+        let text = running.decoder.text(output);
+        self.print(step, &text).await
     }
 
     async fn triggered(&mut self, from: StepId, triggers: Vec<StepView>) -> Result<(), Gone> {
         let s = if triggers.len() == 1 { "" } else { "s" };
         let text = format!("# Executing {} build trigger{s}\n", triggers.len());
         self.followed.extend(triggers.iter().rev().skip(1).map(|view| view.id));
-        for end in self.last.values_mut().filter(|end| **end == from) {
-            *end = triggers.last().map_or(from, |view| view.id);
-        }
         self.steps.extend(triggers.into_iter().map(|view| (view.id, view)));
-        self.stream(&text).await
+        self.stream(from, &text).await
     }
 
     async fn done(
         &mut self,
         step: StepId,
-        image: Option<oriel_image::ImageId>,
+        image: Option<ImageId>,
+        at: SystemTime,
     ) -> Result<(), Gone> {
         self.rest_of(step).await?;
-        let (Some(image), Some(view)) = (image, self.steps.get(&step)) else { return Ok(()) };
-        let ends_stage = view.stage.is_some_and(|stage| self.last.get(&stage) == Some(&step));
-        if !self.followed.contains(&step) {
-            self.arrow(&image.0.short()).await?;
+        if let Some(running) = self.running.remove(&step).filter(|running| !running.cached) {
+            let took = at.duration_since(running.since).unwrap_or_default();
+            if took >= WORTH_TELLING {
+                self.arrow(step, &format!("Took {:.1}s", took.as_secs_f64())).await?;
+            }
         }
-        match ends_stage {
-            true => self.send(&json!({ "aux": { "ID": image.to_string() } })).await,
-            false => Ok(()),
+        match image.filter(|_| !self.followed.contains(&step)) {
+            Some(image) => self.arrow(step, &image.0.short()).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Shows the id of a stage; when it was its turn, it is the next one's.
+    async fn finished(&mut self, stage: usize, image: ImageId) -> Result<(), Gone> {
+        let line = line(&json!({ "aux": { "ID": image.to_string() } }));
+        self.write(Some(stage), line).await?;
+        self.done.insert(stage);
+        while let Some(first) = self.stages.pop_front_if(|first| self.done.contains(first)) {
+            self.done.remove(&first);
+            if let Some(held) = self.stages.front().and_then(|next| self.held.remove(next)) {
+                self.sink.flush(held).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows what a stage has printed that had to wait: why it failed is at its end.
+    async fn failed(&mut self, step: StepId) -> Result<(), Gone> {
+        self.rest_of(step).await?;
+        self.over = true;
+        let stage = self.steps.get(&step).and_then(|view| view.stage);
+        match stage.and_then(|stage| self.held.remove(&stage)) {
+            Some(held) => self.sink.flush(held).await,
+            None => Ok(()),
         }
     }
 
     /// Prints what is left of a program's output.
     async fn rest_of(&mut self, step: StepId) -> Result<(), Gone> {
-        let text = self.decoders.remove(&step).map(Decoder::finish);
-        self.print(&text.unwrap_or_default()).await
+        let Some(running) = self.running.get_mut(&step) else { return Ok(()) };
+        let text = std::mem::take(&mut running.decoder).finish();
+        self.print(step, &text).await
     }
 
-    async fn print(&mut self, text: &str) -> Result<(), Gone> {
-        if text.is_empty() { Ok(()) } else { self.stream(text).await }
+    async fn print(&mut self, step: StepId, text: &str) -> Result<(), Gone> {
+        if text.is_empty() { Ok(()) } else { self.stream(step, text).await }
     }
 
-    async fn arrow(&mut self, text: &str) -> Result<(), Gone> {
-        self.stream(&format!(" ---> {text}\n")).await
+    async fn arrow(&mut self, step: StepId, text: &str) -> Result<(), Gone> {
+        self.stream(step, &format!(" ---> {text}\n")).await
     }
 
+    async fn stream(&mut self, step: StepId, text: &str) -> Result<(), Gone> {
+        let stage = self.steps.get(&step).and_then(|view| view.stage);
+        self.write(stage, line(&json!({ "stream": text }))).await
+    }
+
+    fn is_held(&self, step: StepId) -> bool {
+        let stage = self.steps.get(&step).and_then(|view| view.stage);
+        stage.is_some_and(|stage| self.stages.front() != Some(&stage))
+    }
+
+    /// Shows a line, or holds it until its stage's turn.
+    async fn write(&mut self, stage: Option<usize>, line: Vec<u8>) -> Result<(), Gone> {
+        match stage.filter(|stage| self.stages.front() != Some(stage)) {
+            _ if self.over => Ok(()),
+            None => self.sink.line(line).await,
+            Some(stage) => {
+                self.held.entry(stage).or_insert_with(|| Tail::new(self.share)).push(line);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Sink {
     async fn stream(&mut self, text: &str) -> Result<(), Gone> {
-        self.send(&json!({ "stream": text })).await
+        self.line(line(&json!({ "stream": text }))).await
     }
 
-    async fn send(&mut self, value: &Value) -> Result<(), Gone> {
-        let mut line = value.to_string().into_bytes();
-        line.extend_from_slice(b"\r\n");
+    async fn line(&mut self, line: Vec<u8>) -> Result<(), Gone> {
         match &mut self.kept {
-            Some(kept) if kept.len() + line.len() <= MAX_KEPT => kept.extend(line),
-            Some(_) => {}
+            Some(kept) => kept.push(line),
             None => self.output.send(line).await.map_err(|_| Gone)?,
         }
         Ok(())
     }
 
-    /// Sends somebody else's line. A quiet build has no use for it.
-    async fn line(&mut self, line: Vec<u8>) -> Result<(), Gone> {
+    /// Sends a line for which a quiet build has no use.
+    async fn live(&mut self, line: Vec<u8>) -> Result<(), Gone> {
         match self.kept {
             Some(_) => Ok(()),
-            None => self.output.send(line).await.map_err(|_| Gone),
+            None => self.line(line).await,
         }
     }
+
+    async fn flush(&mut self, tail: Tail) -> Result<(), Gone> {
+        if tail.left_out > 0 {
+            let text = format!("[{} bytes before this are left out]\n", tail.left_out);
+            self.stream(&text).await?;
+        }
+        for line in tail.lines {
+            self.line(line).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Tail {
+    fn new(limit: usize) -> Self {
+        Self { lines: VecDeque::new(), bytes: 0, limit, left_out: 0 }
+    }
+
+    fn push(&mut self, line: Vec<u8>) {
+        self.bytes += line.len();
+        self.lines.push_back(line);
+        while self.bytes > self.limit {
+            let Some(first) = self.lines.pop_front() else { return };
+            self.bytes -= first.len();
+            self.left_out += first.len();
+        }
+    }
+}
+
+fn line(value: &Value) -> Vec<u8> {
+    let mut line = value.to_string().into_bytes();
+    line.extend_from_slice(b"\r\n");
+    line
 }
 
 /// The first 12 digits of a container's id.

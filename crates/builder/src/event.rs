@@ -15,7 +15,7 @@
 use std::time::SystemTime;
 
 use oriel_image::{Digest, ImageId};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::{BuildError, Position, RunOutput};
 
@@ -120,6 +120,13 @@ pub enum BuildEvent {
         /// When.
         at: SystemTime,
     },
+    /// A stage is built.
+    Finished {
+        /// Its place in the Dockerfile.
+        stage: usize,
+        /// Its image.
+        image: ImageId,
+    },
     /// A step has failed, and with it the build.
     Failed {
         /// Which.
@@ -138,15 +145,15 @@ pub enum BuildEvent {
     },
 }
 
-/// Sends the events of one build.
-#[derive(Clone)]
+/// Sends the events of one build, and tells its steps when to stop.
 pub(crate) struct Report {
     events: mpsc::Sender<BuildEvent>,
+    stop: watch::Sender<bool>,
 }
 
 impl Report {
     pub(crate) fn new(events: mpsc::Sender<BuildEvent>) -> Self {
-        Self { events }
+        Self { events, stop: watch::Sender::default() }
     }
 
     /// Sends an event; fails when nobody listens any more.
@@ -188,14 +195,23 @@ impl Report {
         let _ = self.events.send(event).await;
     }
 
-    /// Resolves when the build is to stop.
+    /// Makes all steps stop that run.
+    pub(crate) fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Resolves when the build is to stop: its client has gone away, or a step has failed.
     pub(crate) async fn closed(&self) {
-        self.events.closed().await;
+        let mut stop = self.stop.subscribe();
+        tokio::select! {
+            () = self.events.closed() => {}
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
     }
 
     /// Tells whether the build is to stop, from any thread.
     pub(crate) fn probe(&self) -> impl Fn() -> bool + Send + 'static {
-        let events = self.events.clone();
-        move || events.is_closed()
+        let (events, stop) = (self.events.clone(), self.stop.subscribe());
+        move || events.is_closed() || *stop.borrow()
     }
 }

@@ -7,39 +7,35 @@
 //!                                                         others: commit of the configuration
 //! ```
 //!
+//! [`graph`] orders the stages, [`bases`] finds what they stand on.
+//!
 //! A step owns its sandbox or container and removes it before it ends, however it ends.
 
+mod bases;
+mod graph;
 mod run;
 mod transfer;
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::AtomicUsize},
 };
 
 use oriel_image::{
-    Commit, Digest, Image, ImageError, ImageId, ImageStore, Reference, RunConfig, SandboxFiles,
-    SandboxSettings,
+    Commit, Digest, Image, ImageId, ImageStore, Reference, RunConfig, SandboxFiles, SandboxSettings,
 };
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::{
-    BuildError, BuildEvent, BuildRequest, BuildSite, Built, DockerfileError, HostError, Problem,
-    StepId, StepView,
+    BuildError, BuildEvent, BuildRequest, BuildSite, Built, StepId, StepView,
     context::Context,
     event::Report,
-    parse::{self, Instruction, Statement},
+    parse::{Instruction, Statement},
     paths,
-    plan::{self, Base, Plan, Stage, Step},
+    plan::{Plan, Step},
     state::State,
 };
-
-/// Lines of a pull under way to the client.
-const PULL_LINES: usize = 16;
 
 /// A build that runs.
 pub(crate) struct Execution<'a> {
@@ -52,8 +48,12 @@ pub(crate) struct Execution<'a> {
     views: Vec<StepView>,
     /// The id of the next trigger.
     next_id: AtomicUsize,
-    /// The stages that are done, by their place in the Dockerfile.
-    done: Mutex<BTreeMap<usize, Finished>>,
+    /// One permit for each step that may run at this time.
+    permits: Semaphore,
+    /// What became of each stage, by its place in the Dockerfile.
+    done: BTreeMap<usize, watch::Sender<Option<Finished>>>,
+    /// Base images found so far. Held while one is looked for, so that each is pulled once.
+    bases: Mutex<BTreeMap<String, Image>>,
 }
 
 /// What others take from a stage that is done.
@@ -77,6 +77,7 @@ impl<'a> Execution<'a> {
         plan: &Plan,
     ) -> Self {
         let views = plan.views();
+        let permits = site.parallel.get().min(Semaphore::MAX_PERMITS);
         Self {
             site,
             report,
@@ -86,34 +87,10 @@ impl<'a> Execution<'a> {
             globals: plan.arguments.clone(),
             next_id: AtomicUsize::new(views.len()),
             views,
-            done: Mutex::default(),
+            permits: Semaphore::new(permits),
+            done: plan.stages.iter().map(|stage| (stage.index, watch::Sender::default())).collect(),
+            bases: Mutex::default(),
         }
-    }
-
-    /// Runs the plan to its end.
-    pub(crate) async fn run(&self, plan: &Plan) -> Result<ImageId, BuildError> {
-        self.report.send(BuildEvent::Planned(self.views.clone())).await?;
-        for warning in &plan.warnings {
-            self.report.warn(warning.clone()).await?;
-        }
-        if !self.request.cache_from.is_empty() {
-            let text = "steps are looked for among those that were built here";
-            self.report.warn(format!("[Warning] --cache-from has no effect: {text}")).await?;
-        }
-        for id in (0..plan.globals.len()).map(StepId) {
-            self.report.started(id).await?;
-            self.report.done(id, None).await?;
-        }
-        let mut last = None;
-        for stage in &plan.stages {
-            last = Some(self.stage(stage).await?);
-        }
-        if !plan.unused.is_empty() {
-            let names = plan.unused.join(" ");
-            let text = format!("[Warning] One or more build-args [{names}] were not consumed");
-            self.report.warn(text).await?;
-        }
-        last.ok_or_else(|| DockerfileError::whole(Problem::NoStage).into())
     }
 
     /// Gives the result its names.
@@ -129,125 +106,6 @@ impl<'a> Execution<'a> {
             self.blocking(move |images| Ok(images.tag(&image, &reference)?)).await?;
         }
         Ok(Built { image, tags })
-    }
-
-    async fn stage(&self, stage: &Stage) -> Result<ImageId, BuildError> {
-        let begin = self.begin(&stage.base, stage.id);
-        let mut state = self.told(stage.id, begin).await?;
-        let triggers = state.config.on_build.take().unwrap_or_default();
-        state = self.triggers(state, &triggers, stage).await?;
-        for step in &stage.steps {
-            state = self.told(step.id, self.execute(state, step)).await?;
-        }
-        let State { image, config, author, .. } = state;
-        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-        done.insert(stage.index, Finished { image, config, author });
-        Ok(image)
-    }
-
-    /// Tells how a step begins and how it ends.
-    async fn told(
-        &self,
-        step: StepId,
-        work: impl Future<Output = Result<State, BuildError>>,
-    ) -> Result<State, BuildError> {
-        self.report.started(step).await?;
-        let result = work.await;
-        match &result {
-            Ok(state) => self.report.done(step, Some(state.image)).await?,
-            Err(error) => self.report.failed(step, error).await,
-        }
-        result
-    }
-
-    /// Runs what the base image's `ONBUILD` instructions left.
-    async fn triggers(
-        &self,
-        mut state: State,
-        triggers: &[String],
-        stage: &Stage,
-    ) -> Result<State, BuildError> {
-        let mut steps = Vec::new();
-        let mut views = Vec::new();
-        for text in triggers {
-            let statement = parse::trigger(text, self.escape, &stage.from)?;
-            // A trigger knows no stages, only images.
-            let mut step = Step::new(statement, &[])?;
-            step.id = StepId(self.next_id.fetch_add(1, Ordering::Relaxed));
-            let before = views.last().or_else(|| self.views.get(stage.id.0));
-            let before: Vec<&StepView> = before.into_iter().collect();
-            let view = plan::view(step.id, &step.statement, Some(stage), &before);
-            views.push(StepView { text: text.clone(), ..view });
-            steps.push(step);
-        }
-        if !views.is_empty() {
-            let event = BuildEvent::Triggered { step: stage.id, triggers: views };
-            self.report.send(event).await?;
-        }
-        for step in &steps {
-            state = self.told(step.id, self.execute(state, step)).await?;
-        }
-        Ok(state)
-    }
-
-    async fn begin(&self, base: &Base, step: StepId) -> Result<State, BuildError> {
-        let Finished { image, config, author } = match base {
-            Base::Stage(index) => self.finished(*index)?,
-            Base::Image(name) => {
-                let Image { id, config, .. } = self.base(name, step).await?;
-                Finished { image: id, config: config.config, author: config.author }
-            }
-        };
-        let busted = self.request.no_cache;
-        Ok(State { author, busted, ..State::new(image, config) })
-    }
-
-    fn finished(&self, stage: usize) -> Result<Finished, BuildError> {
-        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-        done.get(&stage).cloned().ok_or(BuildError::Lost)
-    }
-
-    /// Finds a base image, here or in its registry.
-    async fn base(&self, name: &str, step: StepId) -> Result<Image, BuildError> {
-        let here = self.resolve(name).await?;
-        let image = match here.filter(|_| !self.request.pull) {
-            Some(image) => image,
-            None => self.pull(name, step).await?,
-        };
-        if !image.config.os.eq_ignore_ascii_case("windows") {
-            return Err(BuildError::NotWindows { name: name.to_owned(), os: image.config.os });
-        }
-        Ok(image)
-    }
-
-    async fn pull(&self, name: &str, step: StepId) -> Result<Image, BuildError> {
-        let reference = Reference::parse(name)?.or_latest();
-        let (sender, mut lines) = mpsc::channel(PULL_LINES);
-        let pass_on = async {
-            while let Some(line) = lines.recv().await {
-                self.report.send(BuildEvent::Progress { step, line }).await?;
-            }
-            Ok::<_, BuildError>(())
-        };
-        let pulling = async { tokio::join!(self.site.bases.pull(&reference, sender), pass_on) };
-        let (pulled, passed) = tokio::select! {
-            ended = pulling => ended,
-            () = self.report.closed() => return Err(BuildError::Cancelled),
-        };
-        pulled.map_err(|HostError { class, message }| BuildError::NoBase { class, message })?;
-        passed?;
-        let found = self.resolve(name).await?;
-        found.ok_or_else(|| ImageError::NoSuchImage { name: name.to_owned() }.into())
-    }
-
-    async fn resolve(&self, name: &str) -> Result<Option<Image>, BuildError> {
-        let name = name.to_owned();
-        self.blocking(move |images| match images.resolve(&name) {
-            Ok(image) => Ok(Some(image)),
-            Err(ImageError::NoSuchImage { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
-        })
-        .await
     }
 
     async fn execute(&self, mut state: State, step: &Step) -> Result<State, BuildError> {

@@ -77,7 +77,7 @@ impl Step {
     }
 
     /// Everything that it takes from elsewhere.
-    fn sources(&self) -> impl Iterator<Item = &Base> {
+    pub(crate) fn sources(&self) -> impl Iterator<Item = &Base> {
         self.source.iter().chain(self.mounts.iter().flatten())
     }
 }

@@ -78,8 +78,7 @@ impl Execution<'_> {
         let container = self.site.host.create_run(&wish).await?;
         let what = (step.id, command.as_str(), &mounts);
         let result = self.run_container(state, record, &container, what).await;
-        let keep = !self.request.remove && !self.request.force_remove;
-        if keep && !matches!(result, Err(BuildError::Cancelled)) {
+        if !self.removes(&result) {
             return result;
         }
         let removed = self.site.host.remove(&container.id).await;
@@ -87,6 +86,17 @@ impl Execution<'_> {
         removed?;
         let RunContainer { id: container, .. } = container;
         self.report.send(BuildEvent::Removed { step: step.id, container }).await
+    }
+
+    /// Whether a container goes. One whose command failed stays, for whoever asks why, unless the
+    /// client said that it goes in any case; one that was stopped says nothing.
+    fn removes(&self, result: &Result<(), BuildError>) -> bool {
+        let asked = match result {
+            Ok(()) => self.request.remove,
+            Err(BuildError::Command { .. }) => false,
+            Err(_) => true,
+        };
+        asked || self.request.force_remove
     }
 
     fn host_step(
