@@ -12,6 +12,7 @@
 //! A step owns its sandbox or container and removes it before it ends, however it ends.
 
 mod bases;
+mod cache;
 mod graph;
 mod run;
 mod transfer;
@@ -28,7 +29,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::{
-    BuildError, BuildEvent, BuildRequest, BuildSite, Built, StepId, StepView,
+    BuildError, BuildRequest, BuildSite, Built, StepId, StepView,
     context::Context,
     event::Report,
     parse::{Instruction, Statement},
@@ -36,6 +37,7 @@ use crate::{
     plan::{Plan, Step},
     state::State,
 };
+use cache::Record;
 
 /// A build that runs.
 pub(crate) struct Execution<'a> {
@@ -62,11 +64,6 @@ struct Finished {
     image: ImageId,
     config: RunConfig,
     author: String,
-}
-
-/// What a step leaves in the history.
-struct Record {
-    created_by: String,
 }
 
 impl<'a> Execution<'a> {
@@ -164,72 +161,6 @@ impl<'a> Execution<'a> {
             state.declare(name, default, &self.request, &self.globals);
         }
         Ok(text)
-    }
-
-    /// Looks for an image that this step made before: same parent, same history text, same
-    /// configuration.
-    async fn cached(
-        &self,
-        state: &mut State,
-        record: &Record,
-        step: StepId,
-    ) -> Result<bool, BuildError> {
-        if state.busted {
-            return Ok(false);
-        }
-        let (parent, config) = (state.image, state.config.clone());
-        let (author, created_by) = (state.author.clone(), record.created_by.clone());
-        let found = self
-            .blocking(move |images| {
-                let same = |image: &Image| {
-                    let last = image.config.history.last();
-                    image.parent == Some(parent)
-                        && image.config.config == config
-                        && image.config.author == author
-                        && last.is_some_and(|history| history.created_by == created_by)
-                };
-                Ok(images.list()?.into_iter().find(same).map(|image| image.id))
-            })
-            .await?;
-        match found {
-            Some(image) => {
-                state.image = image;
-                self.report.send(BuildEvent::Cached { step }).await?;
-                Ok(true)
-            }
-            None => {
-                state.busted = true;
-                Ok(false)
-            }
-        }
-    }
-
-    fn commit(&self, state: &State, record: Record, sandbox: Option<String>) -> Commit {
-        Commit {
-            sandbox,
-            registry: None,
-            registry_change: None,
-            parent: state.image,
-            config: state.config.clone(),
-            created_by: record.created_by,
-            comment: String::new(),
-            author: state.author.clone(),
-            created: self.site.host.now(),
-        }
-    }
-
-    async fn commit_metadata(
-        &self,
-        state: &mut State,
-        record: Record,
-        step: StepId,
-    ) -> Result<(), BuildError> {
-        if self.cached(state, &record, step).await? {
-            return Ok(());
-        }
-        let commit = self.commit(state, record, None);
-        state.image = self.blocking(move |images| Ok(images.commit(&commit)?)).await?;
-        Ok(())
     }
 
     async fn workdir(

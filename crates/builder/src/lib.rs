@@ -36,7 +36,7 @@ pub use error::{BuildError, ContextError, PathError, TransferError};
 pub use event::{BuildEvent, StepId, StepView};
 pub use expand::ExpandError;
 pub use host::{
-    BaseSource, BuildHost, HostError, NoSecrets, RunContainer, RunMount, RunMountSource,
+    BaseSource, BuildHost, Fetched, HostError, NoSecrets, RunContainer, RunMount, RunMountSource,
     RunOptions, RunOutput, RunStep, SecretSource,
 };
 use oriel_image::{ImageId, ImageStore, Reference};

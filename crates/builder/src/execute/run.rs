@@ -13,7 +13,7 @@ use oriel_image::{ImageId, SandboxFiles};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-use super::{Execution, Record, reading};
+use super::{Execution, cache::Record, reading};
 use crate::{
     BuildError, BuildEvent, ContextError, RunContainer, RunMount, RunMountSource, RunOutput,
     RunStep, StepId, TransferError,
