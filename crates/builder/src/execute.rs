@@ -9,6 +9,7 @@
 //!
 //! A step owns its sandbox or container and removes it before it ends, however it ends.
 
+mod cache;
 mod run;
 mod transfer;
 
@@ -31,6 +32,7 @@ use crate::{
     report::Report,
     state::State,
 };
+use cache::Record;
 
 /// A build that runs.
 pub(crate) struct Execution<'a> {
@@ -47,11 +49,6 @@ pub(crate) struct Execution<'a> {
     pub(crate) done: BTreeMap<usize, (ImageId, RunConfig, String)>,
     pub(crate) step: usize,
     pub(crate) steps: usize,
-}
-
-/// What a step leaves in the history.
-struct Record {
-    created_by: String,
 }
 
 impl Execution<'_> {
@@ -250,66 +247,6 @@ impl Execution<'_> {
             state.declare(name, default, &self.request, &self.globals);
         }
         Ok(text)
-    }
-
-    /// Looks for an image that this step made before: same parent, same history text, same
-    /// configuration.
-    async fn cached(&mut self, state: &mut State, record: &Record) -> Result<bool, BuildError> {
-        if state.busted {
-            return Ok(false);
-        }
-        let (parent, config) = (state.image, state.config.clone());
-        let (author, created_by) = (state.author.clone(), record.created_by.clone());
-        let found = self
-            .blocking(move |images| {
-                let same = |image: &Image| {
-                    let last = image.config.history.last();
-                    image.parent == Some(parent)
-                        && image.config.config == config
-                        && image.config.author == author
-                        && last.is_some_and(|history| history.created_by == created_by)
-                };
-                Ok(images.list()?.into_iter().find(same).map(|image| image.id))
-            })
-            .await?;
-        match found {
-            Some(image) => {
-                state.image = image;
-                self.report.arrow("Using cache").await?;
-                Ok(true)
-            }
-            None => {
-                state.busted = true;
-                Ok(false)
-            }
-        }
-    }
-
-    fn commit(&self, state: &State, record: Record, sandbox: Option<String>) -> Commit {
-        Commit {
-            sandbox,
-            registry: None,
-            registry_change: None,
-            parent: state.image,
-            config: state.config.clone(),
-            created_by: record.created_by,
-            comment: String::new(),
-            author: state.author.clone(),
-            created: self.host.now(),
-        }
-    }
-
-    async fn commit_metadata(
-        &mut self,
-        state: &mut State,
-        record: Record,
-    ) -> Result<(), BuildError> {
-        if self.cached(state, &record).await? {
-            return Ok(());
-        }
-        let commit = self.commit(state, record, None);
-        state.image = self.blocking(move |images| Ok(images.commit(&commit)?)).await?;
-        Ok(())
     }
 
     async fn workdir(&mut self, state: &mut State, path: String) -> Result<(), BuildError> {

@@ -13,7 +13,7 @@ use oriel_image::{ImageId, SandboxFiles};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-use super::{Execution, Record, reading, short};
+use super::{Execution, cache::Record, reading, short};
 use crate::{
     BuildError, ContextError, RunContainer, RunMount, RunMountSource, RunOutput, RunStep,
     TransferError,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use oriel_image::{ImageId, ImageStore, SandboxFiles};
 
-use super::{Execution, Record, in_sandbox, reading};
+use super::{Execution, cache::Record, in_sandbox, reading};
 use crate::{
     BuildError, TransferError,
     copy::{self, Chosen, Keep, Writer},
