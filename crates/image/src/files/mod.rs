@@ -5,6 +5,7 @@
 //! runs, overlayfs does that itself, so its drive C: is then taken for the one directory there is.
 //! What is mounted is looked for in its own directory on the host, in either case.
 
+mod digests;
 mod mounted;
 mod pack;
 mod unpack;
