@@ -2,7 +2,7 @@
 //!
 //! A build needs containers for `RUN` only; every other instruction works on image records and
 //! sandbox layers. [`BuildHost`] is all a build asks of the engine, and [`BaseSource`] all it asks
-//! of registries, so the whole builder runs in a unit test on fakes.
+//! of registries and of the web, so the whole builder runs in a unit test on fakes.
 //!
 //! ```text
 //! create_run ──▶ run ──exit 0──▶ (the builder commits the sandbox) ──▶ remove
@@ -46,11 +46,24 @@ pub trait BuildHost: Send + Sync {
     async fn remove(&self, container: &str) -> Result<(), HostError>;
 }
 
-/// Gets base images that are not here.
+/// Gets what is not here: base images, and files of the web.
 #[async_trait]
 pub trait BaseSource: Send + Sync {
     /// Pulls `name` into the image store. `output` gets progress as JSON lines of the Docker API.
     async fn pull(&self, name: &Reference, output: mpsc::Sender<Vec<u8>>) -> Result<(), HostError>;
+
+    /// Fetches a file of the web for `ADD`. `pieces` gets its content, in order; a receiver that
+    /// is gone has seen enough, which is no error. Dropping the future breaks off.
+    async fn fetch(&self, url: &str, pieces: mpsc::Sender<Vec<u8>>) -> Result<Fetched, HostError>;
+}
+
+/// What a server says of a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fetched {
+    /// When it was last written (`Last-Modified`).
+    pub modified: Option<SystemTime>,
+    /// What it suggests as a name (`Content-Disposition`), as it was sent.
+    pub disposition: Option<String>,
 }
 
 /// One `RUN` instruction, ready to be run.

@@ -34,7 +34,7 @@ pub use configure::apply_changes;
 pub use error::{BuildError, ContextError, PathError, TransferError};
 pub use expand::ExpandError;
 pub use host::{
-    BaseSource, BuildHost, HostError, RunContainer, RunMount, RunMountSource, RunOptions,
+    BaseSource, BuildHost, Fetched, HostError, RunContainer, RunMount, RunMountSource, RunOptions,
     RunOutput, RunStep,
 };
 use oriel_image::{ImageId, ImageStore, Reference};

@@ -1,8 +1,13 @@
 //! Files of the web, as `docker import URL` takes them: through the proxies and with the
 //! certificates of registries, and with their patience.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
-use reqwest::{Method, Response, StatusCode, Url};
+use reqwest::{
+    Method, Response, StatusCode, Url,
+    header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderName, LAST_MODIFIED},
+};
 
 use crate::{
     DistributionError, Registries,
@@ -44,6 +49,28 @@ impl WebFile {
     /// When the server breaks off or is silent.
     pub async fn piece(&mut self) -> Result<Option<Bytes>, DistributionError> {
         transport::chunk(&mut self.response).await.map_err(Failure::into_error)
+    }
+
+    /// When the file was last written, if the server says so.
+    #[must_use]
+    pub fn modified(&self) -> Option<SystemTime> {
+        httpdate::parse_http_date(self.header(&LAST_MODIFIED)?).ok()
+    }
+
+    /// `Content-Disposition`, which may name the file.
+    #[must_use]
+    pub fn disposition(&self) -> Option<&str> {
+        self.header(&CONTENT_DISPOSITION)
+    }
+
+    /// `Content-Type`.
+    #[must_use]
+    pub fn content_type(&self) -> Option<&str> {
+        self.header(&CONTENT_TYPE)
+    }
+
+    fn header(&self, name: &HeaderName) -> Option<&str> {
+        self.response.headers().get(name)?.to_str().ok()
     }
 }
 

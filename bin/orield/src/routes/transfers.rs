@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use hyper::StatusCode;
 use oriel_api::{Line, ProgressDetail};
-use oriel_builder::{BaseSource, HostError};
+use oriel_builder::{BaseSource, Fetched, HostError};
 use oriel_distribution::{
     Access, Credentials, DistributionError, Pulled, Pushed, Step, Steps, TransferError, Transfers,
 };
@@ -323,6 +323,22 @@ impl BaseSource for RegistrySource {
             }
             Err(error) => Err(HostError { class: error.class(), message: chain(&error) }),
         }
+    }
+
+    async fn fetch(&self, url: &str, pieces: mpsc::Sender<Vec<u8>>) -> Result<Fetched, HostError> {
+        let failed = |error: DistributionError| {
+            let error = TransferError::from(error);
+            HostError { class: error.class(), message: chain(&error) }
+        };
+        let mut file = self.transfers.registries().web_file(url).await.map_err(failed)?;
+        let disposition = file.disposition().map(str::to_owned);
+        let modified = file.modified();
+        while let Some(piece) = file.piece().await.map_err(failed)? {
+            if pieces.send(piece.into()).await.is_err() {
+                break;
+            }
+        }
+        Ok(Fetched { modified, disposition })
     }
 }
 

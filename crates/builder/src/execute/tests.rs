@@ -18,7 +18,7 @@ use oriel_wclayer::{Entry, FileTime, Kind, LayerPath, Writer};
 use tokio::sync::{Notify, mpsc};
 
 use crate::{
-    BaseSource, Build, BuildCaches, BuildError, BuildHost, BuildRequest, BuildSite, Built,
+    BaseSource, Build, BuildCaches, BuildError, BuildHost, BuildRequest, BuildSite, Built, Fetched,
     HostError, RunContainer, RunMountSource, RunOutput, RunStep,
 };
 
@@ -39,6 +39,7 @@ struct HostState {
     present: BTreeSet<String>,
     pulled: Vec<String>,
     shown: BTreeMap<String, Vec<String>>,
+    web: BTreeMap<String, (Vec<u8>, Fetched)>,
 }
 
 /// Relative paths of the files below a directory.
@@ -166,6 +167,19 @@ impl BaseSource for FakeHost {
         let base = self.images.resolve("nanoserver").unwrap().id;
         self.images.tag(&base, name).unwrap();
         Ok(())
+    }
+
+    async fn fetch(&self, url: &str, pieces: mpsc::Sender<Vec<u8>>) -> Result<Fetched, HostError> {
+        let web = self.state.lock().unwrap().web.get(url).cloned();
+        let Some((content, fetched)) = web else {
+            let message = format!("GET \"{url}\" was answered with 404 Not Found");
+            return Err(HostError { class: Class::NotFound, message });
+        };
+        for piece in content.chunks(4096) {
+            // Whoever has seen enough leaves.
+            let _ = pieces.send(piece.to_vec()).await;
+        }
+        Ok(fetched)
     }
 }
 
