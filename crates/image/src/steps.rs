@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::records::Batch;
-use crate::{Digest, Image, ImageConfig, ImageError, ImageId, ImageStore};
+use crate::{Commit, Digest, Image, ImageConfig, ImageError, ImageId, ImageStore};
 
 /// What the index knows of a configuration: the digest of its last step's text.
 pub(crate) fn last_step(config: &[u8]) -> Option<Digest> {
@@ -52,6 +52,18 @@ impl Footing {
         *self.store.held().lock().entry(*image).or_default() += 1;
         self.images.lock().unwrap_or_else(PoisonError::into_inner).push(*image);
         Ok(true)
+    }
+
+    /// Commits, and stands on the result. Blocking.
+    ///
+    /// # Errors
+    /// Those of [`ImageStore::commit`].
+    pub fn commit(&self, commit: &Commit) -> Result<ImageId, ImageError> {
+        let image = self.store.commit(commit)?;
+        match self.add(&image)? {
+            true => Ok(image),
+            false => Err(ImageError::NoSuchImage { name: image.to_string() }),
+        }
     }
 }
 

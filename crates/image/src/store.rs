@@ -122,6 +122,9 @@ pub struct Commit {
     pub author: String,
     /// When.
     pub created: SystemTime,
+    /// Times of the layer's files after this one become this one, and those that say when a file
+    /// was read go: so the same files make the same layer.
+    pub latest: Option<SystemTime>,
 }
 
 /// A container that uses an image.

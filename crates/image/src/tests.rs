@@ -93,6 +93,7 @@ fn commit_of(sandbox: Option<&str>, parent: ImageId) -> Commit {
         comment: String::new(),
         author: "me".into(),
         created: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+        latest: None,
     }
 }
 
