@@ -60,6 +60,7 @@ impl Execution<'_> {
             comment: String::new(),
             author: state.author.clone(),
             created: self.site.host.now(),
+            latest: None,
         }
     }
 
