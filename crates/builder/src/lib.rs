@@ -32,7 +32,7 @@ use std::{collections::BTreeMap, io::Read, num::NonZeroUsize, path::Path};
 
 pub use caches::{BuildCaches, CacheView};
 pub use configure::apply_changes;
-pub use error::{BuildError, ContextError, PathError, TransferError};
+pub use error::{BuildError, ContextError, PathError, Place, TransferError};
 pub use event::{BuildEvent, StepId, StepView};
 pub use expand::ExpandError;
 pub use host::{
@@ -81,6 +81,13 @@ pub struct BuildRequest {
     pub quiet: bool,
     /// What is asked about the containers.
     pub run: RunOptions,
+}
+
+impl BuildRequest {
+    /// Path of the Dockerfile within the context.
+    fn dockerfile_name(&self) -> &str {
+        if self.dockerfile.is_empty() { "Dockerfile" } else { &self.dockerfile }
+    }
 }
 
 /// A build that is parsed, planned, and ready to run. Owns the unpacked context; dropping it
@@ -133,10 +140,7 @@ impl Build {
         let tags = tags(&request.tags)?;
         plan::check_platform(&request.platform).map_err(DockerfileError::whole)?;
         let mut context = Context::unpack(context, scratch)?;
-        let name = match request.dockerfile.as_str() {
-            "" => "Dockerfile",
-            name => name,
-        };
+        let name = request.dockerfile_name();
         let text = context
             .read(name, parse::MAX_DOCKERFILE_BYTES)?
             .ok_or_else(|| BuildError::NoDockerfile { name: name.to_owned() })?;
@@ -145,7 +149,8 @@ impl Build {
                 .map_err(|bad| BuildError::BadIgnore { line: bad.line, text: bad.text })?;
             context.apply(&ignore);
         }
-        let plan = Plan::new(parse::parse(name, &text)?, &request)?;
+        let plan = Plan::new(parse::parse(name, &text)?, &request);
+        let plan = plan.map_err(|error| error.named(name))?;
         Ok(Self { request, context, plan, tags })
     }
 

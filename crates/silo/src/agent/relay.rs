@@ -445,6 +445,8 @@ impl Relay {
     }
 
     fn read_guest(&mut self) {
+        // What a program has said last is in the log when its exit is told.
+        self.take_log();
         let Some(source) = &mut self.from_agent else { return };
         let filled = self.guest_in.fill(source);
         let taken = self.take_guest_frames();
