@@ -29,7 +29,7 @@ mod state;
 
 use std::{collections::BTreeMap, io::Read, path::Path, sync::Arc};
 
-pub use caches::{BuildCaches, CacheView};
+pub use caches::{BuildCaches, CacheRoom, CacheView};
 pub use configure::apply_changes;
 pub use error::{BuildError, ContextError, PathError, TransferError};
 pub use expand::ExpandError;
