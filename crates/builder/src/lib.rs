@@ -13,39 +13,41 @@
 
 mod archive;
 mod caches;
+mod classic;
 mod configure;
 mod context;
 mod copy;
 mod error;
+mod event;
 mod execute;
 mod expand;
 mod host;
 mod parse;
 mod paths;
 mod plan;
-mod report;
 mod script;
 mod state;
 
-use std::{collections::BTreeMap, io::Read, path::Path, sync::Arc};
+use std::{collections::BTreeMap, io::Read, num::NonZeroUsize, path::Path};
 
 pub use caches::{BuildCaches, CacheRoom, CacheView};
 pub use configure::apply_changes;
 pub use error::{BuildError, ContextError, PathError, TransferError};
+pub use event::{BuildEvent, StepId, StepView};
 pub use expand::ExpandError;
 pub use host::{
-    BaseSource, BuildHost, Fetched, HostError, RunContainer, RunMount, RunMountSource, RunOptions,
-    RunOutput, RunStep,
+    BaseSource, BuildHost, Fetched, HostError, NoSecrets, RunContainer, RunMount, RunMountSource,
+    RunOptions, RunOutput, RunStep, SecretSource,
 };
 use oriel_image::{ImageId, ImageStore, Reference};
 pub use parse::{DockerfileError, Position, Problem};
 use tokio::sync::mpsc;
 
 use context::Context;
+use event::Report;
 use execute::Execution;
 use oriel_ignore::Ignore;
 use plan::Plan;
-use report::Report;
 
 /// Longest `.dockerignore` read.
 const MAX_IGNORE_BYTES: u64 = 1 << 20;
@@ -102,6 +104,10 @@ pub struct BuildSite<'a> {
     pub bases: &'a dyn BaseSource,
     /// What stays from build to build.
     pub caches: &'a BuildCaches,
+    /// What gives the secrets of the client.
+    pub secrets: &'a dyn SecretSource,
+    /// Most steps that run at one time.
+    pub parallel: NonZeroUsize,
 }
 
 /// What a build made.
@@ -143,38 +149,23 @@ impl Build {
         Ok(Self { request, context, plan, tags })
     }
 
-    /// Runs the build. `output` gets complete JSON lines as the Docker API has them, the newline
-    /// included; an error returned is not among them: the caller turns it into the last line with
-    /// [`BuildError::line`].
+    /// Runs the build. `events` gets what happens; the end of the build is what is returned.
     ///
-    /// The build is cancelled by dropping the receiver of `output`: the running step is stopped,
-    /// its container and sandbox are removed, and `Cancelled` is returned. The future itself must
-    /// be polled to its end, so give it a task of its own rather than the connection's.
+    /// The build is cancelled by dropping the receiver of `events`: running steps are stopped,
+    /// their containers and sandboxes are removed, and `Cancelled` is returned. The future itself
+    /// must be polled to its end, so give it a task of its own rather than the connection's.
     ///
     /// # Errors
     /// Of any class; nothing half-made is left behind.
     pub async fn run(
         self,
         site: BuildSite<'_>,
-        output: mpsc::Sender<Vec<u8>>,
+        events: mpsc::Sender<BuildEvent>,
     ) -> Result<Built, BuildError> {
-        let BuildSite { images, host, bases, caches } = site;
-        let execution = Execution {
-            images,
-            host,
-            bases,
-            caches,
-            report: Report::new(output, self.request.quiet),
-            context: Arc::new(self.context),
-            tags: self.tags,
-            escape: self.plan.escape,
-            globals: self.plan.arguments.clone(),
-            done: BTreeMap::new(),
-            step: 0,
-            steps: self.plan.steps(),
-            request: self.request,
-        };
-        execution.run(self.plan).await
+        let Self { request, context, plan, tags } = self;
+        let execution = Execution::new(site, Report::new(events), (request, context), &plan);
+        let image = execution.run(&plan).await?;
+        execution.tag(image, &tags).await
     }
 }
 

@@ -5,8 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use oriel_image::Digest;
+
 use crate::{
-    BuildRequest, DockerfileError, Problem, expand,
+    BuildRequest, DockerfileError, Problem, StepId, StepView, expand,
     parse::{Dockerfile, Instruction, Pair, Statement},
 };
 
@@ -38,6 +40,8 @@ pub(crate) struct Stage {
     pub(crate) base: Base,
     /// Its `FROM`.
     pub(crate) from: Statement,
+    /// The `FROM` as a step.
+    pub(crate) id: StepId,
     /// The rest of its instructions.
     pub(crate) steps: Vec<Step>,
 }
@@ -45,6 +49,8 @@ pub(crate) struct Stage {
 /// One instruction of a stage.
 #[derive(Debug)]
 pub(crate) struct Step {
+    /// Which one it is.
+    pub(crate) id: StepId,
     /// The instruction.
     pub(crate) statement: Statement,
     /// For `COPY --from`, what it names.
@@ -67,11 +73,11 @@ impl Step {
             }
             _ => (None, Vec::new()),
         };
-        Ok(Self { statement, source, mounts })
+        Ok(Self { id: StepId(0), statement, source, mounts })
     }
 
     /// Everything that it takes from elsewhere.
-    fn sources(&self) -> impl Iterator<Item = &Base> {
+    pub(crate) fn sources(&self) -> impl Iterator<Item = &Base> {
         self.source.iter().chain(self.mounts.iter().flatten())
     }
 }
@@ -121,6 +127,7 @@ impl Plan {
         add_labels(&mut stages, request, file.escape);
         let known = |name: &&String| !declared.contains(*name) && !is_proxy(name);
         let unused = request.build_args.keys().filter(known).cloned().collect();
+        number(&mut stages, globals.len());
         let escape = file.escape;
         Ok(Self { escape, globals, arguments, stages, unused, warnings: file.warnings })
     }
@@ -128,6 +135,73 @@ impl Plan {
     /// Number of steps, as `Step 1/n` counts them.
     pub(crate) fn steps(&self) -> usize {
         self.globals.len() + self.stages.iter().map(|stage| stage.steps.len() + 1).sum::<usize>()
+    }
+
+    /// The steps as they are shown, in the order of the Dockerfile; the place of each in the list
+    /// is its id.
+    pub(crate) fn views(&self) -> Vec<StepView> {
+        let mut views: Vec<StepView> = Vec::with_capacity(self.steps());
+        let mut push = |statement: &Statement, stage: Option<&Stage>, inputs: Vec<StepId>| {
+            let id = StepId(views.len());
+            let inputs: Vec<_> = inputs.iter().filter_map(|input| views.get(input.0)).collect();
+            let view = view(id, statement, stage, &inputs);
+            views.push(StepView { number: Some(id.0 + 1), total: self.steps(), ..view });
+        };
+        for statement in &self.globals {
+            push(statement, None, Vec::new());
+        }
+        for stage in &self.stages {
+            push(&stage.from, Some(stage), self.last_steps([&stage.base]));
+            for step in &stage.steps {
+                let mut inputs = vec![StepId(step.id.0 - 1)];
+                inputs.extend(self.last_steps(step.sources()));
+                push(&step.statement, Some(stage), inputs);
+            }
+        }
+        views
+    }
+
+    /// The last steps of those of the bases that are stages.
+    fn last_steps<'a>(&self, bases: impl IntoIterator<Item = &'a Base>) -> Vec<StepId> {
+        let stages = bases.into_iter().filter_map(|base| match base {
+            Base::Stage(index) => self.stages.iter().find(|stage| stage.index == *index),
+            Base::Image(_) => None,
+        });
+        stages.map(|stage| StepId(stage.id.0 + stage.steps.len())).collect()
+    }
+}
+
+/// Numbers the steps in the order of the Dockerfile.
+fn number(stages: &mut [Stage], first: usize) {
+    let mut ids = (first..).map(StepId);
+    for stage in stages {
+        stage.id = ids.next().unwrap_or(StepId(first));
+        for (step, id) in stage.steps.iter_mut().zip(&mut ids) {
+            step.id = id;
+        }
+    }
+}
+
+/// A step as it is shown, not counted. `inputs` are those that have to be done before.
+pub(crate) fn view(
+    id: StepId,
+    statement: &Statement,
+    stage: Option<&Stage>,
+    inputs: &[&StepView],
+) -> StepView {
+    let index = stage.map(|stage| stage.index);
+    let before: Vec<_> = inputs.iter().map(|input| input.digest.to_string()).collect();
+    let whole = format!("{}\n{index:?}\n{before:?}\n{}", id.0, statement.text);
+    StepView {
+        id,
+        digest: Digest::of(whole.as_bytes()),
+        stage: index,
+        stage_name: stage.and_then(|stage| stage.name.clone()),
+        number: None,
+        total: 0,
+        text: statement.text.clone(),
+        position: statement.position,
+        inputs: inputs.iter().map(|input| input.id).collect(),
     }
 }
 
@@ -211,7 +285,8 @@ fn stage(
         return Err(from.error(Problem::RepeatedStageName { name: name.clone() }));
     }
     let base = named(earlier, &resolved).map_or(Base::Image(resolved), Base::Stage);
-    Ok(Stage { index: earlier.len(), name: name.clone(), base, from, steps: Vec::new() })
+    let (index, name) = (earlier.len(), name.clone());
+    Ok(Stage { index, name, base, from, id: StepId(0), steps: Vec::new() })
 }
 
 /// Refuses platforms other than Windows on x86-64.
@@ -305,7 +380,7 @@ fn add_labels(stages: &mut [Stage], request: &BuildRequest, escape: char) {
         text: format!("LABEL{text}"),
         ..stage.from.clone()
     };
-    stage.steps.push(Step { statement, source: None, mounts: Vec::new() });
+    stage.steps.push(Step { id: StepId(0), statement, source: None, mounts: Vec::new() });
 }
 
 #[cfg(test)]

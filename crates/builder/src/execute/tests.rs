@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::Read as _,
+    num::NonZeroUsize,
     path::Path,
     sync::{Arc, Mutex},
     time::{Duration, SystemTime},
@@ -15,22 +16,25 @@ use oriel_image::{
     BaseImport, Image, ImageConfig, ImageId, ImageStore, Reference, SandboxSettings,
 };
 use oriel_wclayer::{Entry, FileTime, Kind, LayerPath, Writer};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Barrier, Notify, mpsc};
 
 use crate::{
     BaseSource, Build, BuildCaches, BuildError, BuildHost, BuildRequest, BuildSite, Built, Fetched,
-    HostError, RunContainer, RunMountSource, RunOutput, RunStep,
+    HostError, NoSecrets, RunContainer, RunMountSource, RunOutput, RunStep,
 };
 
 /// More lines than any build here prints.
 const LINES: usize = 1024;
 
-/// A host in memory. Its programs are `say TEXT`, `write PATH TEXT`, `fail CODE` and `hang`, one
-/// after the other with `&` in between; they write to the sandbox of the store.
+/// A host in memory. Its programs are `say TEXT`, `write PATH TEXT`, `fail CODE`, `meet`, `look`
+/// and `hang`, one after the other with `&` in between; they write to the sandbox of the store.
 struct FakeHost {
     images: ImageStore,
     state: Mutex<HostState>,
+    /// Told by each program that hangs; `look` waits for one.
     hangs: Notify,
+    /// Where two programs that `meet` wait for each other.
+    meeting: Barrier,
 }
 
 #[derive(Default)]
@@ -39,6 +43,8 @@ struct HostState {
     present: BTreeSet<String>,
     pulled: Vec<String>,
     shown: BTreeMap<String, Vec<String>>,
+    /// Containers that run, and the most there were.
+    running: (usize, usize),
     web: BTreeMap<String, (Vec<u8>, Fetched)>,
 }
 
@@ -88,6 +94,10 @@ impl FakeHost {
                 files.write_file(path, &mut text.as_bytes(), None).unwrap();
             }
             "fail" => return rest.parse().unwrap(),
+            "meet" => {
+                self.meeting.wait().await;
+            }
+            "look" => self.hangs.notified().await,
             "hang" => {
                 self.hangs.notify_one();
                 std::future::pending::<()>().await;
@@ -122,20 +132,29 @@ impl BuildHost for FakeHost {
     }
 
     async fn run(&self, id: &str, output: mpsc::Sender<RunOutput>) -> Result<u32, HostError> {
-        let command = self.state.lock().unwrap().steps.last().unwrap().command.clone();
+        let number = usize::from_str_radix(id, 16).unwrap();
+        let command = {
+            let mut state = self.state.lock().unwrap();
+            state.running.0 += 1;
+            state.running.1 = state.running.1.max(state.running.0);
+            state.steps[number - 1].command.clone()
+        };
         let line = match command {
             CommandLine::Verbatim(line) => {
                 line.strip_prefix("cmd /S /C ").expect("the shell").to_owned()
             }
             CommandLine::Arguments(words) => words.join(" "),
         };
+        let mut code = 0;
         for words in line.split(" & ") {
-            let code = self.program(id, words, &output).await;
+            tokio::task::yield_now().await;
+            code = self.program(id, words, &output).await;
             if code != 0 {
-                return Ok(code);
+                break;
             }
         }
-        Ok(0)
+        self.state.lock().unwrap().running.0 -= 1;
+        Ok(code)
     }
 
     fn now(&self) -> SystemTime {
@@ -203,14 +222,26 @@ impl World {
             ..ImageConfig::default()
         };
         images.import_base(&BaseImport { name: "nanoserver".into(), layer_tar, config }).unwrap();
-        let host = FakeHost { images, state: Mutex::default(), hangs: Notify::new() };
+        let host = FakeHost {
+            images,
+            state: Mutex::default(),
+            hangs: Notify::new(),
+            meeting: Barrier::new(2),
+        };
         let caches = BuildCaches::new(directory.path().join("caches"));
         Self { directory, host, caches }
     }
 
     fn site(&self) -> BuildSite<'_> {
         let images = self.host.images.clone();
-        BuildSite { images, host: &self.host, bases: &self.host, caches: &self.caches }
+        BuildSite {
+            images,
+            host: &self.host,
+            bases: &self.host,
+            caches: &self.caches,
+            secrets: &NoSecrets,
+            parallel: NonZeroUsize::new(2).unwrap(),
+        }
     }
 
     fn prepare(&self, request: BuildRequest, context: &[(&str, &str)]) -> Build {
@@ -225,7 +256,7 @@ impl World {
     ) -> (Result<Built, BuildError>, String) {
         let (sender, mut lines) = mpsc::channel(LINES);
         let build = self.prepare(request, context);
-        let result = build.run(self.site(), sender).await;
+        let result = build.run_classic(self.site(), sender).await;
         let mut seen = String::new();
         while let Ok(piece) = lines.try_recv() {
             for value in serde_json::Deserializer::from_slice(&piece).into_iter() {
@@ -367,7 +398,7 @@ async fn no_cache_runs_every_step_again() {
 async fn a_failing_run_has_dockers_text_and_code_and_leaves_nothing() {
     let world = World::new();
     let before = world.host.images.list().unwrap().len();
-    let request = BuildRequest { tags: vec!["broken".into()], ..defaults() };
+    let request = BuildRequest { tags: vec!["broken".into()], force_remove: true, ..defaults() };
     let context = [("Dockerfile", "FROM nanoserver\nRUN say first & fail 1603\nRUN say never\n")];
     let (result, seen) = world.try_build(request, &context).await;
     let error = result.unwrap_err();
@@ -384,14 +415,86 @@ async fn a_failing_run_has_dockers_text_and_code_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn containers_are_kept_when_the_client_says_so() {
+async fn who_keeps_containers_is_dockers_rule() {
+    for (remove, force_remove, failing, kept) in [
+        (true, false, "say y", 0),
+        (false, false, "say y", 2),
+        (false, true, "say y", 0),
+        (true, false, "fail 1", 1),
+        (true, true, "fail 1", 0),
+        (false, false, "fail 1", 2),
+    ] {
+        let world = World::new();
+        let request = BuildRequest { remove, force_remove, ..BuildRequest::default() };
+        let dockerfile = format!("FROM nanoserver\nRUN say x\nRUN {failing}\n");
+        let (_, seen) = world.try_build(request, &[("Dockerfile", &dockerfile)]).await;
+        assert_eq!(world.host.containers(), kept, "{remove} {force_remove} {failing}");
+        let told = seen.matches("Removed intermediate container").count();
+        assert_eq!(told > 0, remove || force_remove, "{seen}");
+    }
+}
+
+/// Two stages that need nothing of each other, and one that takes from both.
+const DIAMOND: &str = "FROM nanoserver AS a\nRUN meet & write C:\\a.txt a & say of a\n\
+                       FROM nanoserver AS b\nRUN say of b & meet & write C:\\b.txt b\n\
+                       FROM nanoserver\nRUN say last\nCOPY --from=a C:/a.txt C:/\n\
+                       COPY --from=b C:/b.txt C:/\n";
+
+#[tokio::test]
+async fn stages_run_side_by_side_and_are_read_one_after_the_other() {
     let world = World::new();
-    let request = BuildRequest { remove: false, ..BuildRequest::default() };
-    let context = [("Dockerfile", "FROM nanoserver\nRUN say x\n")];
-    let (result, seen) = world.try_build(request, &context).await;
-    result.unwrap();
-    assert!(!seen.contains("Removed intermediate container"), "{seen}");
-    assert_eq!(world.host.containers(), 1);
+    let (image, seen) = world.build(DIAMOND, &[]).await;
+    assert_eq!(world.read(image, "C:\\a.txt").as_deref(), Some("a"));
+    assert_eq!(world.read(image, "C:\\b.txt").as_deref(), Some("b"));
+    let places: Vec<_> = (1..=8).map(|n| seen.find(&format!("Step {n}/8 : "))).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?} {seen}");
+    let of = |text: &str| seen.find(text).unwrap();
+    assert!(of("of a\r\n") < of("of b\r\n") && of("of b\r\n") < of("last\r\n"), "{seen}");
+    assert_eq!(world.host.containers(), 0);
+}
+
+#[tokio::test]
+async fn no_more_steps_run_at_a_time_than_allowed() {
+    let world = World::new();
+    let stage = |n: usize| format!("FROM nanoserver AS s{n}\nRUN say {n} & say x & say y\n");
+    let copies: String = (0..6).map(|n| format!("COPY --from=s{n} C:/Users C:/u{n}\n")).collect();
+    let stages: String = (0..6).map(stage).collect();
+    world.build(&format!("{stages}FROM nanoserver\n{copies}"), &[]).await;
+    assert_eq!(world.host.steps().len(), 6);
+    assert_eq!(world.host.state.lock().unwrap().running, (0, 2));
+}
+
+#[tokio::test]
+async fn a_failure_ends_the_other_stages_and_is_what_is_told() {
+    let world = World::new();
+    let dockerfile = "FROM nanoserver AS a\nRUN say early & hang\n\
+                      FROM nanoserver AS b\nRUN say why & look & fail 5\n\
+                      FROM nanoserver\nCOPY --from=a C:/x C:/\nCOPY --from=b C:/x C:/\n";
+    let request = BuildRequest { force_remove: true, ..defaults() };
+    let (result, seen) = world.try_build(request, &[("Dockerfile", dockerfile)]).await;
+    let error = result.unwrap_err();
+    assert!(error.to_string().contains("look & fail 5' returned a non-zero code: 5"), "{error}");
+    assert!(seen.ends_with("why\r\n"), "{seen}");
+    assert_eq!(world.host.containers(), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_ends_all_stages() {
+    let world = World::new();
+    let dockerfile = "FROM nanoserver AS a\nRUN hang\nFROM nanoserver AS b\nRUN hang\n\
+                      FROM nanoserver\nCOPY --from=a C:/x C:/\nCOPY --from=b C:/x C:/\n";
+    let build = world.prepare(defaults(), &[("Dockerfile", dockerfile)]);
+    let (sender, lines) = mpsc::channel(LINES);
+    let leave = async {
+        while world.host.state.lock().unwrap().running.0 < 2 {
+            tokio::task::yield_now().await;
+        }
+        drop(lines);
+    };
+    let (result, ()) = tokio::join!(build.run_classic(world.site(), sender), leave);
+    assert!(matches!(result, Err(BuildError::Cancelled)), "{result:?}");
+    assert_eq!(world.host.containers(), 0);
+    assert!(world.host.images.sandboxes().unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -474,7 +577,7 @@ async fn a_client_that_leaves_cancels_the_build_and_the_container_goes() {
         world.host.hangs.notified().await;
         drop(lines);
     };
-    let running = build.run(world.site(), sender);
+    let running = build.run_classic(world.site(), sender);
     let (result, ()) = tokio::join!(running, leave);
     assert!(matches!(result, Err(BuildError::Cancelled)), "{result:?}");
     assert_eq!(world.host.containers(), 0);
