@@ -30,7 +30,7 @@ mod state;
 
 use std::{collections::BTreeMap, io::Read, num::NonZeroUsize, path::Path};
 
-pub use caches::{BuildCaches, CacheView};
+pub use caches::{BuildCaches, CacheRoom, CacheView};
 pub use configure::apply_changes;
 pub use error::{BuildError, ContextError, PathError, TransferError};
 pub use event::{BuildEvent, StepId, StepView};
