@@ -52,7 +52,7 @@ pub(crate) enum Instruction {
 
 impl Instruction {
     /// How many variables, arguments or labels it sets.
-    pub(super) fn pairs(&self) -> usize {
+    pub(crate) fn pairs(&self) -> usize {
         match self {
             Self::Env(pairs) | Self::Label(pairs) => pairs.len(),
             Self::Arg(arguments) => arguments.len(),
