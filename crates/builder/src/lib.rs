@@ -16,6 +16,8 @@ mod caches;
 mod configure;
 mod context;
 mod copy;
+#[cfg(test)]
+mod corpus;
 mod error;
 mod execute;
 mod expand;

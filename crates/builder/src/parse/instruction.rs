@@ -272,6 +272,9 @@ impl Rest<'_> {
             [image, keyword, name] if keyword.text.eq_ignore_ascii_case("as") => {
                 (image, Some(self.stage_name(name)?))
             }
+            [_, keyword, _, wrong, ..] if keyword.text.eq_ignore_ascii_case("as") => {
+                return self.fail(wrong.offset, Problem::FromArguments);
+            }
             [_, wrong, ..] => return self.fail(wrong.offset, Problem::FromArguments),
             [] => return self.fail(self.start, Problem::FromArguments),
         };
