@@ -17,6 +17,7 @@ mod classic;
 mod configure;
 mod context;
 mod copy;
+mod epoch;
 mod error;
 mod event;
 mod execute;
@@ -36,8 +37,8 @@ pub use error::{BuildError, ContextError, PathError, TransferError};
 pub use event::{BuildEvent, StepId, StepView};
 pub use expand::ExpandError;
 pub use host::{
-    BaseSource, BuildHost, Fetched, HostError, NoSecrets, RunContainer, RunMount, RunMountSource,
-    RunOptions, RunOutput, RunStep, SecretSource,
+    BaseSource, BuildHost, DescribedImage, Fetched, HostError, NoSecrets, RunContainer, RunMount,
+    RunMountSource, RunOptions, RunOutput, RunStep, SecretSource,
 };
 use oriel_image::{ImageId, ImageStore, Reference};
 pub use parse::{DockerfileError, Position, Problem};
@@ -131,6 +132,7 @@ impl Build {
         scratch: &Path,
     ) -> Result<Self, BuildError> {
         let tags = tags(&request.tags)?;
+        epoch::of(&request)?;
         plan::check_platform(&request.platform).map_err(DockerfileError::whole)?;
         let mut context = Context::unpack(context, scratch)?;
         let name = match request.dockerfile.as_str() {
@@ -163,7 +165,7 @@ impl Build {
         events: mpsc::Sender<BuildEvent>,
     ) -> Result<Built, BuildError> {
         let Self { request, context, plan, tags } = self;
-        let execution = Execution::new(site, Report::new(events), (request, context), &plan);
+        let execution = Execution::new(site, Report::new(events), (request, context), &plan)?;
         let image = execution.run(&plan).await?;
         execution.tag(image, &tags).await
     }
