@@ -41,8 +41,10 @@ pub enum BuildError {
         name: String,
     },
     /// A line of `.dockerignore` is not a pattern.
-    #[error(".dockerignore line {line}: {text:?} is not a pattern")]
+    #[error("{file} line {line}: {text:?} is not a pattern")]
     BadIgnore {
+        /// The file's name.
+        file: String,
         /// Its number, from 1.
         line: usize,
         /// What it says.

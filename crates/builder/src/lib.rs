@@ -17,15 +17,19 @@ mod classic;
 mod configure;
 mod context;
 mod copy;
+#[cfg(test)]
+mod corpus;
 mod epoch;
 mod error;
 mod event;
 mod execute;
 mod expand;
 mod host;
+mod lint;
 mod parse;
 mod paths;
 mod plan;
+mod remote;
 mod script;
 mod state;
 
@@ -40,6 +44,7 @@ pub use host::{
     BaseSource, BuildHost, DescribedImage, Fetched, HostError, NoSecrets, RunContainer, RunMount,
     RunMountSource, RunOptions, RunOutput, RunStep, SecretSource,
 };
+pub use lint::{Finding, Findings};
 use oriel_image::{ImageId, ImageStore, Reference};
 pub use parse::{DockerfileError, Position, Problem};
 use tokio::sync::mpsc;
@@ -92,6 +97,7 @@ pub struct Build {
     context: Context,
     plan: Plan,
     tags: Vec<Reference>,
+    findings: Findings,
 }
 
 /// What a build works with.
@@ -121,8 +127,8 @@ pub struct Built {
 }
 
 impl Build {
-    /// Unpacks the context (a tar, plain or gzip or zstd) below `scratch`, reads the Dockerfile
-    /// and plans the build. Blocking.
+    /// Unpacks the context (a tar, plain or gzip or zstd) below `scratch`, reads the Dockerfile,
+    /// checks it and plans the build. Blocking.
     ///
     /// # Errors
     /// `Invalid` for a bad request, context or Dockerfile; `Host` when the disk refuses.
@@ -136,19 +142,41 @@ impl Build {
         plan::check_platform(&request.platform).map_err(DockerfileError::whole)?;
         let mut context = Context::unpack(context, scratch)?;
         let name = match request.dockerfile.as_str() {
-            "" => "Dockerfile",
+            "" => remote::DOCKERFILE,
             name => name,
         };
         let text = context
             .read(name, parse::MAX_DOCKERFILE_BYTES)?
             .ok_or_else(|| BuildError::NoDockerfile { name: name.to_owned() })?;
-        if let Some(lines) = context.read(".dockerignore", MAX_IGNORE_BYTES)? {
-            let ignore = Ignore::parse(&String::from_utf8_lossy(&lines))
-                .map_err(|bad| BuildError::BadIgnore { line: bad.line, text: bad.text })?;
-            context.apply(&ignore);
+        let ignore = ignored(&context, name)?;
+        context.apply(&ignore);
+        let file = parse::parse(name, &text)?;
+        let findings = lint::check(&file, &ignore);
+        let plan = Plan::new(file, &request).map_err(|error| error.named(name))?;
+        Ok(Self { request, context, plan, tags, findings })
+    }
+
+    /// Prepares a build of what an address gave (`remote`): a context, or a Dockerfile alone.
+    /// Blocking.
+    ///
+    /// # Errors
+    /// As for [`Build::prepare`].
+    pub fn prepare_remote(
+        mut request: BuildRequest,
+        content: &mut dyn Read,
+        scratch: &Path,
+    ) -> Result<Self, BuildError> {
+        let mut content = remote::read(content)?;
+        if content.is_dockerfile {
+            request.dockerfile.clear();
         }
-        let plan = Plan::new(parse::parse(name, &text)?, &request)?;
-        Ok(Self { request, context, plan, tags })
+        Self::prepare(request, &mut content.archive, scratch)
+    }
+
+    /// What the checks of the Dockerfile found.
+    #[must_use]
+    pub fn findings(&self) -> &Findings {
+        &self.findings
     }
 
     /// Runs the build. `events` gets what happens; the end of the build is what is returned.
@@ -164,11 +192,22 @@ impl Build {
         site: BuildSite<'_>,
         events: mpsc::Sender<BuildEvent>,
     ) -> Result<Built, BuildError> {
-        let Self { request, context, plan, tags } = self;
+        let Self { request, context, plan, tags, .. } = self;
         let execution = Execution::new(site, Report::new(events), (request, context), &plan)?;
         let image = execution.run(&plan).await?;
         execution.tag(image, &tags).await
     }
+}
+
+/// What the build does not see. A file of the Dockerfile's own wins over that of all.
+fn ignored(context: &Context, dockerfile: &str) -> Result<Ignore, BuildError> {
+    for file in [format!("{dockerfile}.dockerignore"), ".dockerignore".to_owned()] {
+        if let Some(lines) = context.read(&file, MAX_IGNORE_BYTES)? {
+            return Ignore::parse(&String::from_utf8_lossy(&lines))
+                .map_err(|bad| BuildError::BadIgnore { file, line: bad.line, text: bad.text });
+        }
+    }
+    Ok(Ignore::default())
 }
 
 /// Reads the names for the result.

@@ -225,13 +225,18 @@ fn declared(statements: &[Statement]) -> BTreeSet<String> {
 }
 
 /// Arguments that describe the platform; `FROM --platform=$BUILDPLATFORM` is common.
-fn platform_arguments() -> BTreeMap<String, String> {
-    ["TARGET", "BUILD"]
-        .iter()
-        .flat_map(|side| {
-            [("PLATFORM", "windows/amd64"), ("OS", "windows"), ("ARCH", "amd64")]
-                .map(|(what, value)| (format!("{side}{what}"), value.to_owned()))
-        })
+pub(crate) fn platform_arguments() -> BTreeMap<String, String> {
+    const PARTS: &[(&str, &str)] = &[
+        ("PLATFORM", "windows/amd64"),
+        ("OS", "windows"),
+        ("OSVERSION", ""),
+        ("ARCH", "amd64"),
+        ("VARIANT", ""),
+    ];
+    let sides = ["TARGET", "BUILD"].into_iter();
+    sides
+        .flat_map(|side| PARTS.iter().map(move |(part, value)| (format!("{side}{part}"), value)))
+        .map(|(name, value)| (name, (*value).to_owned()))
         .collect()
 }
 

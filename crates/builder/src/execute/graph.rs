@@ -11,7 +11,7 @@
 
 use std::sync::atomic::Ordering;
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use oriel_image::ImageId;
 use tokio::sync::SemaphorePermit;
 
@@ -47,10 +47,16 @@ impl Execution<'_> {
 
     /// Builds all stages; returns the last one's image.
     async fn stages(&self, plan: &Plan) -> Result<ImageId, BuildError> {
-        let stages = stream::iter(&plan.stages).map(|stage| self.stage(stage));
-        let mut ends = stages.buffer_unordered(MAX_STAGES);
+        let mut stages = plan.stages.iter();
+        let mut running = FuturesUnordered::new();
+        for stage in stages.by_ref().take(MAX_STAGES) {
+            running.push(self.stage(stage).boxed());
+        }
         let mut failure = None;
-        while let Some(end) = ends.next().await {
+        while let Some(end) = running.next().await {
+            if let Some(stage) = stages.next() {
+                running.push(self.stage(stage).boxed());
+            }
             if let Err(error) = end {
                 self.report.stop();
                 // That others were stopped is no reason.

@@ -10,6 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use futures_util::future::{BoxFuture, FutureExt as _};
 use oriel_hcs::{Class, CommandLine};
 use oriel_hive::Key;
 use oriel_image::{
@@ -293,6 +294,15 @@ impl World {
         Build::prepare(request, &mut &tar_of(context)[..], self.directory.path()).unwrap()
     }
 
+    /// Builds as a task of the daemon does: on any thread.
+    fn running<'a>(
+        &'a self,
+        build: Build,
+        sender: mpsc::Sender<Vec<u8>>,
+    ) -> BoxFuture<'a, Result<Built, BuildError>> {
+        build.run_classic(self.site(), sender).boxed()
+    }
+
     /// Builds; returns the result and all that the client saw of `stream`.
     async fn try_build(
         &self,
@@ -301,7 +311,7 @@ impl World {
     ) -> (Result<Built, BuildError>, String) {
         let (sender, mut lines) = mpsc::channel(LINES);
         let build = self.prepare(request, context);
-        let result = build.run_classic(self.site(), sender).await;
+        let result = self.running(build, sender).await;
         let mut seen = String::new();
         while let Ok(piece) = lines.try_recv() {
             for value in serde_json::Deserializer::from_slice(&piece).into_iter() {
@@ -536,7 +546,7 @@ async fn a_client_that_leaves_ends_all_stages() {
         }
         drop(lines);
     };
-    let (result, ()) = tokio::join!(build.run_classic(world.site(), sender), leave);
+    let (result, ()) = tokio::join!(world.running(build, sender), leave);
     assert!(matches!(result, Err(BuildError::Cancelled)), "{result:?}");
     assert_eq!(world.host.containers(), 0);
     assert!(world.host.images.sandboxes().unwrap().is_empty());
@@ -622,7 +632,7 @@ async fn a_client_that_leaves_cancels_the_build_and_the_container_goes() {
         world.host.hangs.notified().await;
         drop(lines);
     };
-    let running = build.run_classic(world.site(), sender);
+    let running = world.running(build, sender);
     let (result, ()) = tokio::join!(running, leave);
     assert!(matches!(result, Err(BuildError::Cancelled)), "{result:?}");
     assert_eq!(world.host.containers(), 0);
