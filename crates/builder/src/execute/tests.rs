@@ -14,8 +14,8 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use oriel_hcs::{Class, CommandLine};
 use oriel_hive::Key;
 use oriel_image::{
-    BaseImport, Descriptor, DiffId, Image, ImageConfig, ImageId, ImageStore, IncomingLayer, Layer,
-    Reference, SandboxSettings,
+    BaseImport, Descriptor, DiffId, History, Image, ImageConfig, ImageId, ImageStore,
+    IncomingLayer, Layer, Reference, SandboxSettings,
 };
 use oriel_wclayer::{Entry, FileTime, Kind, LayerPath, Writer};
 use tokio::sync::{Barrier, Notify, mpsc};
@@ -265,6 +265,12 @@ impl World {
         let config = ImageConfig {
             os: "windows".into(),
             architecture: "amd64".into(),
+            os_version: "10.0.20348.2113".into(),
+            history: vec![History {
+                created_by: "Apply image 10.0.20348.2113".into(),
+                comment: oriel_hcs::BASE_COMMENT.into(),
+                ..History::default()
+            }],
             ..ImageConfig::default()
         };
         images.import_base(&BaseImport { name: "nanoserver".into(), layer_tar, config }).unwrap();
@@ -773,3 +779,4 @@ async fn parents_and_exclusions_shape_what_is_copied() {
 }
 
 mod cache;
+mod shape;
