@@ -9,6 +9,7 @@ mod access;
 mod archives;
 mod build;
 mod builds;
+mod build_cache;
 mod cli;
 mod clients;
 mod dockerfiles;
@@ -73,6 +74,7 @@ fn suite(filter: &str) -> Result<bool> {
         networks::CASES,
         build::CASES,
         builds::CASES,
+        build_cache::CASES,
         dockerfiles::CASES,
         cli::CASES,
         images::CASES,
