@@ -8,8 +8,8 @@
 mod access;
 mod archives;
 mod build;
-mod builds;
 mod build_cache;
+mod builds;
 mod cli;
 mod clients;
 mod dockerfiles;
