@@ -11,6 +11,7 @@ mod build;
 mod cli;
 mod clients;
 mod dockerfiles;
+mod examples;
 mod faults;
 mod fidelity;
 mod health;
@@ -72,6 +73,7 @@ fn suite(filter: &str) -> Result<bool> {
         networks::CASES,
         build::CASES,
         dockerfiles::CASES,
+        examples::CASES,
         cli::CASES,
         images::CASES,
         archives::CASES,
