@@ -8,6 +8,7 @@
 mod access;
 mod archives;
 mod build;
+mod build_cache;
 mod cli;
 mod clients;
 mod dockerfiles;
@@ -72,6 +73,7 @@ fn suite(filter: &str) -> Result<bool> {
         network::CASES,
         networks::CASES,
         build::CASES,
+        build_cache::CASES,
         dockerfiles::CASES,
         examples::CASES,
         cli::CASES,

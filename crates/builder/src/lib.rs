@@ -19,6 +19,7 @@ mod context;
 mod copy;
 #[cfg(test)]
 mod corpus;
+mod epoch;
 mod error;
 mod event;
 mod execute;
@@ -36,12 +37,12 @@ use std::{collections::BTreeMap, io::Read, num::NonZeroUsize, path::Path};
 
 pub use caches::{BuildCaches, CacheRoom, CacheView};
 pub use configure::apply_changes;
-pub use error::{BuildError, ContextError, PathError, TransferError};
+pub use error::{BuildError, ContextError, PathError, Place, TransferError};
 pub use event::{BuildEvent, StepId, StepView};
 pub use expand::ExpandError;
 pub use host::{
-    BaseSource, BuildHost, Fetched, HostError, NoSecrets, RunContainer, RunMount, RunMountSource,
-    RunOptions, RunOutput, RunStep, SecretSource,
+    BaseSource, BuildHost, DescribedImage, Fetched, HostError, NoSecrets, RunContainer, RunMount,
+    RunMountSource, RunOptions, RunOutput, RunStep, SecretSource,
 };
 pub use lint::{Finding, Findings};
 use oriel_image::{ImageId, ImageStore, Reference};
@@ -86,6 +87,13 @@ pub struct BuildRequest {
     pub quiet: bool,
     /// What is asked about the containers.
     pub run: RunOptions,
+}
+
+impl BuildRequest {
+    /// Path of the Dockerfile within the context.
+    fn dockerfile_name(&self) -> &str {
+        if self.dockerfile.is_empty() { remote::DOCKERFILE } else { &self.dockerfile }
+    }
 }
 
 /// A build that is parsed, planned, and ready to run. Owns the unpacked context; dropping it
@@ -137,12 +145,10 @@ impl Build {
         scratch: &Path,
     ) -> Result<Self, BuildError> {
         let tags = tags(&request.tags)?;
+        epoch::of(&request)?;
         plan::check_platform(&request.platform).map_err(DockerfileError::whole)?;
         let mut context = Context::unpack(context, scratch)?;
-        let name = match request.dockerfile.as_str() {
-            "" => remote::DOCKERFILE,
-            name => name,
-        };
+        let name = request.dockerfile_name();
         let text = context
             .read(name, parse::MAX_DOCKERFILE_BYTES)?
             .ok_or_else(|| BuildError::NoDockerfile { name: name.to_owned() })?;
@@ -191,7 +197,7 @@ impl Build {
         events: mpsc::Sender<BuildEvent>,
     ) -> Result<Built, BuildError> {
         let Self { request, context, plan, tags, .. } = self;
-        let execution = Execution::new(site, Report::new(events), (request, context), &plan);
+        let execution = Execution::new(site, Report::new(events), (request, context), &plan)?;
         let image = execution.run(&plan).await?;
         execution.tag(image, &tags).await
     }

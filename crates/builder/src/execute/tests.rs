@@ -11,17 +11,19 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::future::{BoxFuture, FutureExt as _};
-use oriel_hcs::{Class, CommandLine};
+use oriel_hcs::{Class, CommandLine, MissingLibrary};
 use oriel_hive::Key;
 use oriel_image::{
-    BaseImport, Image, ImageConfig, ImageId, ImageStore, Reference, SandboxSettings,
+    BaseImport, Descriptor, DiffId, History, Image, ImageConfig, ImageId, ImageStore,
+    IncomingLayer, Layer, Reference, SandboxSettings,
 };
 use oriel_wclayer::{Entry, FileTime, Kind, LayerPath, Writer};
 use tokio::sync::{Barrier, Notify, mpsc};
 
 use crate::{
-    BaseSource, Build, BuildCaches, BuildError, BuildHost, BuildRequest, BuildSite, Built, Fetched,
-    HostError, NoSecrets, RunContainer, RunMountSource, RunOutput, RunStep,
+    BaseSource, Build, BuildCaches, BuildError, BuildHost, BuildRequest, BuildSite, Built,
+    DescribedImage, Fetched, HostError, NoSecrets, RunContainer, RunMountSource, RunOutput,
+    RunStep,
 };
 
 /// More lines than any build here prints.
@@ -47,6 +49,10 @@ struct HostState {
     /// Containers that run, and the most there were.
     running: (usize, usize),
     web: BTreeMap<String, (Vec<u8>, Fetched)>,
+    /// Where images of the registry are that are looked at, and not pulled as a whole.
+    registry: Option<ImageStore>,
+    /// Layers taken from there.
+    taken: usize,
 }
 
 /// Relative paths of the files below a directory.
@@ -158,6 +164,11 @@ impl BuildHost for FakeHost {
         Ok(code)
     }
 
+    async fn missing_libraries(&self, _container: &str) -> Vec<MissingLibrary> {
+        let (name, needed_by) = ("bcryptprimitives.dll".into(), "C:\\app.exe".into());
+        vec![MissingLibrary { name, needed_by }]
+    }
+
     fn now(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)
     }
@@ -187,6 +198,45 @@ impl BaseSource for FakeHost {
         let base = self.images.resolve("nanoserver").unwrap().id;
         self.images.tag(&base, name).unwrap();
         Ok(())
+    }
+
+    async fn describe(&self, name: &Reference) -> Result<DescribedImage, HostError> {
+        let registry = self.state.lock().unwrap().registry.clone();
+        let image = registry.and_then(|registry| registry.resolve(&name.familiar()).ok());
+        let missing = || {
+            let message = format!("manifest for {} not found", name.familiar());
+            HostError { class: Class::NotFound, message }
+        };
+        let Image { config, layers, .. } = image.ok_or_else(missing)?;
+        let describe =
+            |layer: &Layer| Descriptor::new(&layer.media_type, layer.blob, layer.compressed_size);
+        Ok(DescribedImage { config, layers: layers.iter().map(describe).collect() })
+    }
+
+    async fn take_layer(
+        &self,
+        _: &Reference,
+        (diff_id, descriptor): (DiffId, Descriptor),
+        onto: Vec<Layer>,
+        _: mpsc::Sender<Vec<u8>>,
+    ) -> Result<Layer, HostError> {
+        let registry = self.state.lock().unwrap().registry.clone().unwrap();
+        let Descriptor { digest, size, media_type, .. } = descriptor;
+        let Ok(mut blob) = registry.open_blob(digest) else {
+            let message = format!("blob {digest} not found");
+            return Err(HostError { class: Class::NotFound, message });
+        };
+        if let Some(mut download) = self.images.download(digest, size).unwrap() {
+            let mut bytes = Vec::new();
+            blob.read_to_end(&mut bytes).unwrap();
+            download.write(&bytes).unwrap();
+            download.finish().unwrap();
+        }
+        let incoming = IncomingLayer { blob: digest, size, media_type: &media_type, diff_id };
+        let blob = self.images.open_blob(digest).unwrap();
+        let layer = self.images.take_in_layer(&onto, &incoming, blob, &mut |_| ()).unwrap();
+        self.state.lock().unwrap().taken += 1;
+        Ok(layer)
     }
 
     async fn fetch(&self, url: &str, pieces: mpsc::Sender<Vec<u8>>) -> Result<Fetched, HostError> {
@@ -220,6 +270,12 @@ impl World {
         let config = ImageConfig {
             os: "windows".into(),
             architecture: "amd64".into(),
+            os_version: "10.0.20348.2113".into(),
+            history: vec![History {
+                created_by: "Apply image 10.0.20348.2113".into(),
+                comment: oriel_hcs::BASE_COMMENT.into(),
+                ..History::default()
+            }],
             ..ImageConfig::default()
         };
         images.import_base(&BaseImport { name: "nanoserver".into(), layer_tar, config }).unwrap();
@@ -413,15 +469,50 @@ async fn a_failing_run_has_dockers_text_and_code_and_leaves_nothing() {
     let (result, seen) = world.try_build(request, &context).await;
     let error = result.unwrap_err();
     let text = "The command 'cmd /S /C say first & fail 1603' returned a non-zero code: 1603";
-    assert_eq!(error.to_string(), text);
+    let said = error.to_string();
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(lines[0], text);
+    let meaning = "exit code 1603 (0x00000643 ERROR_INSTALL_FAILURE): the installer failed";
+    assert!(lines[1].starts_with(meaning), "{said}");
+    let place = [" --> Dockerfile:2", "  |", "2 | RUN say first & fail 1603"];
+    assert_eq!(lines[2..], place, "{said}");
     assert_eq!(error.class(), Class::Invalid);
     let line: serde_json::Value = serde_json::from_slice(&error.line()).unwrap();
     assert_eq!(line["errorDetail"]["code"], 1603);
-    assert_eq!(line["error"], text);
+    assert_eq!(line["error"], said);
     assert!(seen.contains("first\r\n") && !seen.contains("never\r\n"), "{seen}");
     assert_eq!(world.host.containers(), 0);
     assert_eq!(world.host.images.list().unwrap().len(), before);
     assert!(world.host.images.resolve("broken").is_err());
+}
+
+#[tokio::test]
+async fn a_missing_dll_is_named() {
+    let world = World::new();
+    let (error, _) = world.fail("FROM nanoserver\nRUN fail 3221225781\n").await;
+    let text = "exit code 3221225781 (0xC0000135 STATUS_DLL_NOT_FOUND): a DLL was not found: \
+                bcryptprimitives.dll, which C:\\app.exe needs";
+    assert!(error.to_string().lines().any(|line| line == text), "{error}");
+}
+
+#[tokio::test]
+async fn triggers_are_steps_and_fail_at_their_from() {
+    let world = World::new();
+    let request = BuildRequest { tags: vec!["base".into()], ..defaults() };
+    let base = "FROM nanoserver\nONBUILD RUN write C:\\t.txt t\nONBUILD ENV A=1\n";
+    world.try_build(request, &[("Dockerfile", base)]).await.0.unwrap();
+    let (image, seen) = world.build("FROM base\n", &[]).await;
+    assert_eq!(world.read(image, "C:\\t.txt").as_deref(), Some("t"));
+    let told = "# Executing 2 build triggers\nStep : RUN write C:\\t.txt t\n ---> Running in";
+    assert!(seen.contains(told) && seen.contains("\nStep : ENV A=1\n ---> "), "{seen}");
+    assert_eq!(seen.matches(" ---> ").count(), 4, "{seen}");
+    let request = BuildRequest { tags: vec!["bad".into()], ..defaults() };
+    let bad = "FROM nanoserver\nONBUILD RUN fail 7\n";
+    world.try_build(request, &[("Dockerfile", bad)]).await.0.unwrap();
+    let error = world.fail("# first\nFROM bad AS x\n").await.0.to_string();
+    let place = "exit code 7 (0x00000007)\n --> Dockerfile:2\n  |\n2 | FROM bad AS x\n  \
+                 = ONBUILD of the base image: RUN fail 7";
+    assert!(error.ends_with(place), "{error}");
 }
 
 #[tokio::test]
@@ -526,7 +617,8 @@ async fn a_missing_source_is_named_as_docker_names_it() {
     let world = World::new();
     let (error, _) = world.fail("FROM nanoserver\nCOPY nope.txt C:/\n").await;
     let text = "COPY failed: file not found in build context or excluded by .dockerignore: \
-                stat nope.txt: file does not exist";
+                stat nope.txt: file does not exist\n \
+                --> Dockerfile:2\n  |\n2 | COPY nope.txt C:/";
     assert_eq!(error.to_string(), text);
 }
 
@@ -597,14 +689,9 @@ async fn a_client_that_leaves_cancels_the_build_and_the_container_goes() {
 #[tokio::test]
 async fn what_is_not_honoured_is_said() {
     let world = World::new();
-    let request = BuildRequest { cache_from: vec!["nanoserver:latest".into()], ..defaults() };
-    let dockerfile = "FROM nanoserver\nCOPY --chown=ContainerUser a.txt C:/\n";
-    let context = [("Dockerfile", dockerfile), ("a.txt", "a")];
-    let (result, seen) = world.try_build(request, &context).await;
-    result.unwrap();
-    for flag in ["--cache-from", "--chown"] {
-        assert!(seen.contains(&format!("[Warning] {flag} has no effect: ")), "{flag} in {seen}");
-    }
+    let dockerfile = "FROM nanoserver\nCOPY --chmod=755 a.txt C:/\n";
+    let (_, seen) = world.build(dockerfile, &[("a.txt", "a")]).await;
+    assert!(seen.contains("[Warning] --chmod has no effect: "), "{seen}");
     let (_, seen) = world.build("FROM nanoserver\nCOPY a.txt C:/\n", &[("a.txt", "a")]).await;
     assert!(!seen.contains("[Warning]"), "{seen}");
 }
@@ -628,7 +715,8 @@ async fn a_quiet_build_prints_its_id_and_a_quiet_failure_all() {
 async fn a_base_image_that_is_not_there_is_named() {
     let world = World::new();
     let (error, _) = world.fail("FROM nope\nRUN say x\n").await;
-    assert_eq!(error.to_string(), "pull access denied for nope");
+    let text = "pull access denied for nope\n --> Dockerfile:1\n  |\n1 | FROM nope";
+    assert_eq!(error.to_string(), text);
     assert_eq!(error.class(), Class::NotFound);
 }
 
@@ -731,3 +819,6 @@ async fn parents_and_exclusions_shape_what_is_copied() {
     assert!(there("C:\\q\\b\\2.txt") && !there("C:\\q\\x\\b\\2.txt"));
     assert!(there("C:\\r\\b\\2.txt") && !there("C:\\r\\b\\2.log") && !there("C:\\r\\a\\1.txt"));
 }
+
+mod cache;
+mod shape;
