@@ -13,6 +13,7 @@ mod builds;
 mod cli;
 mod clients;
 mod dockerfiles;
+mod examples;
 mod faults;
 mod fidelity;
 mod health;
@@ -76,6 +77,7 @@ fn suite(filter: &str) -> Result<bool> {
         builds::CASES,
         build_cache::CASES,
         dockerfiles::CASES,
+        examples::CASES,
         cli::CASES,
         images::CASES,
         archives::CASES,
