@@ -2,6 +2,7 @@
 
 use std::{
     net::Ipv4Addr,
+    path::PathBuf,
     sync::{Arc, RwLock},
 };
 
@@ -10,7 +11,10 @@ use oriel_builder::BuildCaches;
 use oriel_distribution::{Registries, Transfers};
 use oriel_engine::Engine;
 
-use crate::options::{Live, LogDefaults};
+use crate::{
+    options::{Live, LogDefaults},
+    routes::buildkit::Door,
+};
 
 /// The daemon, as requests see it.
 pub(crate) struct Daemon {
@@ -20,6 +24,8 @@ pub(crate) struct Daemon {
     pub(crate) base_build: tokio::sync::Mutex<()>,
     /// What stays from build to build.
     pub(crate) caches: BuildCaches,
+    /// What BuildKit's clients have open.
+    pub(crate) buildkit: Door,
     /// What holds until the daemon ends.
     pub(crate) fixed: Fixed,
     current: RwLock<Arc<Current>>,
@@ -34,6 +40,8 @@ pub(crate) struct Fixed {
     pub(crate) logs: LogDefaults,
     /// Whether what Docker's daemon on Windows refuses is refused.
     pub(crate) strict: bool,
+    /// Where secrets of builds may be, in memory.
+    pub(crate) secrets: PathBuf,
     /// Name servers of containers that name none.
     pub(crate) dns: Vec<Ipv4Addr>,
 }
@@ -54,7 +62,8 @@ impl Daemon {
     pub(crate) fn new(engine: Engine, live: Live, fixed: Fixed) -> anyhow::Result<Self> {
         let current = RwLock::new(Arc::new(Current::new(&engine, live)?));
         let caches = BuildCaches::new(engine.root().join("build-cache"));
-        Ok(Self { engine, base_build: tokio::sync::Mutex::new(()), caches, fixed, current })
+        let base_build = tokio::sync::Mutex::new(());
+        Ok(Self { engine, base_build, caches, buildkit: Door::default(), fixed, current })
     }
 
     /// Settings as they are now.

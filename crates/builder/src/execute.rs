@@ -15,6 +15,7 @@ mod bases;
 mod cache;
 mod graph;
 mod run;
+mod secret;
 mod transfer;
 
 use std::{
