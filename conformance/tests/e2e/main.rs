@@ -10,6 +10,7 @@ mod archives;
 mod build;
 mod build_cache;
 mod builds;
+mod buildx;
 mod cli;
 mod clients;
 mod dockerfiles;
@@ -76,6 +77,7 @@ fn suite(filter: &str) -> Result<bool> {
         build::CASES,
         builds::CASES,
         build_cache::CASES,
+        buildx::CASES,
         dockerfiles::CASES,
         examples::CASES,
         cli::CASES,
