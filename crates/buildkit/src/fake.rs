@@ -84,3 +84,24 @@ fn respond(answer: &Answer, request: Request<Incoming>) -> Response<Body> {
     let frames = data.chain(trailers).map(Ok);
     Response::new(StreamBody::new(frames).boxed_unsync())
 }
+
+/// Makes one call on a connection to the daemon; the messages of the answer, and how it ended.
+pub(crate) async fn call(
+    io: DuplexStream,
+    method: &str,
+    body: impl Into<Bytes>,
+) -> (Vec<Bytes>, Result<(), Status>) {
+    let handshake = hyper::client::conn::http2::handshake(spawner(), TokioIo::new(io));
+    let (mut calls, connection) = handshake.await.unwrap();
+    tokio::spawn(connection);
+    let mut request = Request::new(http_body_util::Full::new(body.into()));
+    *request.method_mut() = hyper::Method::POST;
+    *request.uri_mut() = format!("http://localhost{method}").parse().unwrap();
+    let response = calls.send_request(request).await.unwrap();
+    let mut messages = Messages::new(response.into_body());
+    let mut all = Vec::new();
+    while let Some(message) = messages.next().await.unwrap() {
+        all.push(message);
+    }
+    (all, messages.status().unwrap())
+}
