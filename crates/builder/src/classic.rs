@@ -408,7 +408,107 @@ fn unfinished(bytes: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use oriel_image::Digest;
+
     use super::*;
+    use crate::Position;
+
+    /// What a client reads of events about two stages of two steps each.
+    async fn shown(quiet: bool, events: Vec<BuildEvent>, end: Result<Built, BuildError>) -> String {
+        let (output, mut lines) = mpsc::channel(1 << 16);
+        let mut classic = Classic::new(output, quiet);
+        let _ = classic.event(BuildEvent::Planned((0..4).map(view).collect())).await;
+        for event in events {
+            let _ = classic.event(event).await;
+        }
+        let _ = classic.end(&end).await;
+        let mut seen = String::new();
+        while let Ok(line) = lines.try_recv() {
+            let value: Value = serde_json::from_slice(&line).unwrap();
+            seen += value["stream"].as_str().unwrap_or("AUX\n");
+        }
+        seen
+    }
+
+    fn view(number: usize) -> StepView {
+        StepView {
+            id: StepId(number),
+            digest: Digest::of(b"x"),
+            stage: Some(number / 2),
+            stage_name: None,
+            number: Some(number + 1),
+            total: 4,
+            text: format!("RUN {number}"),
+            position: Position { line: number + 1, column: 1 },
+            inputs: Vec::new(),
+        }
+    }
+
+    fn after(millis: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(millis)
+    }
+
+    /// A step that prints something and takes this many milliseconds.
+    fn step(number: usize, text: &str, millis: u64) -> Vec<BuildEvent> {
+        let step = StepId(number);
+        let output = RunOutput::Stdout(text.as_bytes().to_vec());
+        vec![
+            BuildEvent::Started { step, at: after(0) },
+            BuildEvent::Output { step, output },
+            BuildEvent::Done { step, image: Some(image()), at: after(millis) },
+        ]
+    }
+
+    fn image() -> ImageId {
+        ImageId(Digest::of(b"image"))
+    }
+
+    fn finished(stage: usize) -> Vec<BuildEvent> {
+        vec![BuildEvent::Finished { stage, image: image() }]
+    }
+
+    #[tokio::test]
+    async fn stages_are_shown_in_order_with_the_time_of_steps_that_took_some() {
+        let later = [step(2, "c\n", 99), step(3, "d\n", 1250), finished(1)].concat();
+        let earlier = [step(0, "a\n", 0), step(1, "b\n", 0), finished(0)].concat();
+        let built = Built { image: image(), tags: vec!["t:1".into()] };
+        let seen = shown(false, [later, earlier].concat(), Ok(built)).await;
+        let id = image().0.short();
+        let expected = format!(
+            "Step 1/4 : RUN 0\na\n ---> {id}\nStep 2/4 : RUN 1\nb\n ---> {id}\nAUX\n\
+             Step 3/4 : RUN 2\nc\n ---> {id}\nStep 4/4 : RUN 3\nd\n ---> Took 1.2s\n \
+             ---> {id}\nAUX\nSuccessfully built {id}\nSuccessfully tagged t:1\n"
+        );
+        assert_eq!(seen, expected);
+    }
+
+    #[tokio::test]
+    async fn of_a_stage_that_waits_the_end_is_kept_and_shown_when_it_fails() {
+        let long = format!("{}\n", "x".repeat(99));
+        let mut events = step(0, "live\n", 0);
+        events.push(BuildEvent::Started { step: StepId(2), at: after(0) });
+        for _ in 0..MAX_HELD / 100 {
+            let output = RunOutput::Stdout(long.clone().into_bytes());
+            events.push(BuildEvent::Output { step: StepId(2), output });
+        }
+        let output = RunOutput::Stderr(b"why".to_vec());
+        events.push(BuildEvent::Output { step: StepId(2), output });
+        let (message, at) = ("no".to_owned(), after(0));
+        events.push(BuildEvent::Failed { step: StepId(2), message, at });
+        events.extend(step(1, "too late\n", 0));
+        let seen = shown(false, events, Err(BuildError::Lost)).await;
+        assert!(seen.len() < MAX_HELD / 2, "{}", seen.len());
+        assert!(seen.contains("live\n") && seen.contains(" bytes before this are left out]\n"));
+        assert!(seen.ends_with("why\u{1b}[0m") && !seen.contains("too late"));
+    }
+
+    #[tokio::test]
+    async fn a_quiet_failure_shows_the_end_of_what_was_said() {
+        let events = (0..MAX_KEPT / 10).flat_map(|n| step(0, &format!("line {n}\n"), 0)).collect();
+        let seen = shown(true, events, Err(BuildError::Lost)).await;
+        assert!(seen.len() < MAX_KEPT && seen.contains("left out"), "{}", seen.len());
+        assert!(seen.contains(&format!("line {}\n", MAX_KEPT / 10 - 1)));
+    }
 
     #[test]
     fn a_character_split_between_pieces_arrives_whole() {

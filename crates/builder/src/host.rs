@@ -14,7 +14,7 @@
 use std::{path::PathBuf, time::SystemTime};
 
 use async_trait::async_trait;
-use oriel_hcs::{Class, CommandLine};
+use oriel_hcs::{Class, CommandLine, MissingLibrary};
 use oriel_image::{Descriptor, DiffId, ImageConfig, Layer, Reference};
 use tokio::sync::mpsc;
 
@@ -36,6 +36,10 @@ pub trait BuildHost: Send + Sync {
     /// builder then calls [`BuildHost::remove`].
     async fn run(&self, container: &str, output: mpsc::Sender<RunOutput>)
     -> Result<u32, HostError>;
+
+    /// The DLLs for lack of which a program in the container did not begin, once
+    /// [`BuildHost::run`] has returned [`oriel_hcs::DLL_NOT_FOUND`].
+    async fn missing_libraries(&self, container: &str) -> Vec<MissingLibrary>;
 
     /// The time, for the records of the images made.
     fn now(&self) -> SystemTime {

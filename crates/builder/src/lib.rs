@@ -37,7 +37,7 @@ use std::{collections::BTreeMap, io::Read, num::NonZeroUsize, path::Path};
 
 pub use caches::{BuildCaches, CacheRoom, CacheView};
 pub use configure::apply_changes;
-pub use error::{BuildError, ContextError, PathError, TransferError};
+pub use error::{BuildError, ContextError, PathError, Place, TransferError};
 pub use event::{BuildEvent, StepId, StepView};
 pub use expand::ExpandError;
 pub use host::{
@@ -87,6 +87,13 @@ pub struct BuildRequest {
     pub quiet: bool,
     /// What is asked about the containers.
     pub run: RunOptions,
+}
+
+impl BuildRequest {
+    /// Path of the Dockerfile within the context.
+    fn dockerfile_name(&self) -> &str {
+        if self.dockerfile.is_empty() { remote::DOCKERFILE } else { &self.dockerfile }
+    }
 }
 
 /// A build that is parsed, planned, and ready to run. Owns the unpacked context; dropping it
@@ -141,10 +148,7 @@ impl Build {
         epoch::of(&request)?;
         plan::check_platform(&request.platform).map_err(DockerfileError::whole)?;
         let mut context = Context::unpack(context, scratch)?;
-        let name = match request.dockerfile.as_str() {
-            "" => remote::DOCKERFILE,
-            name => name,
-        };
+        let name = request.dockerfile_name();
         let text = context
             .read(name, parse::MAX_DOCKERFILE_BYTES)?
             .ok_or_else(|| BuildError::NoDockerfile { name: name.to_owned() })?;

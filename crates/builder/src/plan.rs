@@ -91,6 +91,16 @@ pub(crate) enum Base {
     Image(String),
 }
 
+impl Base {
+    /// The name of an image.
+    fn image(&self) -> Option<&str> {
+        match self {
+            Self::Stage(_) => None,
+            Self::Image(name) => Some(name),
+        }
+    }
+}
+
 impl Plan {
     /// Plans a Dockerfile.
     pub(crate) fn new(file: Dockerfile, request: &BuildRequest) -> Result<Self, DockerfileError> {
@@ -123,6 +133,7 @@ impl Plan {
         if stages.is_empty() {
             return Err(DockerfileError::whole(Problem::NoStage));
         }
+        check_order(&stages)?;
         let mut stages = needed(stages, target(&request.target)?.as_ref(), &request.target)?;
         add_labels(&mut stages, request, file.escape);
         let known =
@@ -320,9 +331,36 @@ fn source(statement: &Statement, from: &str, earlier: &[Stage]) -> Result<Base, 
     }
     match from.parse::<usize>() {
         Ok(number) if number < earlier.len() => Ok(Base::Stage(number)),
+        Ok(number) if number == earlier.len() => {
+            Err(statement.error(Problem::CircularStage { name: from.to_owned() }))
+        }
         Ok(_) => Err(statement.error(Problem::UnknownStage { value: from.to_owned() })),
         Err(_) => Ok(Base::Image(from.to_owned())),
     }
+}
+
+/// Refuses steps that take from their own stage or from one after it. `FROM` may name an image
+/// like its own stage or a later one: it has always meant the image.
+fn check_order(stages: &[Stage]) -> Result<(), DockerfileError> {
+    let numbers: BTreeMap<String, usize> = stages
+        .iter()
+        .filter_map(|stage| Some((stage.name.as_ref()?.to_lowercase(), stage.index)))
+        .collect();
+    for stage in stages {
+        for step in &stage.steps {
+            for name in step.sources().filter_map(Base::image) {
+                let problem = match numbers.get(&name.to_lowercase()) {
+                    Some(number) if *number == stage.index => {
+                        Problem::CircularStage { name: name.to_owned() }
+                    }
+                    Some(_) => Problem::LaterStage { name: name.to_owned() },
+                    None => continue,
+                };
+                return Err(step.statement.error(problem));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What `target` names: a stage by number or by name.
@@ -444,12 +482,31 @@ mod tests {
             ("FROM a\n  FROM ${b", "line 2: failed to process", "line 2, column 3"),
             ("FROM a AS x\nFROM b as X", "line 2: duplicate name x", "line 2"),
             ("FROM --platform=linux/amd64 a", "unsupported platform \"linux/amd64\"", "line 1"),
-            ("FROM a\nCOPY --from=1 x y", "invalid from flag value 1", "line 2"),
+            (
+                "FROM a AS b\n COPY --from=B x y",
+                "circular dependency detected on stage: B",
+                "2, column 2",
+            ),
+            ("FROM a\nRUN --mount=from=0,target=C:/x y", "detected on stage: 0", "line 2"),
+            ("FROM a\nCOPY --from=c x y\nFROM b AS C", "stage c comes after this", "line 2"),
+            ("FROM a\nCOPY --from=2 x y", "invalid from flag value 2", "line 2"),
         ];
         for (text, problem, place) in table {
             let error = plan(text, &BuildRequest::default()).unwrap_err().to_string();
             assert!(error.contains(problem) && error.contains(place), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn an_image_may_be_called_like_the_stage_that_stands_on_it() {
+        let text = "FROM node AS node\nFROM web AS x\nCOPY --from=NODE a b\nFROM y AS web\n";
+        let request = BuildRequest { target: "x".into(), ..Default::default() };
+        let plan = plan(text, &request).unwrap();
+        assert_eq!(plan.stages[0].base, Base::Image("node".into()));
+        assert_eq!(plan.stages[1].base, Base::Image("web".into()));
+        let views = plan.views();
+        assert_eq!(views[2].inputs, [StepId(1), StepId(0)]);
+        assert_eq!((views[2].number, views[2].total), (Some(3), 3));
     }
 
     #[test]

@@ -17,7 +17,8 @@ use tokio::sync::SemaphorePermit;
 
 use super::{Execution, Finished};
 use crate::{
-    BuildError, BuildEvent, DockerfileError, Problem, StepId, StepView, parse,
+    BuildError, BuildEvent, DockerfileError, Place, Problem, StepId, StepView,
+    parse::{self, Statement, shortened},
     plan::{self, Base, Plan, Stage, Step},
     state::State,
 };
@@ -75,11 +76,12 @@ impl Execution<'_> {
 
     async fn stage(&self, stage: &Stage) -> Result<(), BuildError> {
         let begin = self.begin(&stage.base, stage.id);
-        let mut state = self.told(stage.id, [&stage.base], begin).await?;
+        let mut state = self.told((stage.id, &stage.from), [&stage.base], begin).await?;
         let triggers = state.config.on_build.take().unwrap_or_default();
         state = self.triggers(state, &triggers, stage).await?;
         for step in &stage.steps {
-            state = self.told(step.id, step.sources(), self.execute(state, step)).await?;
+            let work = self.execute(state, step);
+            state = self.told((step.id, &step.statement), step.sources(), work).await?;
         }
         let State { image, config, author, .. } = state;
         self.report.send(BuildEvent::Finished { stage: stage.index, image }).await?;
@@ -91,7 +93,7 @@ impl Execution<'_> {
     /// Waits for what a step needs and for its turn, and tells how it begins and ends.
     async fn told<'b>(
         &self,
-        step: StepId,
+        (step, statement): (StepId, &Statement),
         needs: impl IntoIterator<Item = &'b Base>,
         work: impl Future<Output = Result<State, BuildError>>,
     ) -> Result<State, BuildError> {
@@ -102,7 +104,7 @@ impl Execution<'_> {
         }
         let _permit = self.permit().await?;
         self.report.started(step).await?;
-        let result = work.await;
+        let result = work.await.map_err(|error| error.at(|| self.place(step, statement)));
         match &result {
             Ok(state) => self.report.done(step, Some(state.image)).await?,
             Err(error) => {
@@ -111,6 +113,16 @@ impl Execution<'_> {
             }
         }
         result
+    }
+
+    fn place(&self, step: StepId, statement: &Statement) -> Place {
+        let is_trigger = step.0 >= self.views.len();
+        Place {
+            file: self.request.dockerfile_name().to_owned(),
+            line: statement.position.line,
+            excerpt: shortened(&statement.excerpt),
+            trigger: is_trigger.then(|| statement.text.clone()),
+        }
     }
 
     async fn permit(&self) -> Result<SemaphorePermit<'_>, BuildError> {
@@ -158,7 +170,8 @@ impl Execution<'_> {
             self.report.send(event).await?;
         }
         for step in &steps {
-            state = self.told(step.id, [], self.execute(state, step)).await?;
+            let work = self.execute(state, step);
+            state = self.told((step.id, &step.statement), [], work).await?;
         }
         Ok(state)
     }

@@ -8,7 +8,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use oriel_hcs::CommandLine as HostCommand;
+use oriel_hcs::{CommandLine as HostCommand, DLL_NOT_FOUND};
 use oriel_image::{ImageId, ImageStore, SandboxFiles};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -156,7 +156,11 @@ impl Execution<'_> {
         self.report.send(running).await?;
         let code = self.output_of(&container.id, step).await?;
         if code != 0 {
-            return Err(BuildError::Command { command: command.to_owned(), code });
+            let missing = match code {
+                DLL_NOT_FOUND => self.site.host.missing_libraries(&container.id).await,
+                _ => Vec::new(),
+            };
+            return Err(BuildError::Command { command: command.to_owned(), code, missing });
         }
         let commit = self.commit(state, record, Some(container.sandbox.clone()));
         let (sandbox, footing) = (container.sandbox.clone(), Arc::clone(&self.footing));

@@ -11,7 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::future::{BoxFuture, FutureExt as _};
-use oriel_hcs::{Class, CommandLine};
+use oriel_hcs::{Class, CommandLine, MissingLibrary};
 use oriel_hive::Key;
 use oriel_image::{
     BaseImport, Descriptor, DiffId, History, Image, ImageConfig, ImageId, ImageStore,
@@ -162,6 +162,11 @@ impl BuildHost for FakeHost {
         }
         self.state.lock().unwrap().running.0 -= 1;
         Ok(code)
+    }
+
+    async fn missing_libraries(&self, _container: &str) -> Vec<MissingLibrary> {
+        let (name, needed_by) = ("bcryptprimitives.dll".into(), "C:\\app.exe".into());
+        vec![MissingLibrary { name, needed_by }]
     }
 
     fn now(&self) -> SystemTime {
@@ -464,15 +469,51 @@ async fn a_failing_run_has_dockers_text_and_code_and_leaves_nothing() {
     let (result, seen) = world.try_build(request, &context).await;
     let error = result.unwrap_err();
     let text = "The command 'cmd /S /C say first & fail 1603' returned a non-zero code: 1603";
-    assert_eq!(error.to_string(), text);
+    let said = error.to_string();
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(lines[0], text);
+    let meaning = "exit code 1603 (0x00000643 ERROR_INSTALL_FAILURE): the installer failed";
+    assert!(lines[1].starts_with(meaning), "{said}");
+    let place = [" --> Dockerfile:2", "  |", "2 | RUN say first & fail 1603"];
+    assert_eq!(lines[2..], place, "{said}");
     assert_eq!(error.class(), Class::Invalid);
     let line: serde_json::Value = serde_json::from_slice(&error.line()).unwrap();
     assert_eq!(line["errorDetail"]["code"], 1603);
-    assert_eq!(line["error"], text);
+    assert_eq!(line["error"], said);
     assert!(seen.contains("first\r\n") && !seen.contains("never\r\n"), "{seen}");
     assert_eq!(world.host.containers(), 0);
     assert_eq!(world.host.images.list().unwrap().len(), before);
     assert!(world.host.images.resolve("broken").is_err());
+}
+
+#[tokio::test]
+async fn a_missing_dll_is_named() {
+    let world = World::new();
+    let (error, _) = world.fail("FROM nanoserver\nRUN fail 3221225781\n").await;
+    let text = "exit code 3221225781 (0xC0000135 STATUS_DLL_NOT_FOUND): a DLL was not found: \
+                bcryptprimitives.dll, which C:\\app.exe needs";
+    assert!(error.to_string().lines().any(|line| line == text), "{error}");
+}
+
+#[tokio::test]
+async fn triggers_are_steps_and_fail_at_their_from() {
+    let world = World::new();
+    let request = BuildRequest { tags: vec!["base".into()], ..defaults() };
+    let base = "FROM nanoserver\nONBUILD RUN write C:\\t.txt t\nONBUILD ENV A=1\n";
+    world.try_build(request, &[("Dockerfile", base)]).await.0.unwrap();
+    let (image, seen) = world.build("FROM base\n", &[]).await;
+    assert_eq!(world.read(image, "C:\\t.txt").as_deref(), Some("t"));
+    let told = "# Executing 2 build triggers\nStep : RUN write C:\\t.txt t\n ---> Running in";
+    assert!(seen.contains(told) && seen.contains("\nStep : ENV A=1\n ---> "), "{seen}");
+    let took = seen.matches(" ---> Took ").count();
+    assert_eq!(seen.matches(" ---> ").count() - took, 4, "{seen}");
+    let request = BuildRequest { tags: vec!["bad".into()], ..defaults() };
+    let bad = "FROM nanoserver\nONBUILD RUN fail 7\n";
+    world.try_build(request, &[("Dockerfile", bad)]).await.0.unwrap();
+    let error = world.fail("# first\nFROM bad AS x\n").await.0.to_string();
+    let place = "exit code 7 (0x00000007)\n --> Dockerfile:2\n  |\n2 | FROM bad AS x\n  \
+                 = ONBUILD of the base image: RUN fail 7";
+    assert!(error.ends_with(place), "{error}");
 }
 
 #[tokio::test]
@@ -577,7 +618,8 @@ async fn a_missing_source_is_named_as_docker_names_it() {
     let world = World::new();
     let (error, _) = world.fail("FROM nanoserver\nCOPY nope.txt C:/\n").await;
     let text = "COPY failed: file not found in build context or excluded by .dockerignore: \
-                stat nope.txt: file does not exist";
+                stat nope.txt: file does not exist\n \
+                --> Dockerfile:2\n  |\n2 | COPY nope.txt C:/";
     assert_eq!(error.to_string(), text);
 }
 
@@ -674,7 +716,8 @@ async fn a_quiet_build_prints_its_id_and_a_quiet_failure_all() {
 async fn a_base_image_that_is_not_there_is_named() {
     let world = World::new();
     let (error, _) = world.fail("FROM nope\nRUN say x\n").await;
-    assert_eq!(error.to_string(), "pull access denied for nope");
+    let text = "pull access denied for nope\n --> Dockerfile:1\n  |\n1 | FROM nope";
+    assert_eq!(error.to_string(), text);
     assert_eq!(error.class(), Class::NotFound);
 }
 

@@ -6,6 +6,7 @@
 
 mod check;
 mod link;
+mod loader;
 mod pipes;
 mod registry;
 mod remains;
