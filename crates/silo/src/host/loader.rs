@@ -118,9 +118,8 @@ mod tests {
     fn what_a_guest_writes_is_bounded_and_shows_no_control_characters() {
         let long = "n".repeat(1000);
         let line = |name: &str| {
-            format!(
-                "1:err:module:import_dll Library {name} (which is needed by L\"\\x001b\\\") not found\n"
-            )
+            let by = "L\"\\x001b\\\"";
+            format!("1:err:module:import_dll Library {name} (which is needed by {by}) not found\n")
         };
         let end = "1:err:module:loader_init Importing dlls for L\"x\" failed, status c0000135\n";
         let log = format!("{}{}{end}", line(&long), line("\u{1b}[2J").repeat(100));
