@@ -24,6 +24,8 @@ use crate::{
     HostError, NoSecrets, RunContainer, RunMountSource, RunOutput, RunStep,
 };
 
+mod language;
+
 /// More lines than any build here prints.
 const LINES: usize = 1024;
 

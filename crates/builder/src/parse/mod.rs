@@ -156,4 +156,6 @@ fn statement(
 }
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod tests;
