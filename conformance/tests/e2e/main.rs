@@ -8,6 +8,7 @@
 mod access;
 mod archives;
 mod build;
+mod build_cache;
 mod cli;
 mod clients;
 mod dockerfiles;
@@ -71,6 +72,7 @@ fn suite(filter: &str) -> Result<bool> {
         network::CASES,
         networks::CASES,
         build::CASES,
+        build_cache::CASES,
         dockerfiles::CASES,
         cli::CASES,
         images::CASES,

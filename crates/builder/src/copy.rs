@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use oriel_ignore::Pattern;
-use oriel_image::{Digest, FileKind, ImageError, ImageId, SandboxFiles};
+use oriel_image::{Digest, FileKind, ImageError, SandboxFiles};
 
 pub(crate) use export::Exporter;
 
@@ -82,36 +82,63 @@ fn open<'a>(
     }
 }
 
-/// What a chosen list is called in the history, such as `file:3f2a…`.
-pub(crate) fn label(chosen: &[Chosen], image: Option<&ImageId>) -> String {
-    let mut text = String::new();
+/// What a chosen list is called in the history, such as `file:3f2a…`: by names, kinds and contents,
+/// and by nothing else. So it is the same on every host, from the context and from an image, and
+/// times make no difference, as in Docker. `source` is where files of images are read from.
+pub(crate) fn label(
+    chosen: &[Chosen],
+    source: Option<&SandboxFiles>,
+    cancelled: &dyn Fn() -> bool,
+) -> Result<String, BuildError> {
+    let mut names = Names { source, cancelled, text: String::new() };
     for Chosen { name, tree } in chosen {
-        describe(name, tree, image, &mut text);
+        names.add(name, tree)?;
     }
     let kind = match chosen {
         [Chosen { tree: Tree::File(_), .. }] => "file",
         [_] => "dir",
         _ => "multi",
     };
-    format!("{kind}:{}", Digest::of(text.as_bytes()).hex())
+    Ok(format!("{kind}:{}", Digest::of(names.text.as_bytes()).hex()))
 }
 
-/// One line per file: kind, name, content. An image's content is named by the image's id.
-fn describe(name: &str, tree: &Tree, image: Option<&ImageId>, text: &mut String) {
-    match tree {
-        Tree::File(Origin::Context(blob)) => {
-            let digest: String = blob.digest.iter().map(|byte| format!("{byte:02x}")).collect();
-            text.push_str(&format!("file {name:?} {digest}\n"));
-        }
-        Tree::File(Origin::Image(path, _)) => {
-            let id = image.map(ToString::to_string).unwrap_or_default();
-            text.push_str(&format!("file {name:?} {id} {path:?}\n"));
-        }
-        Tree::Directory(inner) => {
-            text.push_str(&format!("directory {name:?} {}\n", inner.len()));
-            for (name, tree) in inner {
-                describe(name, tree, image, text);
+/// The list that a label is the digest of: a line per file, with kind, name and content. A name
+/// has its length before it, so that no name looks like a line.
+struct Names<'a> {
+    source: Option<&'a SandboxFiles>,
+    cancelled: &'a dyn Fn() -> bool,
+    text: String,
+}
+
+impl Names<'_> {
+    fn add(&mut self, name: &str, tree: &Tree) -> Result<(), BuildError> {
+        let length = name.len();
+        match tree {
+            Tree::File(origin) => {
+                let digest = self.digest(origin)?;
+                self.text.push_str(&format!("file {length} {name} {digest}\n"));
             }
+            Tree::Directory(inner) => {
+                let count = inner.len();
+                self.text.push_str(&format!("directory {length} {name} {count}\n"));
+                for (name, tree) in inner {
+                    self.add(name, tree)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn digest(&self, origin: &Origin) -> Result<String, BuildError> {
+        if (self.cancelled)() {
+            return Err(BuildError::Cancelled);
+        }
+        match (origin, self.source) {
+            (Origin::Context(blob), _) => {
+                Ok(blob.digest.iter().map(|byte| format!("{byte:02x}")).collect())
+            }
+            (Origin::Image(path, _), Some(files)) => Ok(files.digest(path)?.hex()),
+            (Origin::Image(..), None) => Err(BuildError::Lost),
         }
     }
 }
@@ -390,6 +417,8 @@ pub(crate) struct Writer<'a> {
     pub(crate) kind: TransferKind,
     /// Whether archives are unpacked.
     pub(crate) unpacks: bool,
+    /// SID of the account that is to own what is made.
+    pub(crate) owner: Option<&'static str>,
     /// Where archives may be unpacked for a moment.
     pub(crate) scratch: &'a Path,
     /// Tells whether the client has gone away.
@@ -427,7 +456,11 @@ impl Writer<'_> {
         match tree {
             Tree::File(origin) => self.file(origin, path),
             Tree::Directory(inner) => {
+                let is_new = !self.files.exists(path)?;
                 self.files.create_dir_all(path)?;
+                if is_new {
+                    self.own(path)?;
+                }
                 inner.iter().try_for_each(|(name, tree)| self.tree(tree, &self.below(path, name)?))
             }
         }
@@ -438,7 +471,12 @@ impl Writer<'_> {
             return Err(BuildError::Cancelled);
         }
         self.files.write_file(path, &mut self.open(origin)?, origin.modified())?;
-        Ok(())
+        self.own(path)
+    }
+
+    /// Gives what was made to its owner.
+    fn own(&self, path: &str) -> Result<(), BuildError> {
+        self.owner.map_or(Ok(()), |sid| Ok(self.files.set_owner(path, sid)?))
     }
 
     fn open(&self, origin: &Origin) -> Result<Box<dyn Read + '_>, BuildError> {

@@ -83,6 +83,12 @@ pub enum BuildError {
     /// A result name with a digest. The text is Docker's.
     #[error("refusing to create a tag with a digest reference")]
     DigestTag,
+    /// `SOURCE_DATE_EPOCH` is no time.
+    #[error("invalid SOURCE_DATE_EPOCH: {value:?} is no number of seconds since 1970")]
+    BadEpoch {
+        /// What it is.
+        value: String,
+    },
     /// A `RUN` command failed. The first line is Docker's.
     #[error(
         "The command '{command}' returned a non-zero code: {code}\n{}",
@@ -376,6 +382,7 @@ impl BuildError {
             | Self::BadIgnore { .. }
             | Self::Checks { .. }
             | Self::DigestTag
+            | Self::BadEpoch { .. }
             | Self::NotAChange { .. }
             | Self::Command { .. } => Class::Invalid,
             Self::Step { problem, .. } => problem.class(),

@@ -19,6 +19,7 @@ mod context;
 mod copy;
 #[cfg(test)]
 mod corpus;
+mod epoch;
 mod error;
 mod event;
 mod execute;
@@ -40,8 +41,8 @@ pub use error::{BuildError, ContextError, PathError, Place, TransferError};
 pub use event::{BuildEvent, StepId, StepView};
 pub use expand::ExpandError;
 pub use host::{
-    BaseSource, BuildHost, Fetched, HostError, NoSecrets, RunContainer, RunMount, RunMountSource,
-    RunOptions, RunOutput, RunStep, SecretSource,
+    BaseSource, BuildHost, DescribedImage, Fetched, HostError, NoSecrets, RunContainer, RunMount,
+    RunMountSource, RunOptions, RunOutput, RunStep, SecretSource,
 };
 pub use lint::{Finding, Findings};
 use oriel_image::{ImageId, ImageStore, Reference};
@@ -145,6 +146,7 @@ impl Build {
         scratch: &Path,
     ) -> Result<Self, BuildError> {
         let tags = tags(&request.tags)?;
+        epoch::of(&request)?;
         plan::check_platform(&request.platform).map_err(DockerfileError::whole)?;
         let mut context = Context::unpack(context, scratch)?;
         let name = request.dockerfile_name();
@@ -200,7 +202,7 @@ impl Build {
             return Err(BuildError::Checks { rules: findings.rules() });
         }
         let report = Report::new(events);
-        let execution = Execution::new(site, report.clone(), (request, context), &plan);
+        let execution = Execution::new(site, report.clone(), (request, context), &plan)?;
         let image = execution.run(&plan).await?;
         for text in findings.brief() {
             report.warn(text).await?;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use oriel_image::Digest;
 
 use crate::{
-    BuildRequest, DockerfileError, Problem, StepId, StepView, expand,
+    BuildRequest, DockerfileError, Problem, StepId, StepView, epoch, expand,
     parse::{Dockerfile, Instruction, Pair, Statement, shortened},
 };
 
@@ -136,7 +136,8 @@ impl Plan {
         check_order(&stages)?;
         let mut stages = needed(stages, target(&request.target)?.as_ref(), &request.target)?;
         add_labels(&mut stages, request, file.escape);
-        let known = |name: &&String| !declared.contains(*name) && !is_proxy(name);
+        let known =
+            |name: &&String| !declared.contains(*name) && !is_proxy(name) && *name != epoch::NAME;
         let unused = request.build_args.keys().filter(known).cloned().collect();
         number(&mut stages, globals.len());
         let escape = file.escape;

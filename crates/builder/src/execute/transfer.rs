@@ -37,14 +37,14 @@ impl Execution<'_> {
         let written = self.expand(state, &step.statement, &transfer.destination)?;
         let to = paths::destination(&state.config.working_dir, &written)
             .map_err(|problem| fail(problem.into()))?;
-        let owner = self.owner(state, transfer, step).await?;
+        let (owner, flags) = self.owner(state, transfer, step).await?;
         let Taken { chosen, fetched, from, label } = self.take(state, transfer, step).await?;
         if chosen.len() > 1 && !to.directory {
             return Err(fail(TransferError::NotADirectory { keyword }));
         }
         let written = written.replace('/', "\\");
         let unpack = transfer.unpack.map(|asked| format!("--unpack={asked} ")).unwrap_or_default();
-        let flags = owner + &unpack;
+        let flags = flags + &unpack;
         let created_by = format!("{} #(nop) {keyword} {flags}{label} in {written} ", state.shell());
         let record = Record { created_by };
         if self.cached(state, &record, step.id).await? {
@@ -56,12 +56,13 @@ impl Execution<'_> {
         let (asked, local) = (transfer.unpack, chosen.len() - fetched);
         let (unpacks, unpacks_fetched) =
             (asked.unwrap_or(kind == TransferKind::Add), asked.unwrap_or_default());
-        let context = Arc::clone(&self.context);
+        let (context, footing) = (Arc::clone(&self.context), Arc::clone(&self.footing));
         let write = move |images: &ImageStore| {
             let write = |source: Option<&SandboxFiles>| {
-                in_sandbox(images, commit, |files| {
+                in_sandbox((images, &footing), commit, |files| {
                     let (scratch, cancelled) = (context.scratch(), &cancelled);
-                    let mut writer = Writer { files, source, kind, unpacks, scratch, cancelled };
+                    let mut writer =
+                        Writer { files, source, kind, unpacks, owner, scratch, cancelled };
                     writer.write(&chosen[..local], &to)?;
                     writer.unpacks = unpacks_fetched;
                     writer.write(&chosen[local..], &to)
@@ -76,24 +77,29 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// Checks the flags that say whose the files are; returns them as the history has them.
+    /// Whose the files are to be, and the flags that change what is written as the history has
+    /// them.
     async fn owner(
         &self,
         state: &State,
         transfer: &Transfer,
         step: &Step,
-    ) -> Result<String, BuildError> {
+    ) -> Result<(Option<&'static str>, String), BuildError> {
         if transfer.chmod {
             let text = "[Warning] --chmod has no effect: Windows has no modes";
             self.report.note(step.id, text).await?;
         }
-        let Some(account) = &transfer.chown else { return Ok(String::new()) };
+        let mut flags = match transfer.unpack {
+            Some(unpack) => format!("--unpack={unpack} "),
+            None => String::new(),
+        };
+        let Some(account) = &transfer.chown else { return Ok((None, flags)) };
         let account = self.expand(state, &step.statement, account)?;
         let keyword = transfer.kind.keyword();
-        check_account(&account).map_err(|problem| BuildError::Transfer { keyword, problem })?;
-        let text = "[Warning] --chown has no effect: files of images carry no owner yet";
-        self.report.note(step.id, text).await?;
-        Ok(format!("--chown={account} "))
+        let owner = sid_of(&account);
+        let owner = owner.map_err(|problem| BuildError::Transfer { keyword, problem })?;
+        flags.insert_str(0, &format!("--chown={account} "));
+        Ok((Some(owner), flags))
     }
 
     async fn take(
@@ -126,41 +132,47 @@ impl Execution<'_> {
             }
         };
         let keep = if transfer.parents { Keep::Parents } else { Keep::Name };
-        let context = Arc::clone(&self.context);
+        let (context, cancelled) = (Arc::clone(&self.context), self.report.probe());
         self.blocking(move |images| {
             let fail = |problem| BuildError::Transfer { keyword, problem };
-            let mut chosen = match from {
-                _ if sources.is_empty() => Vec::new(),
-                None => copy::from_context(&context, &sources, keep).map_err(fail)?,
-                Some(image) => {
-                    reading(images, &image, |files| copy::from_image(files, &sources, keep))?
-                }
+            let take = |files: Option<&SandboxFiles>| {
+                let chosen = match files {
+                    _ if sources.is_empty() => Vec::new(),
+                    None => copy::from_context(&context, &sources, keep).map_err(fail)?,
+                    Some(files) => copy::from_image(files, &sources, keep)?,
+                };
+                let mut chosen = copy::exclude(chosen, &excluded).map_err(fail)?;
+                chosen.extend(copy::from_texts(&context, texts).map_err(fail)?);
+                let count = fetched.len();
+                chosen.extend(copy::from_web(fetched));
+                let label = copy::label(&chosen, files, &cancelled)?;
+                Ok(Taken { chosen, fetched: count, from, label })
             };
-            chosen = copy::exclude(chosen, &excluded).map_err(fail)?;
-            chosen.extend(copy::from_texts(&context, texts).map_err(fail)?);
-            let count = fetched.len();
-            chosen.extend(copy::from_web(fetched));
-            let label = copy::label(&chosen, from.as_ref());
-            Ok(Taken { chosen, fetched: count, from, label })
+            match from {
+                None => take(None),
+                Some(image) => reading(images, &image, |files| take(Some(files))),
+            }
         })
         .await
     }
 }
 
-/// Accounts that `--chown` may name: Docker's on Windows, by name or by SID.
-fn check_account(account: &str) -> Result<(), TransferError> {
-    const ACCOUNTS: &[&str] = &[
-        "ContainerAdministrator",
-        "ContainerUser",
-        "S-1-5-93-2-1",
-        "S-1-5-93-2-2",
-        "Administrators",
-        "BUILTIN\\Administrators",
-        "User Manager\\ContainerAdministrator",
-        "User Manager\\ContainerUser",
+/// The SID of an account that `--chown` may name: those that every Windows container has, by name
+/// or by SID.
+fn sid_of(account: &str) -> Result<&'static str, TransferError> {
+    const ACCOUNTS: &[(&str, &[&str])] = &[
+        ("S-1-5-93-2-1", &["ContainerAdministrator", "User Manager\\ContainerAdministrator"]),
+        ("S-1-5-93-2-2", &["ContainerUser", "User Manager\\ContainerUser"]),
+        ("S-1-5-32-544", &["Administrators", "BUILTIN\\Administrators"]),
+        ("S-1-5-32-545", &["Users", "BUILTIN\\Users"]),
+        ("S-1-5-18", &["SYSTEM", "NT AUTHORITY\\SYSTEM"]),
+        ("S-1-5-19", &["LOCAL SERVICE", "NT AUTHORITY\\LOCAL SERVICE"]),
+        ("S-1-5-20", &["NETWORK SERVICE", "NT AUTHORITY\\NETWORK SERVICE"]),
+        ("S-1-5-11", &["Authenticated Users", "NT AUTHORITY\\Authenticated Users"]),
+        ("S-1-1-0", &["Everyone"]),
     ];
-    if ACCOUNTS.iter().any(|known| known.eq_ignore_ascii_case(account)) {
-        return Ok(());
-    }
-    Err(TransferError::UnknownAccount { account: account.to_owned() })
+    let same = |name: &str| name.eq_ignore_ascii_case(account);
+    let known = ACCOUNTS.iter().find(|(sid, names)| same(sid) || names.iter().any(|n| same(n)));
+    let unknown = || TransferError::UnknownAccount { account: account.to_owned() };
+    known.map(|(sid, _)| *sid).ok_or_else(unknown)
 }
