@@ -17,6 +17,7 @@ mod fidelity;
 mod health;
 mod images;
 mod isolation;
+mod language;
 mod limits;
 mod load;
 mod logs;
@@ -74,6 +75,7 @@ fn suite(filter: &str) -> Result<bool> {
         build::CASES,
         build_cache::CASES,
         dockerfiles::CASES,
+        language::CASES,
         cli::CASES,
         images::CASES,
         archives::CASES,

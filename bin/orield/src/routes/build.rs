@@ -126,13 +126,8 @@ fn announce(engine: &Engine, built: &oriel_builder::Built) {
 
 fn request(query: &Query) -> Result<BuildRequest, HttpError> {
     let text = |name: &str| query.value(name).unwrap_or_default().to_owned();
-    let is_git =
-        |address: &str| oriel_builder::is_git(address) || address.starts_with("github.com/");
-    if query.non_empty("remote").is_some_and(is_git) {
-        return Err(HttpError::unsupported(
-            "building from a Git repository is not supported by this daemon: clone it and build \
-             from the directory, or give the address of an archive of it",
-        ));
+    if let Some(address) = query.non_empty("remote") {
+        check_remote(address)?;
     }
     if query.value("version") == Some("2") {
         return Err(HttpError::unsupported("BuildKit is not supported by this daemon"));
@@ -172,6 +167,21 @@ fn request(query: &Query) -> Result<BuildRequest, HttpError> {
     })
 }
 
+/// Checks that a remote context can be fetched. The text about what is no address is Docker's.
+fn check_remote(address: &str) -> Result<(), HttpError> {
+    if oriel_builder::is_git(address) || address.starts_with("github.com/") {
+        return Err(HttpError::unsupported(
+            "building from a Git repository is not supported by this daemon: clone it and build \
+             from the directory, or give the address of an archive of it",
+        ));
+    }
+    if !["http://", "https://"].iter().any(|scheme| address.starts_with(scheme)) {
+        let text = format!("remoteURL ({address}) could not be recognized as URL");
+        return Err(HttpError::invalid(text));
+    }
+    Ok(())
+}
+
 /// A parameter that is JSON; empty and `null` are nothing.
 fn parameter<T: Default + DeserializeOwned>(query: &Query, name: &str) -> Result<T, HttpError> {
     let Some(text) = query.non_empty(name) else { return Ok(T::default()) };
@@ -207,7 +217,7 @@ mod tests {
     #[test]
     fn addresses_of_archives_and_texts_are_taken_and_repositories_are_not() {
         for address in
-            ["https://x/y.git", "github.com/x/y", "git%40x:y", "https://x/y.git%23main:dir"]
+            ["https://x/y.git", "github.com/x/y", "git%40x:y", "https://x/y.git%23main", "x:y"]
         {
             assert!(request(&Query::parse(&format!("remote={address}"))).is_err(), "{address}");
         }

@@ -119,8 +119,8 @@ pub enum Problem {
         /// The bound.
         limit: usize,
     },
-    /// More variables and labels than allowed.
-    #[error("the Dockerfile has more than {limit} variables and labels")]
+    /// More variables, labels, volumes and ports than allowed.
+    #[error("the Dockerfile has more than {limit} variables, labels, volumes and ports")]
     TooManyPairs {
         /// The bound.
         limit: usize,
@@ -314,6 +314,12 @@ pub enum Problem {
         value: String,
         /// What is wrong with it.
         reason: Box<str>,
+    },
+    /// `EXPOSE` of more ports than there are.
+    #[error("EXPOSE names more than {limit} ports")]
+    TooManyPorts {
+        /// The bound.
+        limit: usize,
     },
     /// A port that does not parse.
     #[error("invalid containerPort: {port}")]

@@ -225,3 +225,16 @@ async fn links_that_lead_out_of_the_context_lead_nowhere() {
         assert!(text.contains(&expected), "{text}");
     }
 }
+
+#[tokio::test]
+async fn ports_are_those_of_the_container_and_not_endless() {
+    let world = World::new();
+    let (image, _) = world.build("FROM nanoserver\nEXPOSE 8080:80 53/UDP 9-10/tcp\n", &[]).await;
+    let ports: Vec<_> = world.image(image).config.config.exposed_ports.into_keys().collect();
+    assert_eq!(ports, ["10/tcp", "53/udp", "80/tcp", "9/tcp"]);
+    let (error, _) = world.fail("FROM nanoserver\nEXPOSE 1-65535 1-65535/udp\n").await;
+    let text = error.to_string();
+    assert!(text.contains("line 2: EXPOSE names more than 65536 ports"), "{text}");
+    let (error, _) = world.fail("FROM nanoserver\nEXPOSE 0\n").await;
+    assert!(error.to_string().contains("line 2: invalid containerPort: 0"), "{error}");
+}
