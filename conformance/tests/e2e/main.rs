@@ -9,9 +9,11 @@ mod access;
 mod archives;
 mod build;
 mod build_cache;
+mod builds;
 mod cli;
 mod clients;
 mod dockerfiles;
+mod examples;
 mod faults;
 mod fidelity;
 mod health;
@@ -73,8 +75,10 @@ fn suite(filter: &str) -> Result<bool> {
         network::CASES,
         networks::CASES,
         build::CASES,
+        builds::CASES,
         build_cache::CASES,
         dockerfiles::CASES,
+        examples::CASES,
         language::CASES,
         cli::CASES,
         images::CASES,
