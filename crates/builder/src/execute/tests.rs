@@ -26,6 +26,8 @@ use crate::{
     RunStep,
 };
 
+mod language;
+
 /// More lines than any build here prints.
 const LINES: usize = 1024;
 
