@@ -9,6 +9,7 @@ mod access;
 mod archives;
 mod build;
 mod build_cache;
+mod builds;
 mod cli;
 mod clients;
 mod dockerfiles;
@@ -73,6 +74,7 @@ fn suite(filter: &str) -> Result<bool> {
         network::CASES,
         networks::CASES,
         build::CASES,
+        builds::CASES,
         build_cache::CASES,
         dockerfiles::CASES,
         examples::CASES,

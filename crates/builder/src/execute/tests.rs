@@ -505,7 +505,8 @@ async fn triggers_are_steps_and_fail_at_their_from() {
     assert_eq!(world.read(image, "C:\\t.txt").as_deref(), Some("t"));
     let told = "# Executing 2 build triggers\nStep : RUN write C:\\t.txt t\n ---> Running in";
     assert!(seen.contains(told) && seen.contains("\nStep : ENV A=1\n ---> "), "{seen}");
-    assert_eq!(seen.matches(" ---> ").count(), 4, "{seen}");
+    let took = seen.matches(" ---> Took ").count();
+    assert_eq!(seen.matches(" ---> ").count() - took, 4, "{seen}");
     let request = BuildRequest { tags: vec!["bad".into()], ..defaults() };
     let bad = "FROM nanoserver\nONBUILD RUN fail 7\n";
     world.try_build(request, &[("Dockerfile", bad)]).await.0.unwrap();
