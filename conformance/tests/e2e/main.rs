@@ -20,6 +20,7 @@ mod fidelity;
 mod health;
 mod images;
 mod isolation;
+mod language;
 mod limits;
 mod load;
 mod logs;
@@ -80,6 +81,7 @@ fn suite(filter: &str) -> Result<bool> {
         buildx::CASES,
         dockerfiles::CASES,
         examples::CASES,
+        language::CASES,
         cli::CASES,
         images::CASES,
         archives::CASES,
