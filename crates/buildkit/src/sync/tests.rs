@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, io::Read as _};
 
 use futures_util::FutureExt as _;
 
-use super::*;
+use super::{entry::mode, *};
 use crate::fake::{self, Asked};
 
 /// A file of a client: what it says of it, and what is in it.
