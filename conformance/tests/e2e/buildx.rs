@@ -308,7 +308,7 @@ fn cancelled(daemon: &mut Daemon) -> Result<Outcome> {
 fn caches(daemon: &mut Daemon) -> Result<Outcome> {
     let buildx = Buildx::new(daemon)?;
     let dockerfile = "FROM nanoserver\n\
-        RUN --mount=type=cache,id=bx-mount,target=C:\\cache echo x> C:\\cache\\x\n";
+        RUN --mount=type=cache,id=bx-mount,target=C:/cache echo x> C:\\cache\\x\n";
     let directory = text(&context(daemon, "bx-mount", dockerfile)?);
     buildx.run(&["buildx", "build", "--no-cache", &directory])?;
     let listed = buildx.run(&["buildx", "du", "--verbose"])?.stdout;

@@ -118,11 +118,12 @@ impl Control {
 
     /// `Control.Solve`: runs a frontend, or waits until the client has.
     async fn solve(&self, request: SolveRequest) -> Result<SolveResponse, Status> {
-        refuse_program(request.definition.as_ref())?;
-        solve::check_exporters(&request)?;
         let (frontend, options) = (request.frontend.clone(), request.frontend_attributes.clone());
         let (held, returned) = self.jobs().enter(request)?;
         let job = &held.job;
+        // The client has other calls for this build under way, which are to find it.
+        refuse_program(job.request.definition.as_ref())?;
+        solve::check_exporters(&job.request)?;
         let built = match frontend.as_str() {
             "" => client_driven(returned).await?,
             frontend => {

@@ -1,10 +1,11 @@
 //! The builds that clients have asked for and wait for.
 //!
 //! `Control.Solve` makes one and waits; other calls find it by its name, and may come first. It is
-//! over when that call is, however that ends: then whatever still runs for it is to stop.
+//! over when that call is, however that ends: then whatever still runs for it is to stop. Calls may
+//! also come late, so the last builds that are over can be found for a while.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
@@ -24,6 +25,9 @@ use tokio::{
 
 /// Most builds at a time. More would wait for processors anyway.
 const JOBS: usize = 64;
+
+/// Builds that are over and can be found. A call for one is late by less than a second.
+const OVER: usize = 16;
 
 /// Most results of a build that is driven by its client.
 const RESULTS: usize = 64;
@@ -46,8 +50,21 @@ pub(super) struct Jobs(Arc<Table>);
 
 #[derive(Debug, Default)]
 struct Table {
-    jobs: Mutex<BTreeMap<String, Arc<Job>>>,
+    jobs: Mutex<Builds>,
     arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Builds {
+    under_way: BTreeMap<String, Arc<Job>>,
+    over: VecDeque<Arc<Job>>,
+}
+
+impl Builds {
+    fn find(&self, name: &str) -> Option<Arc<Job>> {
+        let over = || self.over.iter().find(|job| job.request.reference == name);
+        self.under_way.get(name).or_else(over).cloned()
+    }
 }
 
 /// A build.
@@ -55,7 +72,8 @@ struct Table {
 pub(super) struct Job {
     /// What the client asked for.
     pub(super) request: SolveRequest,
-    reports: Replies,
+    /// None once it is over: that ends what who follows it reads.
+    reports: Mutex<Option<Replies>>,
     audience: Mutex<Option<Reply>>,
     unseen: AtomicBool,
     results: Mutex<BTreeMap<String, Built>>,
@@ -85,11 +103,11 @@ impl Jobs {
             return Err(Status::invalid("a build needs a name"));
         }
         let mut jobs = self.lock();
-        if jobs.len() >= JOBS {
+        if jobs.under_way.len() >= JOBS {
             let text = format!("{JOBS} builds are under way; wait for one of them");
             return Err(Status::new(Code::ResourceExhausted, text));
         }
-        if jobs.contains_key(&name) {
+        if jobs.find(&name).is_some() {
             let text = format!("build {name} already exists");
             return Err(Status::new(Code::AlreadyExists, text));
         }
@@ -97,14 +115,14 @@ impl Jobs {
         let (sender, returned) = oneshot::channel();
         let job = Arc::new(Job {
             request,
-            reports,
+            reports: Mutex::new(Some(reports)),
             audience: Mutex::new(Some(audience)),
             unseen: AtomicBool::new(false),
             results: Mutex::default(),
             returned: Mutex::new(Some(sender)),
             ended: watch::Sender::new(false),
         });
-        jobs.insert(name, job.clone());
+        jobs.under_way.insert(name, job.clone());
         drop(jobs);
         self.0.arrived.notify_waiters();
         Ok((Held { jobs: self.clone(), job }, returned))
@@ -116,7 +134,7 @@ impl Jobs {
             loop {
                 let mut arrived = std::pin::pin!(self.0.arrived.notified());
                 arrived.as_mut().enable();
-                let found = self.lock().get(name).cloned();
+                let found = self.lock().find(name);
                 if let Some(job) = found {
                     return job;
                 }
@@ -127,15 +145,21 @@ impl Jobs {
         timeout(ARRIVAL_TIME, wait).await.map_err(late)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Job>>> {
+    fn lock(&self) -> MutexGuard<'_, Builds> {
         self.0.jobs.lock().expect("no panic while jobs are looked up")
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.jobs.lock().remove(&self.job.request.reference);
         self.job.ended.send_replace(true);
+        self.job.end_reports();
+        let mut jobs = self.jobs.lock();
+        jobs.under_way.remove(&self.job.request.reference);
+        jobs.over.push_back(self.job.clone());
+        if jobs.over.len() > OVER {
+            jobs.over.pop_front();
+        }
     }
 }
 
@@ -152,7 +176,9 @@ impl Job {
             return;
         }
         let is_awaited = self.audience.lock().is_ok_and(|audience| audience.is_some());
-        let sent = self.reports.send(&report);
+        let reports = self.reports.lock().expect("no panic while they are taken").clone();
+        let Some(reports) = reports else { return };
+        let sent = reports.send(&report);
         let gone = match is_awaited {
             true => timeout(AUDIENCE_TIME, sent).await.is_err(),
             false => !sent.await,
@@ -160,6 +186,10 @@ impl Job {
         if gone {
             self.unseen.store(true, Ordering::Relaxed);
         }
+    }
+
+    fn end_reports(&self) {
+        self.reports.lock().expect("no panic while they are taken").take();
     }
 
     /// Keeps a result under a name.
@@ -193,5 +223,40 @@ impl Job {
         let mut ended = self.ended.subscribe();
         // The sender is in this job.
         let _ = ended.wait_for(|ended| *ended).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(reference: &str) -> SolveRequest {
+        SolveRequest { reference: reference.into(), ..SolveRequest::default() }
+    }
+
+    #[tokio::test]
+    async fn a_call_finds_its_build_early_and_late() {
+        let jobs = Jobs::default();
+        let (early, held) = tokio::join!(jobs.get("a"), async { jobs.enter(asked("a")).unwrap() });
+        assert_eq!(early.unwrap().request.reference, "a");
+        let again = jobs.enter(asked("a")).unwrap_err();
+        assert_eq!(again.code, Code::AlreadyExists);
+        drop(held);
+        let job = jobs.get("a").await.unwrap();
+        job.ended().await;
+        let Reply::Many(mut reports) = job.follow().unwrap() else { panic!("one report") };
+        assert_eq!(reports.recv().await, None, "a build that is over has no more to tell");
+        assert_eq!(job.follow().unwrap_err().code, Code::FailedPrecondition);
+    }
+
+    #[test]
+    fn builds_are_bounded_and_so_are_those_that_are_over() {
+        let jobs = Jobs::default();
+        let held: Vec<_> = (0..JOBS).map(|n| jobs.enter(asked(&n.to_string())).unwrap()).collect();
+        assert_eq!(jobs.enter(asked("more")).unwrap_err().code, Code::ResourceExhausted);
+        drop(held);
+        assert!(jobs.enter(asked("more")).is_ok());
+        assert_eq!(jobs.lock().over.len(), OVER);
+        assert_eq!(jobs.enter(asked("")).unwrap_err().code, Code::InvalidArgument);
     }
 }
