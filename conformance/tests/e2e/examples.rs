@@ -128,9 +128,9 @@ fn dotnet(daemon: &mut Daemon) -> Result<Outcome> {
     let files = answer["Files"].as_array().context("no files")?;
     ensure!(files.iter().any(|name| name == "app.dll"), "{answer}");
     docker.run(&["stop", "-t", "30", &app.id])?;
-    let compiler = ["--entrypoint", "cmd", "example-dotnet", "/c", "dir /b \\dotnet"];
-    let compiler = docker.try_run(&[&["run", "--rm"], &compiler[..]].concat())?;
-    ensure!(compiler.status != 0, "the SDK is in the image: {compiler:?}");
+    let sdks = ["run", "--rm", "--entrypoint", "dotnet", "example-dotnet", "--list-sdks"];
+    let sdks = docker.run(&sdks)?;
+    ensure!(sdks.is_empty(), "the SDK is in the image: {sdks}");
     PASSED
 }
 
