@@ -43,7 +43,7 @@ fn from_registry(daemon: &mut Daemon) -> Result<Outcome> {
     let registry = Registry::start(Door::Open)?;
     let docker = daemon.docker();
     let name = format!("{}/cached/app:1", registry.host());
-    let dockerfile = "FROM nanoserver\nUSER ContainerAdministrator\nENV A=1\nWORKDIR C:\\app\n\
+    let dockerfile = "FROM nanoserver\nUSER ContainerAdministrator\nENV A=1\nWORKDIR /app\n\
         COPY text.txt .\nRUN echo made> made.txt && reg add HKLM\\Software\\Made /v a /d b /f\n\
         CMD type made.txt\n";
     let directory = fresh(daemon, "pushed", dockerfile)?;
@@ -77,7 +77,7 @@ fn from_registry(daemon: &mut Daemon) -> Result<Outcome> {
 }
 
 fn reproducible(daemon: &mut Daemon) -> Result<Outcome> {
-    let dockerfile = "FROM nanoserver\nENV A=1\nWORKDIR C:\\app\nCOPY text.txt docs ./\n\
+    let dockerfile = "FROM nanoserver\nENV A=1\nWORKDIR /app\nCOPY text.txt docs ./\n\
         COPY --chown=ContainerUser docs C:/docs/\nCMD cmd\n";
     let root = tempfile::Builder::new().prefix("oriel-epoch-").tempdir()?;
     let other = another(daemon, root.path())?;

@@ -19,6 +19,7 @@ mod fidelity;
 mod health;
 mod images;
 mod isolation;
+mod language;
 mod limits;
 mod load;
 mod logs;
@@ -78,6 +79,7 @@ fn suite(filter: &str) -> Result<bool> {
         build_cache::CASES,
         dockerfiles::CASES,
         examples::CASES,
+        language::CASES,
         cli::CASES,
         images::CASES,
         archives::CASES,

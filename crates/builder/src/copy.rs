@@ -155,6 +155,12 @@ pub(crate) fn from_texts(
     chosen.collect()
 }
 
+/// Files of the web, by their names.
+pub(crate) fn from_web(files: Vec<(String, Blob)>) -> impl Iterator<Item = Chosen> {
+    let file = |(name, blob)| Chosen { name, tree: Tree::File(Origin::Context(blob)) };
+    files.into_iter().map(file)
+}
+
 /// What of a source's path comes with what is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keep {
@@ -194,9 +200,8 @@ pub(crate) fn from_context(
     let mut chosen = Vec::new();
     let mut walk = Walk { context, left: MAX_FILES };
     for source in sources {
-        let lower = source.to_ascii_lowercase();
-        if ["http://", "https://", "git@", "git://"].iter().any(|scheme| lower.starts_with(scheme))
-        {
+        // Those of ADD are fetched and no longer among the sources.
+        if source.contains("://") || source.starts_with("git@") {
             return Err(TransferError::Url { url: source.clone() });
         }
         let source = source.replace('\\', "/");
@@ -423,10 +428,6 @@ pub(crate) struct Writer<'a> {
 impl Writer<'_> {
     /// Writes everything to the destination.
     pub(crate) fn write(&self, chosen: &[Chosen], to: &Destination) -> Result<(), BuildError> {
-        let keyword = self.kind.keyword();
-        if chosen.len() > 1 && !to.directory {
-            return Err(self.fail(TransferError::NotADirectory { keyword }));
-        }
         for Chosen { name, tree } in chosen {
             match tree {
                 Tree::Directory(_) => self.tree(tree, &to.path)?,

@@ -13,6 +13,7 @@
 
 mod bases;
 mod cache;
+mod fetch;
 mod graph;
 mod run;
 mod transfer;

@@ -47,6 +47,7 @@ pub use host::{
 pub use lint::{Finding, Findings};
 use oriel_image::{ImageId, ImageStore, Reference};
 pub use parse::{DockerfileError, Position, Problem};
+pub use remote::is_git;
 use tokio::sync::mpsc;
 
 use context::Context;
@@ -196,9 +197,16 @@ impl Build {
         site: BuildSite<'_>,
         events: mpsc::Sender<BuildEvent>,
     ) -> Result<Built, BuildError> {
-        let Self { request, context, plan, tags, .. } = self;
-        let execution = Execution::new(site, Report::new(events), (request, context), &plan)?;
+        let Self { request, context, plan, tags, findings } = self;
+        if findings.error && !findings.list.is_empty() {
+            return Err(BuildError::Checks { rules: findings.rules() });
+        }
+        let report = Report::new(events);
+        let execution = Execution::new(site, report.clone(), (request, context), &plan)?;
         let image = execution.run(&plan).await?;
+        for text in findings.brief() {
+            report.warn(text).await?;
+        }
         execution.tag(image, &tags).await
     }
 }

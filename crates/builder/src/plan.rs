@@ -9,7 +9,7 @@ use oriel_image::Digest;
 
 use crate::{
     BuildRequest, DockerfileError, Problem, StepId, StepView, epoch, expand,
-    parse::{Dockerfile, Instruction, Pair, Statement},
+    parse::{Dockerfile, Instruction, Pair, Statement, shortened},
 };
 
 /// A planned build.
@@ -275,7 +275,7 @@ fn expanded(
     escape: char,
 ) -> Result<String, DockerfileError> {
     expand::word(word, escape, &|name| arguments.get(name).cloned())
-        .map_err(|problem| statement.error(Problem::Expansion { word: word.to_owned(), problem }))
+        .map_err(|problem| statement.error(Problem::Expansion { word: shortened(word), problem }))
 }
 
 fn stage(
@@ -335,6 +335,9 @@ fn source(statement: &Statement, from: &str, earlier: &[Stage]) -> Result<Base, 
             Err(statement.error(Problem::CircularStage { name: from.to_owned() }))
         }
         Ok(_) => Err(statement.error(Problem::UnknownStage { value: from.to_owned() })),
+        Err(_) if from.contains('$') => {
+            Err(statement.error(Problem::VariableStage { value: shortened(from) }))
+        }
         Err(_) => Ok(Base::Image(from.to_owned())),
     }
 }

@@ -90,11 +90,14 @@ impl Execution<'_> {
         if !self.removes(&result) {
             return result;
         }
-        let removed = self.site.host.remove(&container.id).await;
-        result?;
-        removed?;
-        let RunContainer { id: container, .. } = container;
-        self.report.send(BuildEvent::Removed { step: step.id, container }).await
+        let told = match self.site.host.remove(&container.id).await {
+            Ok(()) => {
+                let RunContainer { id: container, .. } = container;
+                self.report.send(BuildEvent::Removed { step: step.id, container }).await
+            }
+            Err(error) => Err(error.into()),
+        };
+        result.and(told)
     }
 
     /// Whether a container goes. One whose command failed stays, for whoever asks why, unless the

@@ -17,6 +17,8 @@ use crate::{
 /// What an instruction takes, chosen and not yet copied.
 struct Taken {
     chosen: Vec<Chosen>,
+    /// How many of them, at the end, were fetched.
+    fetched: usize,
     /// Where it is taken from, when that is an image.
     from: Option<ImageId>,
     /// What it is called in the history.
@@ -36,8 +38,13 @@ impl Execution<'_> {
         let to = paths::destination(&state.config.working_dir, &written)
             .map_err(|problem| fail(problem.into()))?;
         let (owner, flags) = self.owner(state, transfer, step).await?;
-        let Taken { chosen, from, label } = self.take(state, transfer, step).await?;
+        let Taken { chosen, fetched, from, label } = self.take(state, transfer, step).await?;
+        if chosen.len() > 1 && !to.directory {
+            return Err(fail(TransferError::NotADirectory { keyword }));
+        }
         let written = written.replace('/', "\\");
+        let unpack = transfer.unpack.map(|asked| format!("--unpack={asked} ")).unwrap_or_default();
+        let flags = flags + &unpack;
         let created_by = format!("{} #(nop) {keyword} {flags}{label} in {written} ", state.shell());
         let record = Record { created_by };
         if self.cached(state, &record, step.id).await? {
@@ -45,14 +52,20 @@ impl Execution<'_> {
         }
         let commit = self.commit(state, record, None);
         let (kind, cancelled) = (transfer.kind, self.report.probe());
-        let unpacks = transfer.unpack.unwrap_or(kind == TransferKind::Add);
+        // What is fetched is unpacked only when asked for.
+        let (asked, local) = (transfer.unpack, chosen.len() - fetched);
+        let (unpacks, unpacks_fetched) =
+            (asked.unwrap_or(kind == TransferKind::Add), asked.unwrap_or_default());
         let (context, footing) = (Arc::clone(&self.context), Arc::clone(&self.footing));
         let write = move |images: &ImageStore| {
             let write = |source: Option<&SandboxFiles>| {
                 in_sandbox((images, &footing), commit, |files| {
                     let (scratch, cancelled) = (context.scratch(), &cancelled);
-                    let writer = Writer { files, source, kind, unpacks, owner, scratch, cancelled };
-                    writer.write(&chosen, &to)
+                    let mut writer =
+                        Writer { files, source, kind, unpacks, owner, scratch, cancelled };
+                    writer.write(&chosen[..local], &to)?;
+                    writer.unpacks = unpacks_fetched;
+                    writer.write(&chosen[local..], &to)
                 })
             };
             match from {
@@ -96,7 +109,8 @@ impl Execution<'_> {
         step: &Step,
     ) -> Result<Taken, BuildError> {
         let keyword = transfer.kind.keyword();
-        let sources = state.expand_all(&step.statement, self.escape, &transfer.sources)?;
+        let statement = &step.statement;
+        let mut sources = state.expand_all(statement, self.escape, &transfer.sources)?;
         let excluded = state.expand_all(&step.statement, self.escape, &transfer.exclude)?;
         let texts = transfer.documents.iter();
         let texts = texts
@@ -108,6 +122,14 @@ impl Execution<'_> {
         let from = match &step.source {
             Some(base) => Some(self.begin(base, step.id).await?.image),
             None => None,
+        };
+        let fetched = match transfer.kind {
+            TransferKind::Copy => Vec::new(),
+            TransferKind::Add => {
+                let checksum = transfer.checksum.as_ref();
+                let checksum = checksum.map(|text| self.expand(state, statement, text));
+                self.fetched(transfer, &mut sources, (statement, checksum.transpose()?)).await?
+            }
         };
         let keep = if transfer.parents { Keep::Parents } else { Keep::Name };
         let (context, cancelled) = (Arc::clone(&self.context), self.report.probe());
@@ -121,8 +143,10 @@ impl Execution<'_> {
                 };
                 let mut chosen = copy::exclude(chosen, &excluded).map_err(fail)?;
                 chosen.extend(copy::from_texts(&context, texts).map_err(fail)?);
+                let count = fetched.len();
+                chosen.extend(copy::from_web(fetched));
                 let label = copy::label(&chosen, files, &cancelled)?;
-                Ok(Taken { chosen, from, label })
+                Ok(Taken { chosen, fetched: count, from, label })
             };
             match from {
                 None => take(None),

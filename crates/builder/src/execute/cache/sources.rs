@@ -77,10 +77,15 @@ impl Execution<'_> {
             let lease = self.site.images.lease();
             let layer = match made.empty_layer {
                 true => None,
-                false => match self.layer_of(source, &below, step).await? {
-                    Some(layer) => Some(layer),
-                    None => continue,
-                },
+                false => {
+                    let taken = self.layer_of(source, &below, step).await?;
+                    if taken.is_none() {
+                        // The last lease to end removes files.
+                        self.blocking(move |_| Ok(drop(lease))).await?;
+                        continue;
+                    }
+                    taken
+                }
             };
             let (made, run, footing) =
                 (made.clone(), state.config.clone(), Arc::clone(&self.footing));
