@@ -176,3 +176,40 @@ fn a_container_keeps_the_registry_it_was_made_with() {
     fixture.store.collect().unwrap();
     assert!(!old.exists());
 }
+
+#[test]
+fn an_untouched_sandbox_moves_to_an_image_with_the_same_registry() {
+    let (fixture, base) = Fixture::with_base();
+    let store = &fixture.store;
+    let made = fixture.sandbox("c1", &base);
+    let files = store.sandbox_files(&made);
+    files.write_file(r"C:\app.txt", &mut &b"new"[..], None).unwrap();
+    let image = fixture.commit(Some("c1"), base);
+    let waiting = fixture.sandbox("c2", &base);
+    assert!(store.move_sandbox("c2", &image).unwrap());
+    let moved = store.sandbox("c2").unwrap();
+    assert_eq!((moved.layers.len(), moved.image), (2, image));
+    assert_eq!(text(store, &moved, r"C:\app.txt"), "new");
+    let like = fixture.sandbox("c3", &image);
+    for file in ["system.reg", "user.reg", "userdef.reg"] {
+        let read = |of: &Sandbox| fs_err::read(of.path.join("registry").join(file)).unwrap();
+        assert_eq!(read(&moved), read(&like), "{file}");
+    }
+    // What the system below it goes on to write is in nobody's way.
+    fs_err::write(waiting.path.join("upper/late.txt"), "").unwrap();
+    assert!(!store.move_sandbox("c2", &base).unwrap(), "something was written");
+}
+
+#[test]
+fn a_sandbox_stays_where_another_registry_would_be() {
+    let (fixture, base) = Fixture::with_base();
+    let store = &fixture.store;
+    let made = fixture.sandbox("c1", &base);
+    edit(&made, "system.reg", &wine::Branch::Machine, |root| {
+        root.get_or_create(r"Software\Oriel").unwrap().set_value(Value::sz("Greeting", "hi"));
+    });
+    let image = fixture.commit(Some("c1"), base);
+    fixture.sandbox("c2", &base);
+    assert!(!store.move_sandbox("c2", &image).unwrap());
+    assert_eq!(store.sandbox("c2").unwrap().image, base);
+}
