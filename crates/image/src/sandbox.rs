@@ -190,8 +190,7 @@ impl ImageStore {
         if !untouched || !self.registry_below(&sandbox)?.shows_the_same(&rendered)? {
             return Ok(false);
         }
-        let moved =
-            SandboxRecord { image: *image, layers, registry: rendered.name(), ..record };
+        let moved = SandboxRecord { image: *image, layers, registry: rendered.name(), ..record };
         let text = serde_json::to_vec(&moved).attempt(attempt)?;
         set_aside(&sandbox.path).attempt(attempt)?;
         let new = path.join(format!("{RECORD}-new"));
