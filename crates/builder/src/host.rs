@@ -10,7 +10,7 @@
 //!                 └──client gone: the future of `run` is dropped ──▶ remove
 //! ```
 
-use std::{path::PathBuf, time::SystemTime};
+use std::{any::Any, path::PathBuf, time::SystemTime};
 
 use async_trait::async_trait;
 use oriel_hcs::{Class, CommandLine};
@@ -25,7 +25,18 @@ use tokio::sync::mpsc;
 pub trait BuildHost: Send + Sync {
     /// Makes a container for one `RUN` instruction and does not start it. The container must be
     /// visible to clients like any other. On error nothing of it is left behind.
-    async fn create_run(&self, step: &RunStep) -> Result<RunContainer, HostError>;
+    /// `expected` may help, or be given up.
+    async fn create_run(
+        &self,
+        step: &RunStep,
+        expected: Option<ExpectedRun>,
+    ) -> Result<RunContainer, HostError>;
+
+    /// Begins to make ready what a step like this one will need, but for its command and with more
+    /// layers below, and does not wait for it. `None` when the host does no such thing.
+    fn expect_run(&self, _step: &RunStep) -> Option<ExpectedRun> {
+        None
+    }
 
     /// Starts the container, sends what it prints, and returns its exit code.
     ///
@@ -124,6 +135,9 @@ pub struct RunOptions {
     /// `name:address` pairs for the hosts file (`extrahosts`).
     pub extra_hosts: Vec<String>,
 }
+
+/// What a host makes ready for a step to come; what is in it is the host's. Dropped, it is given up.
+pub struct ExpectedRun(pub Box<dyn Any + Send + Sync>);
 
 /// A container made for one `RUN` instruction.
 #[derive(Clone, Debug, PartialEq, Eq)]

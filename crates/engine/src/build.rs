@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use oriel_builder::{
-    BuildHost, HostError, RunContainer, RunMount, RunMountSource, RunOptions, RunOutput, RunStep,
+    BuildHost, ExpectedRun, HostError, RunContainer, RunMount, RunMountSource, RunOptions,
+    RunOutput, RunStep,
 };
 use oriel_hcs::Limits;
 use oriel_image::RunConfig;
@@ -15,9 +16,25 @@ use crate::{
 
 #[async_trait]
 impl BuildHost for Engine {
-    async fn create_run(&self, step: &RunStep) -> Result<RunContainer, HostError> {
-        let id = self.create(request(step)?).await?;
+    async fn create_run(
+        &self,
+        step: &RunStep,
+        expected: Option<ExpectedRun>,
+    ) -> Result<RunContainer, HostError> {
+        let request = request(step)?;
+        let claimed = match expected {
+            Some(expected) => self.claim(expected, request.clone()).await,
+            None => None,
+        };
+        let id = match claimed {
+            Some(id) => id,
+            None => self.create(request).await?,
+        };
         Ok(RunContainer { sandbox: id.clone(), id })
+    }
+
+    fn expect_run(&self, step: &RunStep) -> Option<ExpectedRun> {
+        request(step).ok().map(|request| self.expect(request))
     }
 
     async fn run(
