@@ -23,6 +23,12 @@ const MAX_EXPANDED: usize = 64 << 10;
 /// Deepest nesting of `${a:-${b:-…}}`; bounds the stack.
 const MAX_DEPTH: usize = 32;
 
+/// Most work for one word: looking up 16 384 variables, or trying a pattern on all of a long value.
+const MAX_WORK: usize = 1 << 27;
+
+/// Work for looking up a variable among the thousands that there may be.
+const LOOK_UP: usize = 1 << 13;
+
 /// Why variables could not be put in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExpandError {
@@ -35,6 +41,9 @@ pub enum ExpandError {
     /// A brace that is not closed.
     #[error("syntax error: missing '}}'")]
     OpenBrace,
+    /// `${x/y}`.
+    #[error("syntax error: missing '/' in ${{}}")]
+    OpenPattern,
     /// `${}` and its like.
     #[error("syntax error: bad substitution")]
     BadSubstitution,
@@ -58,6 +67,9 @@ pub enum ExpandError {
     /// The result is too long.
     #[error("the result is longer than {MAX_EXPANDED} bytes")]
     TooLong,
+    /// More variables and patterns than a word needs.
+    #[error("the word has too many substitutions, or too long ones")]
+    TooMuch,
     /// Braces in braces in braces.
     #[error("substitutions are nested more than {MAX_DEPTH} deep")]
     TooDeep,
@@ -71,7 +83,10 @@ pub(crate) fn word(
     escape: char,
     variable: &dyn Fn(&str) -> Option<String>,
 ) -> Result<String, ExpandError> {
-    let mut lexer = Lexer { chars: text.chars().peekable(), escape, variable, depth: 0 };
+    if text.len() > MAX_EXPANDED {
+        return Err(ExpandError::TooLong);
+    }
+    let mut lexer = Lexer::new(text, escape, variable);
     let result = lexer.until(None, Escapes::Read)?;
     if result.len() > MAX_EXPANDED {
         return Err(ExpandError::TooLong);
@@ -86,7 +101,7 @@ pub(crate) fn document(
     escape: char,
     variable: &dyn Fn(&str) -> Option<String>,
 ) -> Result<String, ExpandError> {
-    let mut lexer = Lexer { chars: text.chars().peekable(), escape, variable, depth: 0 };
+    let mut lexer = Lexer::new(text, escape, variable);
     let mut out = String::new();
     while let Some(c) = lexer.chars.next() {
         match c {
@@ -115,15 +130,30 @@ struct Lexer<'a> {
     escape: char,
     variable: &'a dyn Fn(&str) -> Option<String>,
     depth: usize,
+    /// Work that may still be done.
+    work: usize,
 }
 
-impl Lexer<'_> {
+impl<'a> Lexer<'a> {
+    fn new(text: &'a str, escape: char, variable: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        Self { chars: text.chars().peekable(), escape, variable, depth: 0, work: MAX_WORK }
+    }
+
+    fn spend(&mut self, work: usize) -> Result<(), ExpandError> {
+        self.work = self.work.checked_sub(work).ok_or(ExpandError::TooMuch)?;
+        Ok(())
+    }
+
     /// Reads up to `stop`, which is consumed, or to the end when there is none.
     fn until(&mut self, stop: Option<char>, escapes: Escapes) -> Result<String, ExpandError> {
         let mut out = String::new();
         loop {
             let Some(c) = self.chars.next() else {
-                return if stop.is_none() { Ok(out) } else { Err(ExpandError::OpenBrace) };
+                return match stop {
+                    None => Ok(out),
+                    Some('/') => Err(ExpandError::OpenPattern),
+                    Some(_) => Err(ExpandError::OpenBrace),
+                };
             };
             if Some(c) == stop {
                 return Ok(out);
@@ -179,7 +209,7 @@ impl Lexer<'_> {
             let name = self.name();
             match name.is_empty() {
                 true => out.push('$'),
-                false => out.push_str(&self.value(&name).unwrap_or_default()),
+                false => out.push_str(&self.value(&name)?.unwrap_or_default()),
             }
             return Ok(());
         }
@@ -202,7 +232,7 @@ impl Lexer<'_> {
     /// Reads the inside of `${…}` and its closing brace.
     fn braced(&mut self) -> Result<String, ExpandError> {
         let name = self.name();
-        let value = self.value(&name);
+        let value = self.value(&name)?;
         match self.chars.next() {
             Some('}') => Ok(value.unwrap_or_default()),
             Some(':') => {
@@ -253,6 +283,8 @@ impl Lexer<'_> {
         };
         let pattern = Pattern::shell(pattern, self.escape).ok_or(ExpandError::Pattern)?;
         let chars = pattern_input(value)?;
+        let tries = if modifier == '#' { 1 } else { chars.len() + 1 };
+        self.spend(tries * chars.len() * pattern.steps())?;
         let kept = match modifier {
             '#' => {
                 let cut = cut_front(&pattern, &chars, greedy);
@@ -277,6 +309,7 @@ impl Lexer<'_> {
         let mut out = String::new();
         let mut at = 0;
         while at < chars.len() {
+            self.spend((chars.len() - at) * pattern.steps())?;
             let length = cut_front(&pattern, &chars[at..], true).unwrap_or(0);
             if length == 0 {
                 out.push(chars[at]);
@@ -296,25 +329,25 @@ impl Lexer<'_> {
         Ok(out)
     }
 
-    /// Reads a variable's name: letters, digits and `_`, or one digit, or one special character.
+    /// Reads a variable's name: letters, digits and `_`, or digits, or one special character.
     fn name(&mut self) -> String {
         let mut name = String::new();
-        match self.chars.peek().copied() {
-            Some(c) if c.is_ascii_digit() || "@*#?-$!".contains(c) => {
-                self.chars.next();
-                name.push(c);
-            }
-            _ => {
-                while let Some(c) = self.chars.next_if(|c| c.is_ascii_alphanumeric() || *c == '_') {
-                    name.push(c);
-                }
-            }
+        let first = self.chars.peek().copied().unwrap_or_default();
+        if "@*#?-$!".contains(first) {
+            name.extend(self.chars.next());
+            return name;
+        }
+        let number = first.is_numeric();
+        let fits = |c: &char| c.is_numeric() || !number && (c.is_alphabetic() || *c == '_');
+        while let Some(c) = self.chars.next_if(fits) {
+            name.push(c);
         }
         name
     }
 
-    fn value(&self, name: &str) -> Option<String> {
-        (self.variable)(name)
+    fn value(&mut self, name: &str) -> Result<Option<String>, ExpandError> {
+        self.spend(LOOK_UP)?;
+        Ok((self.variable)(name))
     }
 }
 
@@ -372,6 +405,12 @@ mod tests {
             ("${path%.*}", "C:\\a\\b.tar"),
             ("${path%%.*}", "C:\\a\\b"),
             ("${x/l/L}", "vaLue"),
+            ("${x/[/L}", "value"),
+            ("${x//?/.}", "....."),
+            ("${path//\\\\/\\}", "C:\\a\\b.tar.gz"),
+            ("${path//\\\\//}", "C:/a/b.tar.gz"),
+            ("${10}$12x", "x"),
+            ("$größe|", "|"),
             ("${path//a/_}", "C:\\_\\b.t_r.gz"),
             ("'$x'", "$x"),
             ("\"$x\"", "value"),
@@ -416,6 +455,8 @@ mod tests {
             ("${x", "syntax error: missing '}'"),
             ("${", "syntax error: missing '}'"),
             ("${x:-y", "syntax error: missing '}'"),
+            ("${x/y}", "syntax error: missing '/' in ${}"),
+            ("${x//y/z", "syntax error: missing '}'"),
             ("${}", "syntax error: bad substitution"),
             ("${:-x}", "syntax error: bad substitution"),
             ("${x^y}", "unsupported modifier (^) in substitution"),
@@ -433,6 +474,15 @@ mod tests {
         let long = "y".repeat(MAX_EXPANDED / 2 + 1);
         let doubled = word("$a$a", '`', &|_| Some(long.clone()));
         assert_eq!(doubled, Err(ExpandError::TooLong));
+        assert_eq!(expand(&"y".repeat(MAX_EXPANDED + 1), '`'), Err(ExpandError::TooLong));
+        assert_eq!(expand(&"$u".repeat(20_000), '`'), Err(ExpandError::TooMuch));
+        let documents = document(&"$u".repeat(1 << 20), '`', &|_| None);
+        assert_eq!(documents, Err(ExpandError::TooMuch));
+        let pattern = "*a".repeat(2000) + "b";
+        for text in [format!("${{long%%{pattern}}}"), format!("${{long//{pattern}/z}}")] {
+            let slow = word(&text, '`', &|_| Some("a".repeat(4000)));
+            assert_eq!(slow, Err(ExpandError::TooMuch));
+        }
         let nested = "${u:-".repeat(100) + &"}".repeat(100);
         assert_eq!(expand(&nested, '`'), Err(ExpandError::TooDeep));
     }

@@ -92,6 +92,7 @@ impl Engine {
                 comment: wanted.comment,
                 author: wanted.author,
                 created: system_time(engine.now()),
+                latest: None,
             };
             let work = move |engine: &Self, registry: Option<&Path>| {
                 commit.registry = registry.map(Path::to_owned);

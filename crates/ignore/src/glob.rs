@@ -59,7 +59,8 @@ impl Pattern {
         Self::compile(text, dialect)
     }
 
-    /// A pattern of `${x#pattern}`, where `*` and `?` match every character.
+    /// A pattern of `${x#pattern}`, where `*` and `?` match every character. Whatever the escape
+    /// character is, `\*`, `\?` and `\\` are what follows the backslash.
     #[must_use]
     pub fn shell(text: &str, escape: char) -> Option<Self> {
         let escape = Some(escape);
@@ -67,6 +68,12 @@ impl Pattern {
             text,
             Dialect { double_star: false, classes: false, separator: false, escape },
         )
+    }
+
+    /// How many steps it takes for each character of a text, at most.
+    #[must_use]
+    pub fn steps(&self) -> usize {
+        self.tokens.len() + 1
     }
 
     /// Whether the whole text fits.
@@ -127,6 +134,10 @@ impl Pattern {
                 '?' => tokens.push(Token::Any),
                 '[' if dialect.classes => tokens.push(class(&mut chars)?),
                 c if dialect.escape == Some(c) => tokens.push(Token::Exactly(chars.next()?)),
+                '\\' if dialect.escape.is_some() => {
+                    let protected = chars.next_if(|next| matches!(next, '*' | '?' | '\\'));
+                    tokens.push(Token::Exactly(protected.unwrap_or(c)));
+                }
                 c => tokens.push(Token::Exactly(c)),
             }
         }

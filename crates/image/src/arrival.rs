@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::content::{CONFIG, Descriptor, MANIFEST, Manifest};
 use crate::error::Attempt;
 use crate::records::{Batch, ImageRecord};
+use crate::steps;
 use crate::store::now_seconds;
 use crate::{Digest, ImageError, ImageId, ImageStore, Layer, Lease, Reference, Substitution};
 
@@ -41,7 +42,7 @@ impl ImageStore {
         let content = self.content();
         let id = ImageId(content.put(&arrival.config)?);
         let _editing = self.records().edit();
-        let known = self.records().snapshot()?.images.remove(&id);
+        let known = self.records().one(&id)?.map(|(record, _)| record);
         let tagged_before = known.as_ref().and_then(|known| known.last_tagged);
         let mut digests = known.as_ref().map_or_else(Vec::new, |known| known.digests.clone());
         digests.extend(arrival.digests);
@@ -57,10 +58,12 @@ impl ImageStore {
                 self.put_manifest(&manifest_of(id, length, &arrival.layers, substitution))?
             }
         };
+        let parent = arrival.parent.or(known.and_then(|known| known.parent));
         let record = ImageRecord {
             manifest,
             manifest_type,
-            parent: arrival.parent.or(known.and_then(|known| known.parent)),
+            parent,
+            step: parent.and_then(|_| steps::last_step(&arrival.config)),
             layers: arrival.layers,
             substitution: arrival.substitution,
             digests,

@@ -87,6 +87,12 @@ pub(crate) fn show(file: impl Attributed, name: &str) -> io::Result<()> {
     if name.starts_with('.') { keep(file, DOS_ATTRIBUTES, b"0x0") } else { Ok(()) }
 }
 
+/// Gives `node` a security descriptor. Wine derives the one that programs see from the Unix owner
+/// and mode; this is what layers carry.
+pub(crate) fn secure(node: impl Attributed, descriptor: &[u8]) -> io::Result<()> {
+    keep(node, SECURITY, descriptor)
+}
+
 /// Keeps Wine from listing `file`, which on Windows is no file at all but a stream.
 pub(crate) fn hide(file: impl Attributed) -> io::Result<()> {
     keep(file, DOS_ATTRIBUTES, b"0x6")

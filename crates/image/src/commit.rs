@@ -98,6 +98,7 @@ impl ImageStore {
             time,
             hive: registry.user.as_deref().map(|hive| (sandbox.account.as_str(), hive)),
             extent: Extent::Changes,
+            latest: commit.latest.map(crate::time::file_time),
         };
         export.layer(&root, &registry)?;
         let output = export.writer.finish().attempt(attempt)?;
@@ -154,6 +155,8 @@ pub(crate) struct Export<'a, W: Write> {
     /// The account whose hive changed, and its new hive.
     pub(crate) hive: Option<(&'a str, &'a [u8])>,
     pub(crate) extent: Extent,
+    /// The latest time a file may have.
+    pub(crate) latest: Option<FileTime>,
 }
 
 impl<W: Write> Export<'_, W> {
@@ -179,7 +182,7 @@ impl<W: Write> Export<'_, W> {
         data: &[u8],
     ) -> Result<(), ImageError> {
         let entry = Entry::new(path, kind, self.time);
-        self.writer.add(&entry, data).attempt(|| format!("write `{}`", entry.path))
+        self.add(&entry, data).attempt(|| format!("write `{}`", entry.path))
     }
 
     /// Writes what a directory of `upper` holds, and on the way the hive of an account.
@@ -264,7 +267,7 @@ impl<W: Write> Export<'_, W> {
                 let known = Known { stat, below: None, changed: false };
                 attributes::load(dir, &known, &mut entry);
             }
-            self.writer.add(&entry, io::empty()).attempt(attempt)?;
+            self.add(&entry, io::empty()).attempt(attempt)?;
             return match self.hive_step(&inner) {
                 Some(step) => self.missing_step(&child, &inner, &step),
                 None => Ok(()),
@@ -273,7 +276,7 @@ impl<W: Write> Export<'_, W> {
         let mut entry = Entry::new(inner, Kind::File { size: bytes.len() as u64 }, self.time);
         entry.attributes = entry.attributes | Attributes::HIDDEN;
         entry.security = Some(security::default_file());
-        self.writer.add(&entry, bytes).attempt(attempt)
+        self.add(&entry, bytes).attempt(attempt)
     }
 
     /// Writes one thing that changed, with its streams and what is in it.
@@ -416,9 +419,23 @@ impl<W: Write> Export<'_, W> {
         Ok(())
     }
 
+    /// Writes an entry with times that it may have.
+    fn add(&mut self, entry: &Entry, data: impl Read) -> Result<(), LayerError> {
+        let Some(latest) = self.latest else { return self.writer.add(entry, data) };
+        let modified = entry.modified.min(latest);
+        let entry = Entry {
+            modified,
+            created: entry.created.min(latest),
+            accessed: Some(modified),
+            changed: Some(modified),
+            ..entry.clone()
+        };
+        self.writer.add(&entry, data)
+    }
+
     /// Writes an entry; `false` when a layer can hold nothing of its name.
     fn add_or_skip(&mut self, entry: &Entry, data: impl Read) -> Result<bool, ImageError> {
-        match self.writer.add(entry, data) {
+        match self.add(entry, data) {
             Ok(()) => Ok(true),
             Err(LayerError::Name { name, detail }) => {
                 skipped(&name, detail);

@@ -44,6 +44,7 @@ mod removal;
 mod sandbox;
 mod scratch;
 mod shipment;
+mod steps;
 mod store;
 mod substitution;
 mod time;
@@ -73,6 +74,7 @@ pub use registry::{RegistryChange, RegistryTrees};
 pub use sandbox::{CONTAINER_ROOT_UID, Sandbox, SandboxSettings};
 pub use scratch::{check as check_disks, check_size};
 pub use shipment::{Shipment, ShippedLayer};
+pub use steps::Footing;
 pub use store::{BaseImport, Commit, Image, ImageStore, InUse, Layer, LoadEvent, Loaded, Removed};
 pub use substitution::{
     NANOSERVER, Recognised, Rule, SERVERCORE, StatedLayer, Substitutes, Substitution,

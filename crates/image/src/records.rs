@@ -1,11 +1,14 @@
 //! Records: which images there are, of what layers, under which names.
 //!
-//! Two tables in the data root's database, both from text to JSON or text:
+//! Tables in the data root's database, from text to JSON or text:
 //!
 //! ```text
 //! image.images      64 digits of the image id -> ImageRecord
 //! image.references  docker.io/library/x:latest -> 64 digits of the image id
+//! image.steps       parent/step/image, 64 digits each -> nothing
 //! ```
+//!
+//! The last is an index of the first: which images a step has made of a parent.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +21,7 @@ use crate::{Digest, ImageError, ImageId, Layer, Reference, Substitution};
 
 const IMAGES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("image.images");
 const REFERENCES: TableDefinition<'_, &str, &str> = TableDefinition::new("image.references");
+const STEPS: TableDefinition<'_, &str, ()> = TableDefinition::new("image.steps");
 
 /// What is recorded of an image beside its configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +38,18 @@ pub(crate) struct ImageRecord {
     pub(crate) digests: Vec<Reference>,
     /// Seconds after 1970.
     pub(crate) last_tagged: Option<u64>,
+    /// Digest of the text of the last step in its history, when it has a parent; records of older
+    /// versions get it when the store is opened.
+    #[serde(default)]
+    pub(crate) step: Option<Digest>,
+}
+
+impl ImageRecord {
+    /// Its key in the index of steps.
+    fn step_key(&self, id: &ImageId) -> Option<String> {
+        let (parent, step) = (self.parent?, self.step?);
+        Some(format!("{}/{}/{}", parent.0.hex(), step.hex(), id.0.hex()))
+    }
 }
 
 /// What all manifests were before any came from a registry.
@@ -123,9 +139,7 @@ impl Records {
         let images = database(transaction.open_table(IMAGES), attempt)?;
         for row in database(images.iter(), attempt)? {
             let (id, record) = database(row, attempt)?;
-            let record = serde_json::from_slice(record.value())
-                .attempt(|| format!("read the record of image {}", id.value()))?;
-            snapshot.images.insert(image_id(id.value())?, record);
+            snapshot.images.insert(image_id(id.value())?, parse(id.value(), record.value())?);
         }
         let references = database(transaction.open_table(REFERENCES), attempt)?;
         for row in database(references.iter(), attempt)? {
@@ -138,19 +152,73 @@ impl Records {
         Ok(snapshot)
     }
 
+    /// Reads what is recorded of one image, and its names, sorted.
+    pub(crate) fn one(
+        &self,
+        id: &ImageId,
+    ) -> Result<Option<(ImageRecord, Vec<Reference>)>, ImageError> {
+        let attempt = "read an image record";
+        let transaction = database(self.database.begin_read(), attempt)?;
+        let images = database(transaction.open_table(IMAGES), attempt)?;
+        let hex = id.0.hex();
+        let Some(row) = database(images.get(hex.as_str()), attempt)? else { return Ok(None) };
+        let record = parse(&hex, row.value())?;
+        let references = database(transaction.open_table(REFERENCES), attempt)?;
+        let mut names = Vec::new();
+        for row in database(references.iter(), attempt)? {
+            let (name, of) = database(row, attempt)?;
+            if of.value() == hex {
+                names.push(Reference::parse(name.value())?);
+            }
+        }
+        names.sort();
+        Ok(Some((record, names)))
+    }
+
+    /// The images that the step of this digest has made of `parent`.
+    pub(crate) fn made_by(
+        &self,
+        parent: &ImageId,
+        step: Digest,
+    ) -> Result<Vec<ImageId>, ImageError> {
+        let attempt = "look a step up";
+        let transaction = database(self.database.begin_read(), attempt)?;
+        let steps = database(transaction.open_table(STEPS), attempt)?;
+        let prefix = format!("{}/{}/", parent.0.hex(), step.hex());
+        // `g` comes after all hexadecimal digits.
+        let last = format!("{prefix}g");
+        let rows = database(steps.range(prefix.as_str()..last.as_str()), attempt)?;
+        rows.map(|row| image_id(&database(row, attempt)?.0.value()[prefix.len()..])).collect()
+    }
+
     /// Makes all changes or none.
     pub(crate) fn apply(&self, batch: &Batch) -> Result<(), ImageError> {
         let attempt = "write the image records";
         let transaction = database(self.database.begin_write(), attempt)?;
         {
             let mut images = database(transaction.open_table(IMAGES), attempt)?;
+            let mut steps = database(transaction.open_table(STEPS), attempt)?;
+            let mut forget = |id: &ImageId, old: Option<Vec<u8>>| -> Result<(), ImageError> {
+                let Some(old) = old else { return Ok(()) };
+                match parse(&id.0.hex(), &old)?.step_key(id) {
+                    Some(key) => database(steps.remove(key.as_str()), attempt).map(drop),
+                    None => Ok(()),
+                }
+            };
             for (id, record) in &batch.put {
                 let bytes = serde_json::to_vec(record)
                     .attempt(|| format!("write the record of image {id}"))?;
-                database(images.insert(id.0.hex().as_str(), bytes.as_slice()), attempt)?;
+                let hex = id.0.hex();
+                let old = database(images.insert(hex.as_str(), bytes.as_slice()), attempt)?;
+                forget(id, old.map(|old| old.value().to_vec()))?;
             }
             for id in &batch.delete {
-                database(images.remove(id.0.hex().as_str()), attempt)?;
+                let old = database(images.remove(id.0.hex().as_str()), attempt)?;
+                forget(id, old.map(|old| old.value().to_vec()))?;
+            }
+            let keys = batch.put.iter().filter_map(|(id, record)| record.step_key(id));
+            for key in keys {
+                database(steps.insert(key.as_str(), ()), attempt)?;
             }
             let mut references = database(transaction.open_table(REFERENCES), attempt)?;
             for reference in &batch.unname {
@@ -163,6 +231,10 @@ impl Records {
         }
         database(transaction.commit(), attempt)
     }
+}
+
+fn parse(id: &str, record: &[u8]) -> Result<ImageRecord, ImageError> {
+    serde_json::from_slice(record).attempt(|| format!("read the record of image {id}"))
 }
 
 fn image_id(hex: &str) -> Result<ImageId, ImageError> {

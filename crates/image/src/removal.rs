@@ -28,7 +28,7 @@ impl ImageStore {
             check_reference(&image, &reference, force, in_use)?;
             // What still needs the image keeps it, without a name and without a complaint.
             let needed = image.references.len() > 1
-                || check_image(&snapshot, &image, force, in_use).is_err();
+                || self.check_image(&snapshot, &image, force, in_use).is_err();
             if needed {
                 return self.untag(&image, vec![reference]);
             }
@@ -41,9 +41,10 @@ impl ImageStore {
                     "image is referenced in multiple repositories",
                 ));
             }
-            check_image(&snapshot, &image, force, in_use)?;
+            self.check_image(&snapshot, &image, force, in_use)?;
         }
-        let doomed = chain_of(&snapshot, id, noprune, in_use);
+        let used = |id: &ImageId| self.held().contains(id) || in_use(id).is_some();
+        let doomed = chain_of(&snapshot, id, noprune, &used);
         let mut batch = Batch::default();
         for id in &doomed {
             for reference in snapshot.names_of(id) {
@@ -58,6 +59,33 @@ impl ImageStore {
         drop(editing);
         self.collect()?;
         Ok(removed)
+    }
+
+    /// Children, builds and running containers keep an image; stopped ones unless forced.
+    fn check_image(
+        &self,
+        snapshot: &Snapshot,
+        image: &Image,
+        force: bool,
+        in_use: &Usage<'_>,
+    ) -> Result<(), ImageError> {
+        if snapshot.has_children(&image.id) {
+            return Err(conflict(&image.id, Force::Useless, "image has dependent child images"));
+        }
+        if self.held().contains(&image.id) {
+            return Err(conflict(&image.id, Force::Useless, "image is being used by a build"));
+        }
+        match in_use(&image.id) {
+            Some(user) if user.running => {
+                let reason = format!("image is being used by running container {}", user.container);
+                Err(conflict(&image.id, Force::Useless, reason))
+            }
+            Some(user) if !force => {
+                let reason = format!("image is being used by stopped container {}", user.container);
+                Err(conflict(&image.id, Force::Needed, reason))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Takes names from an image that stays. A repository that has no name for it any more takes
@@ -118,29 +146,6 @@ fn check_reference(
     }
 }
 
-/// Children and running containers keep an image; stopped ones unless forced.
-fn check_image(
-    snapshot: &Snapshot,
-    image: &Image,
-    force: bool,
-    in_use: &Usage<'_>,
-) -> Result<(), ImageError> {
-    if snapshot.has_children(&image.id) {
-        return Err(conflict(&image.id, Force::Useless, "image has dependent child images"));
-    }
-    match in_use(&image.id) {
-        Some(user) if user.running => {
-            let reason = format!("image is being used by running container {}", user.container);
-            Err(conflict(&image.id, Force::Useless, reason))
-        }
-        Some(user) if !force => {
-            let reason = format!("image is being used by stopped container {}", user.container);
-            Err(conflict(&image.id, Force::Needed, reason))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Number of repositories an image has names in.
 fn repositories(image: &Image) -> usize {
     let mut names: Vec<String> = image.references.iter().map(Reference::repository).collect();
@@ -150,7 +155,12 @@ fn repositories(image: &Image) -> usize {
 }
 
 /// The image and those above it in its ancestry that nobody needs any more.
-fn chain_of(snapshot: &Snapshot, id: ImageId, noprune: bool, in_use: &Usage<'_>) -> Vec<ImageId> {
+fn chain_of(
+    snapshot: &Snapshot,
+    id: ImageId,
+    noprune: bool,
+    used: &dyn Fn(&ImageId) -> bool,
+) -> Vec<ImageId> {
     let mut doomed = vec![id];
     let mut next = snapshot.images.get(&id).and_then(|record| record.parent).filter(|_| !noprune);
     while let Some(parent) = next {
@@ -159,7 +169,7 @@ fn chain_of(snapshot: &Snapshot, id: ImageId, noprune: bool, in_use: &Usage<'_>)
             .images
             .iter()
             .any(|(child, record)| record.parent == Some(parent) && !doomed.contains(child));
-        if other_child || !snapshot.names_of(&parent).is_empty() || in_use(&parent).is_some() {
+        if other_child || !snapshot.names_of(&parent).is_empty() || used(&parent) {
             break;
         }
         doomed.push(parent);

@@ -108,10 +108,9 @@ impl ImageStore {
         }
         settings.size.map(scratch::check_size).transpose()?;
         let _recording = self.recording();
-        let snapshot = self.records().snapshot()?;
-        let record = snapshot
-            .images
-            .get(image)
+        let (record, _) = self
+            .records()
+            .one(image)?
             .ok_or_else(|| ImageError::NoSuchImage { name: image.to_string() })?;
         if record.layers.is_empty() {
             return Err(ImageError::NoLayers { image: *image });

@@ -14,6 +14,7 @@ use crate::lease::{Lease, Leases};
 use crate::records::{Batch, ImageRecord, Records, Snapshot};
 use crate::registry::RegistryCache;
 use crate::scratch::Disks;
+use crate::steps::Held;
 use crate::{
     Arrival, ChainId, DiffId, Digest, ImageConfig, ImageError, ImageId, Reference, RegistryChange,
     RunConfig, Substitutes, Substitution,
@@ -121,6 +122,9 @@ pub struct Commit {
     pub author: String,
     /// When.
     pub created: SystemTime,
+    /// Times of the layer's files after this one become this one, and those that say when a file
+    /// was read go: so the same files make the same layer.
+    pub latest: Option<SystemTime>,
 }
 
 /// A container that uses an image.
@@ -179,6 +183,8 @@ struct Inner {
     disks: Disks,
     /// Who keeps what is not yet recorded.
     leases: Leases,
+    /// Which images builds stand on.
+    held: Held,
 }
 
 impl ImageStore {
@@ -210,8 +216,10 @@ impl ImageStore {
                 substitutes,
                 disks: Disks::default(),
                 leases: Leases::default(),
+                held: Held::default(),
             }),
         };
+        store.index_steps()?;
         store.collect()?;
         Ok(store)
     }
@@ -237,7 +245,10 @@ impl ImageStore {
     /// # Errors
     /// [`ImageError::NoSuchImage`].
     pub fn image_by_id(&self, id: &ImageId) -> Result<Image, ImageError> {
-        self.image(&self.records().snapshot()?, *id)
+        match self.records().one(id)? {
+            Some((record, names)) => self.with_configuration(*id, &record, names),
+            None => Err(ImageError::NoSuchImage { name: id.to_string() }),
+        }
     }
 
     /// All images, newest first.
@@ -303,13 +314,22 @@ impl ImageStore {
             .images
             .get(&id)
             .ok_or_else(|| ImageError::NoSuchImage { name: id.to_string() })?;
+        self.with_configuration(id, record, snapshot.names_of(&id))
+    }
+
+    fn with_configuration(
+        &self,
+        id: ImageId,
+        record: &ImageRecord,
+        references: Vec<Reference>,
+    ) -> Result<Image, ImageError> {
         let bytes = self.inner.content.get(id.0)?;
         let config = serde_json::from_slice(&bytes)
             .attempt(|| format!("read the configuration of image {id}"))?;
         Ok(Image {
             id,
             manifest: record.manifest,
-            references: snapshot.names_of(&id),
+            references,
             config,
             parent: record.parent,
             size: record.layers.iter().map(|layer| layer.size).sum(),
@@ -344,6 +364,10 @@ impl ImageStore {
 
     pub(crate) fn leases(&self) -> &Leases {
         &self.inner.leases
+    }
+
+    pub(crate) fn held(&self) -> &Held {
+        &self.inner.held
     }
 
     /// Keeps [`ImageStore::collect`] from taking what is not recorded yet.

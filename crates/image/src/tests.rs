@@ -26,9 +26,9 @@ mod transfer;
 const TIME: FileTime = FileTime(133_444_736_000_000_000);
 
 /// A store in a directory of its own.
-struct Fixture {
+pub(crate) struct Fixture {
     directory: tempfile::TempDir,
-    store: ImageStore,
+    pub(crate) store: ImageStore,
 }
 
 impl Fixture {
@@ -40,7 +40,7 @@ impl Fixture {
     }
 
     /// A store that holds the base image.
-    fn with_base() -> (Self, ImageId) {
+    pub(crate) fn with_base() -> (Self, ImageId) {
         let fixture = Self::new();
         let tar = fixture.directory.path().join("base.tar");
         fs_err::write(&tar, base_tar()).unwrap();
@@ -63,7 +63,7 @@ impl Fixture {
         self.store.create_sandbox(id, image, &settings).unwrap()
     }
 
-    fn commit(&self, sandbox: Option<&str>, parent: ImageId) -> ImageId {
+    pub(crate) fn commit(&self, sandbox: Option<&str>, parent: ImageId) -> ImageId {
         let commit = commit_of(sandbox, parent);
         self.store.commit(&commit).unwrap()
     }
@@ -93,6 +93,7 @@ fn commit_of(sandbox: Option<&str>, parent: ImageId) -> Commit {
         comment: String::new(),
         author: "me".into(),
         created: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+        latest: None,
     }
 }
 

@@ -59,6 +59,7 @@ impl Execution<'_> {
             comment: String::new(),
             author: state.author.clone(),
             created: self.host.now(),
+            latest: None,
         }
     }
 

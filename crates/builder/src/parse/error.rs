@@ -25,21 +25,48 @@ pub struct DockerfileError {
     pub position: Option<Position>,
     /// The line of the file at `position`.
     excerpt: String,
+    /// Characters that the excerpt leaves out in front.
+    cut: usize,
+    /// The file's name; empty when it is not known.
+    file: String,
 }
 
 /// Longest excerpt shown, in characters: a terminal line.
 const MAX_EXCERPT: usize = 120;
 
+/// Longest word of the file that an error repeats, in characters.
+const MAX_QUOTED: usize = 200;
+
 impl DockerfileError {
     /// An error at a place whose line reads `excerpt`.
     pub(crate) fn new(problem: Problem, position: Position, excerpt: &str) -> Self {
-        let excerpt = excerpt.chars().take(MAX_EXCERPT).collect();
-        Self { problem, position: Some(position), excerpt }
+        // Of a line that no terminal shows, what is around the place.
+        let cut = match position.column.checked_sub(MAX_EXCERPT) {
+            Some(0) | None => 0,
+            Some(_) => position.column - MAX_EXCERPT / 2,
+        };
+        let excerpt = excerpt.chars().skip(cut).take(MAX_EXCERPT).collect();
+        Self { problem, position: Some(position), excerpt, cut, file: String::new() }
     }
 
     /// An error about the file as a whole.
     pub(crate) fn whole(problem: Problem) -> Self {
-        Self { problem, position: None, excerpt: String::new() }
+        let (excerpt, file) = (String::new(), String::new());
+        Self { problem, position: None, excerpt, cut: 0, file }
+    }
+
+    /// The same error, in a file of this name.
+    pub(crate) fn named(mut self, file: &str) -> Self {
+        self.file = file.to_owned();
+        self
+    }
+}
+
+/// A word of the file as an error repeats it.
+pub(crate) fn shortened(word: &str) -> String {
+    match word.char_indices().nth(MAX_QUOTED) {
+        Some((end, _)) => format!("{}…", &word[..end]),
+        None => word.to_owned(),
     }
 }
 
@@ -54,11 +81,12 @@ impl fmt::Display for DockerfileError {
         let indent: String = self
             .excerpt
             .chars()
-            .take(column - 1)
+            .take(column.saturating_sub(self.cut + 1))
             .map(|c| if c == '\t' { '\t' } else { ' ' })
             .collect();
+        let file = if self.file.is_empty() { "" } else { &format!("{}, ", self.file) };
         write!(f, "dockerfile parse error on line {line}: {}", self.problem)?;
-        write!(f, "\n{gutter}--> line {line}, column {column}")?;
+        write!(f, "\n{gutter}--> {file}line {line}, column {column}")?;
         write!(f, "\n{gutter} |\n{line} | {}\n{gutter} | {indent}^", self.excerpt)
     }
 }
@@ -73,8 +101,50 @@ pub enum Problem {
         name: String,
     },
     /// The file is not text.
-    #[error("the Dockerfile is not UTF-8 text")]
+    #[error("the Dockerfile is not UTF-8 text; save it as UTF-8")]
     NotUtf8,
+    /// The file has a zero byte.
+    #[error("the Dockerfile holds a zero byte; save it as UTF-8 text")]
+    ZeroByte,
+    /// More instructions than allowed.
+    #[error("the Dockerfile has more than {limit} instructions")]
+    TooManyInstructions {
+        /// The bound.
+        limit: usize,
+    },
+    /// More variables and labels than allowed.
+    #[error("the Dockerfile has more than {limit} variables and labels")]
+    TooManyPairs {
+        /// The bound.
+        limit: usize,
+    },
+    /// A `check` directive that does not parse.
+    #[error("invalid check option {option:?}")]
+    BadCheck {
+        /// What was written.
+        option: String,
+    },
+    /// `ADD` of a Git repository.
+    #[error(
+        "{url} is a Git repository, which ADD does not fetch; RUN git clone, or ADD the address of \
+         an archive with --unpack=true"
+    )]
+    GitSource {
+        /// The source.
+        url: String,
+    },
+    /// `ADD --checksum` with what is none.
+    #[error("invalid checksum {checksum:?}: write sha256: and 64 hexadecimal digits")]
+    BadChecksum {
+        /// What was written.
+        checksum: String,
+    },
+    /// `ADD --checksum` with several sources. The text is Docker's.
+    #[error("checksum can't be specified for multiple sources")]
+    ChecksumOfMany,
+    /// `ADD --checksum` with a source that is not of the web. The text is Docker's.
+    #[error("checksum requires HTTP(S) sources")]
+    ChecksumOfLocal,
     /// The file has comments only.
     #[error("file with no instructions")]
     NoInstructions,
@@ -193,8 +263,23 @@ pub enum Problem {
     #[error("when using JSON array syntax, arrays must be comprised of strings only")]
     NotStrings,
     /// `SHELL` without a JSON array.
-    #[error("SHELL requires the arguments to be in JSON form")]
-    ShellNotJson,
+    #[error("SHELL requires the arguments to be in JSON form{}", single_backslash(.written))]
+    ShellNotJson {
+        /// What was written instead.
+        written: String,
+    },
+    /// `VOLUME ""`.
+    #[error("VOLUME specified can not be an empty string")]
+    EmptyVolume,
+    /// A here-document where `COPY` is to write.
+    #[error("{instruction} cannot accept a heredoc as a destination")]
+    DocumentAsDestination {
+        /// The instruction.
+        instruction: &'static str,
+    },
+    /// `ONBUILD ONBUILD`.
+    #[error("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")]
+    ChainedTrigger,
     /// An instruction that `ONBUILD` cannot hold.
     #[error("{instruction} isn't allowed as an ONBUILD trigger")]
     BadTrigger {
@@ -202,7 +287,7 @@ pub enum Problem {
         instruction: String,
     },
     /// A `HEALTHCHECK` of an unknown kind.
-    #[error("unknown type {kind:?} in HEALTHCHECK (try CMD)")]
+    #[error("Unknown type {kind:?} in HEALTHCHECK (try CMD)")]
     UnknownHealthcheck {
         /// The word after `HEALTHCHECK`.
         kind: String,
@@ -211,7 +296,7 @@ pub enum Problem {
     #[error("HEALTHCHECK NONE takes no arguments")]
     HealthcheckNone,
     /// `HEALTHCHECK CMD` with nothing after it.
-    #[error("missing command after HEALTHCHECK CMD")]
+    #[error("Missing command after HEALTHCHECK CMD")]
     HealthcheckWithoutCommand,
     /// A flag's value that does not parse.
     #[error("invalid value {value:?} for flag --{name}: {reason}")]
@@ -277,4 +362,20 @@ pub enum Problem {
 
 fn did_you_mean(suggestion: Option<&str>) -> String {
     suggestion.map(|name| format!(" (did you mean {name}?)")).unwrap_or_default()
+}
+
+/// Docker's hint for who writes `SHELL ["C:\x.exe"]`.
+fn single_backslash(written: &str) -> String {
+    let path = written.match_indices(":\\").any(|(at, _)| {
+        let mut before = written[..at].chars().rev();
+        before.next().is_some_and(|c| c.is_ascii_alphabetic()) && before.next() == Some('"')
+    });
+    if !path || written.contains(r"\\") || !written.contains(']') {
+        return String::new();
+    }
+    format!(
+        ". It looks like '{written}' includes a file path without an escaped back-slash. JSON \
+         requires back-slashes to be escaped such as [\"c:\\\\path\\\\to\\\\file.exe\", \
+         \"/parameter\"]"
+    )
 }

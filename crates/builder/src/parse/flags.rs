@@ -2,6 +2,7 @@
 
 use super::{
     DockerfileError, Problem,
+    error::shortened,
     lines::LogicalLine,
     words::{self, Word},
 };
@@ -30,7 +31,7 @@ impl<'a> Flags<'a> {
                     let rest = &line.text[offset + 2..];
                     return (Self { line, found }, offset + 2 + leading(rest));
                 }
-                Some(flag) => found.push(Flag::new(offset, flag)),
+                Some(flag) => found.push(Flag::new(offset, &words::without_quotes(flag, escape))),
                 None => return (Self { line, found }, offset),
             }
         }
@@ -40,7 +41,7 @@ impl<'a> Flags<'a> {
     /// Refuses flags that the instruction does not have, and those that stand twice and may not.
     pub(super) fn check(&self, known: &[&str], repeatable: &[&str]) -> Result<(), DockerfileError> {
         for (index, Flag { offset, name, .. }) in self.found.iter().enumerate() {
-            let name = name.clone();
+            let name = shortened(name);
             let problem = if repeatable.contains(&name.as_str()) {
                 continue;
             } else if !known.contains(&name.as_str()) {
@@ -92,7 +93,7 @@ impl<'a> Flags<'a> {
                     Some(value) => match read(value) {
                         Ok(read) => return Ok(read),
                         Err(reason) => {
-                            let (value, reason) = (value.clone(), reason.into().into());
+                            let (value, reason) = (shortened(value), reason.into().into());
                             Problem::BadFlagValue { name, value, reason }
                         }
                     },

@@ -72,6 +72,7 @@ fn duration(text: &str) -> Result<i64, &'static str> {
         ("ns", 1.0),
         ("us", 1e3),
         ("µs", 1e3),
+        ("μs", 1e3),
         ("ms", 1e6),
         ("s", 1e9),
         ("m", 60e9),
@@ -79,6 +80,9 @@ fn duration(text: &str) -> Result<i64, &'static str> {
     ];
     if text == "0" {
         return Ok(0);
+    }
+    if text.is_empty() {
+        return Err(FORM);
     }
     let mut total = 0.0_f64;
     let mut rest = text;
@@ -93,7 +97,7 @@ fn duration(text: &str) -> Result<i64, &'static str> {
     }
     let text = format!("{total:.0}");
     match text.parse::<i64>() {
-        Ok(nanoseconds) if nanoseconds >= 1_000_000 => Ok(nanoseconds),
+        Ok(nanoseconds @ (0 | 1_000_000..)) => Ok(nanoseconds),
         Ok(_) => Err("cannot be less than 1ms"),
         Err(_) => Err(FORM),
     }

@@ -39,27 +39,44 @@ pub(super) struct Marker {
 /// The documents that an instruction announces. Only `RUN`, `COPY` and `ADD` have any, and
 /// `ONBUILD` for them.
 pub(super) fn markers(text: &str, escape: char) -> Vec<Marker> {
-    let mut words = words::quoted(text, 0, escape).into_iter();
+    let mut words = words::quoted(text, 0, escape).into_iter().peekable();
     let mut keyword = words.next().map(|word| word.text.to_uppercase());
     if keyword.as_deref() == Some("ONBUILD") {
         keyword = words.next().map(|word| word.text.to_uppercase());
     }
-    match keyword.as_deref() {
-        Some("RUN" | "COPY" | "ADD") => words.filter_map(Marker::of).collect(),
-        _ => Vec::new(),
+    let mut markers = Vec::new();
+    if !matches!(keyword.as_deref(), Some("RUN" | "COPY" | "ADD")) {
+        return markers;
     }
+    while let Some(mut word) = words.next() {
+        // The name may stand apart: `<< EOF`.
+        if let Some(name) =
+            words.next_if(|_| after_arrows(&word.text).is_some_and(|(_, name)| name.is_empty()))
+            && let Some(whole) = text.get(word.offset..name.offset + name.text.len())
+        {
+            word.text = whole.to_owned();
+        }
+        markers.extend(Marker::of(word));
+    }
+    markers
+}
+
+/// What follows `<<` or `<<-` and white space, and whether the dash is there.
+fn after_arrows(word: &str) -> Option<(bool, &str)> {
+    let rest = word.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix("<<")?;
+    let (dash, name) = match rest.strip_prefix('-') {
+        Some(name) => (true, name),
+        None => (false, rest),
+    };
+    Some((dash, name.trim_start()))
 }
 
 impl Marker {
     fn of(word: Word) -> Option<Self> {
-        let after = word.text.trim_start_matches(|c: char| c.is_ascii_digit());
-        let after = after.strip_prefix("<<")?;
-        let (drops_tabs, written) = match after.strip_prefix('-') {
-            Some(rest) => (true, rest),
-            None => (false, after),
-        };
+        let (drops_tabs, written) = after_arrows(&word.text)?;
         let name: String = written.chars().filter(|c| !matches!(c, '"' | '\'')).collect();
-        let named = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        // It names a file where the document is shown to a command.
+        let named = name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
             && name.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c));
         if !named {
             return None;

@@ -2,6 +2,7 @@
 
 use super::{
     DockerfileError, Problem,
+    error::shortened,
     flags::{Flags, leading},
     healthcheck::Healthcheck,
     here::HereDocument,
@@ -47,6 +48,17 @@ pub(crate) enum Instruction {
     OnBuild(String),
     /// `HEALTHCHECK`
     Healthcheck(Healthcheck),
+}
+
+impl Instruction {
+    /// How many variables, arguments or labels it sets.
+    pub(super) fn pairs(&self) -> usize {
+        match self {
+            Self::Env(pairs) | Self::Label(pairs) => pairs.len(),
+            Self::Arg(arguments) => arguments.len(),
+            _ => 0,
+        }
+    }
 }
 
 /// A command in one of its two forms.
@@ -122,6 +134,8 @@ pub(crate) struct Transfer {
     pub(crate) parents: bool,
     /// `--unpack`: whether archives are unpacked; `None` is the instruction's own way.
     pub(crate) unpack: Option<bool>,
+    /// `--checksum` of what comes from the web.
+    pub(crate) checksum: Option<String>,
 }
 
 /// Names of all instructions.
@@ -156,7 +170,8 @@ pub(super) fn read(
     let written = line.text[..end].to_uppercase();
     let Some(&keyword) = KEYWORDS.iter().find(|known| **known == written) else {
         let suggestion = words::nearest(&written, KEYWORDS);
-        return Err(line.error(0, Problem::UnknownInstruction { name: written, suggestion }));
+        let name = shortened(&written);
+        return Err(line.error(0, Problem::UnknownInstruction { name, suggestion }));
     };
     let start = end + leading(&line.text[end..]);
     let (flags, start) = Flags::take(line, start, escape);
@@ -184,7 +199,10 @@ impl Rest<'_> {
             "COPY" => {
                 flags.check(&["from", "chown", "chmod", "link", "parents"], &["exclude"])?;
             }
-            "ADD" => flags.check(&["chown", "chmod", "link", "unpack"], &["exclude"])?,
+            "ADD" => flags.check(
+                &["chown", "chmod", "link", "unpack", "checksum", "keep-git-dir"],
+                &["exclude"],
+            )?,
             "HEALTHCHECK" => flags.check(
                 &["interval", "timeout", "start-period", "start-interval", "retries"],
                 &[],
@@ -267,7 +285,7 @@ impl Rest<'_> {
                 .chars()
                 .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c));
         if !valid {
-            return self.fail(word.offset, Problem::BadStageName { name: word.text.clone() });
+            return self.fail(word.offset, Problem::BadStageName { name: shortened(&word.text) });
         }
         Ok(name)
     }
@@ -327,9 +345,13 @@ impl Rest<'_> {
                 self.fail(self.start, Problem::AtLeastOneArgument { instruction })
             }
             Json::Array(words) => Ok(Instruction::Shell(words)),
-            Json::Broken(offset) => self.fail(self.start + offset, Problem::ShellNotJson),
-            Json::No => self.fail(self.start, Problem::ShellNotJson),
+            Json::Broken(offset) => self.fail(self.start + offset, self.shell_not_json()),
+            Json::No => self.fail(self.start, self.shell_not_json()),
         }
+    }
+
+    fn shell_not_json(&self) -> Problem {
+        Problem::ShellNotJson { written: shortened(self.text()) }
     }
 
     /// A JSON array, or words.
@@ -343,9 +365,13 @@ impl Rest<'_> {
     fn volume(&self) -> Result<Instruction, DockerfileError> {
         self.some()?;
         let volumes = self.list()?;
-        if volumes.is_empty() || volumes.iter().any(|volume| volume.trim().is_empty()) {
+        if volumes.is_empty() {
             let instruction = self.keyword;
             return self.fail(self.start, Problem::AtLeastOneArgument { instruction });
+        }
+        let volumes: Vec<_> = volumes.iter().map(|volume| volume.trim().to_owned()).collect();
+        if volumes.iter().any(String::is_empty) {
+            return self.fail(self.start, Problem::EmptyVolume);
         }
         Ok(Instruction::Volume(volumes))
     }
@@ -356,16 +382,20 @@ impl Rest<'_> {
         flags: &Flags<'_>,
     ) -> Result<Instruction, DockerfileError> {
         self.some()?;
-        let mut sources = self.list()?;
+        let instruction = self.keyword;
+        let documents: Vec<_> = self.line.documents.iter().map(|(_, text)| text.clone()).collect();
+        let (mut sources, last) = self.paths()?;
+        if let Some((at, _)) = self.line.documents.last().filter(|(at, _)| *at > last) {
+            return self.fail(*at, Problem::DocumentAsDestination { instruction });
+        }
         let destination = sources.pop().unwrap_or_default();
-        if sources.is_empty() {
-            let instruction = self.keyword;
+        if sources.is_empty() && documents.is_empty() {
             return self.fail(self.start, Problem::NoDestination { instruction });
         }
-        let documents: Vec<_> = self.line.documents.iter().map(|(_, text)| text.clone()).collect();
-        sources.retain(|source| !documents.iter().any(|text| text.word == *source));
-        // Copies of files are no different whether their layer leans on the ones below or not.
+        // Copies of files are no different whether their layer leans on the ones below or not, and
+        // Git repositories are refused.
         flags.switch("link")?;
+        flags.switch("keep-git-dir")?;
         Ok(Instruction::Transfer(Transfer {
             kind,
             sources,
@@ -377,7 +407,24 @@ impl Rest<'_> {
             exclude: flags.each("exclude", |pattern| Ok::<_, String>(pattern.trim().to_owned()))?,
             parents: flags.switch("parents")?,
             unpack: flags.is_set("unpack").then(|| flags.switch("unpack")).transpose()?,
+            checksum: flags.value("checksum")?.map(str::to_owned),
         }))
+    }
+
+    /// The paths of `COPY` or `ADD`, without the words of documents, and where the last stands.
+    fn paths(&self) -> Result<(Vec<String>, usize), DockerfileError> {
+        if self.line.documents.is_empty() {
+            return Ok((self.list()?, self.start));
+        }
+        let mut text = self.text().to_owned();
+        for (at, document) in &self.line.documents {
+            let start = at - self.start;
+            let blank = " ".repeat(document.word.len());
+            text.replace_range(start..start + blank.len(), &blank);
+        }
+        let words = words::plain(&text, self.start);
+        let last = words.last().map_or(self.start, |word| word.offset);
+        Ok((words.into_iter().map(|word| word.text).collect(), last))
     }
 
     /// `name=value …`, or the old form `name everything else`.
@@ -399,7 +446,7 @@ impl Rest<'_> {
     fn pair(&self, word: &Word) -> Result<Pair, DockerfileError> {
         let instruction = self.keyword;
         match word.text.split_once('=') {
-            None => self.fail(word.offset, Problem::NoEquals { word: word.text.clone() }),
+            None => self.fail(word.offset, Problem::NoEquals { word: shortened(&word.text) }),
             Some(("", _)) => self.fail(word.offset, Problem::BlankName { instruction }),
             Some((name, value)) => Ok(Pair { name: name.into(), value: value.into() }),
         }
@@ -420,12 +467,16 @@ impl Rest<'_> {
     fn on_build(&self) -> Result<Instruction, DockerfileError> {
         self.some()?;
         let word = self.text().split_whitespace().next().unwrap_or_default().to_uppercase();
-        if ["ONBUILD", "FROM", "MAINTAINER"].contains(&word.as_str()) {
+        if word == "ONBUILD" {
+            return self.fail(self.start, Problem::ChainedTrigger);
+        }
+        if ["FROM", "MAINTAINER"].contains(&word.as_str()) {
             return self.fail(self.start, Problem::BadTrigger { instruction: word });
         }
         if !KEYWORDS.contains(&word.as_str()) {
             let suggestion = words::nearest(&word, KEYWORDS);
-            return self.fail(self.start, Problem::UnknownInstruction { name: word, suggestion });
+            let name = shortened(&word);
+            return self.fail(self.start, Problem::UnknownInstruction { name, suggestion });
         }
         let mut trigger = self.text().to_owned();
         for (_, document) in &self.line.documents {

@@ -9,6 +9,7 @@
 
 use super::{
     DockerfileError, Position, Problem,
+    directives::{self, Checks},
     here::{self, HereDocument},
 };
 
@@ -20,6 +21,10 @@ pub(super) struct File {
     pub(super) lines: Vec<LogicalLine>,
     /// Warnings ready to be printed.
     pub(super) warnings: Vec<String>,
+    /// Which checks the file asks for.
+    pub(super) check: Checks,
+    /// Empty lines inside of instructions.
+    pub(super) gaps: Vec<Position>,
 }
 
 /// The text of one instruction, and where each part of it stands in the file.
@@ -29,6 +34,8 @@ pub(super) struct LogicalLine {
     pub(super) text: String,
     /// The texts that follow it, each with the place of its word in `text`.
     pub(super) documents: Vec<(usize, HereDocument)>,
+    /// The comments right above it.
+    pub(super) comments: Vec<String>,
     segments: Vec<Segment>,
 }
 
@@ -54,11 +61,8 @@ impl LogicalLine {
     ) -> Result<Self, DockerfileError> {
         let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
         let segment = Segment { offset: 0, start, excerpt: excerpt.to_owned() };
-        let mut line = Self {
-            text: first.trim_end().to_owned(),
-            documents: Vec::new(),
-            segments: vec![segment],
-        };
+        let mut line =
+            Self { text: first.trim_end().to_owned(), segments: vec![segment], ..Self::default() };
         line.take_documents(escape, &mut rest.split_inclusive('\n').enumerate())?;
         Ok(line)
     }
@@ -115,16 +119,24 @@ impl LogicalLine {
 /// Cuts a Dockerfile into logical lines.
 pub(super) fn read(text: &str) -> Result<File, DockerfileError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let escape = escape_directive(text)?;
-    let mut file = File { escape, lines: Vec::new(), warnings: Vec::new() };
+    let directives = directives::read(text)?;
+    let escape = directives.escape;
+    let (mut lines, mut warnings, mut gaps) = (Vec::new(), Vec::new(), Vec::new());
     let mut current: Option<LogicalLine> = None;
-    let mut empty_inside = false;
-    let mut lines = text.split_inclusive('\n').enumerate();
-    while let Some((index, physical)) = lines.next() {
+    let mut comments = Vec::new();
+    let mut physicals = text.split_inclusive('\n').enumerate();
+    while let Some((index, physical)) = physicals.next() {
         let physical = without_end(physical);
         let trimmed = physical.trim_start();
-        if trimmed.starts_with('#') || trimmed.is_empty() {
-            empty_inside |= current.is_some() && trimmed.is_empty();
+        if trimmed.is_empty() || trimmed.starts_with('#') {
+            match trimmed.strip_prefix('#').map(str::trim) {
+                None if current.is_some() => gaps.push(Position { line: index + 1, column: 1 }),
+                Some("") if current.is_none() => comments.clear(),
+                Some(text) if current.is_none() && index >= directives.lines => {
+                    comments.push(text.to_owned());
+                }
+                _ => {}
+            }
             continue;
         }
         let line = current.get_or_insert_default();
@@ -134,18 +146,25 @@ pub(super) fn read(text: &str) -> Result<File, DockerfileError> {
         };
         let (kept, goes_on) = strip_continuation(visible, escape);
         line.push(index + 1, physical, kept, skipped);
-        if !goes_on && let Some(line) = current.take() {
-            file.lines.push(finish(line, escape, &mut lines)?);
+        if !goes_on && let Some(mut line) = current.take() {
+            line.comments = std::mem::take(&mut comments);
+            lines.push(finish(line, escape, &mut physicals)?);
         }
     }
     if let Some(line) = current {
-        file.lines.push(finish(line, escape, &mut lines)?);
+        lines.push(finish(LogicalLine { comments, ..line }, escape, &mut physicals)?);
     }
-    if empty_inside {
+    if !gaps.is_empty() {
         let text = "[WARNING]: Empty continuation lines will become errors in a future release.";
-        file.warnings.push(text.to_owned());
+        warnings.push(text.to_owned());
     }
-    Ok(file)
+    if let Some((line, name)) = directives.foreign {
+        warnings.push(format!(
+            "[Warning] line {line}: syntax={name} asks for a frontend of its own; this builder \
+             reads the file with Docker's rules"
+        ));
+    }
+    Ok(File { escape, lines, warnings, check: directives.check, gaps })
 }
 
 /// A line without its end.
@@ -173,42 +192,4 @@ fn strip_continuation(line: &str, escape: char) -> (&str, bool) {
         Some(rest) if !rest.ends_with(escape) => (rest, true),
         _ => (line, false),
     }
-}
-
-/// Reads the parser directives at the top of the file. `syntax` chooses a BuildKit frontend and
-/// `check` its linter, so the classic builder knows them and does nothing with them.
-fn escape_directive(text: &str) -> Result<char, DockerfileError> {
-    let mut escape = '\\';
-    let mut seen = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        let Some((name, value)) = directive(line) else { break };
-        let name = name.to_ascii_lowercase();
-        let at = |problem| {
-            Err(DockerfileError::new(problem, Position { line: index + 1, column: 1 }, line))
-        };
-        if !["escape", "syntax", "check"].contains(&name.as_str()) {
-            break;
-        }
-        if seen.contains(&name) {
-            return at(Problem::RepeatedDirective { name });
-        }
-        if name == "escape" {
-            escape = match value {
-                "`" => '`',
-                "\\" => '\\',
-                _ => return at(Problem::BadEscape { value: value.to_owned() }),
-            };
-        }
-        seen.push(name);
-    }
-    Ok(escape)
-}
-
-/// Splits `# name = value`.
-fn directive(line: &str) -> Option<(&str, &str)> {
-    let (name, value) = line.trim_start().strip_prefix('#')?.split_once('=')?;
-    let (name, value) = (name.trim(), value.trim());
-    let named = name.starts_with(|c: char| c.is_ascii_alphabetic())
-        && name.chars().all(|c| c.is_ascii_alphanumeric());
-    (named && !value.is_empty()).then_some((name, value))
 }

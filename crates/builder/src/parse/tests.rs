@@ -99,7 +99,7 @@ fn errors_have_dockers_text_and_name_line_and_column() {
         ("RUN <<EOF\nx\n", "unterminated heredoc", "line 1, column 5"),
         ("FROM a\nCOPY <<A <<B x\na\nA\nb", "unterminated heredoc", "line 2, column 10"),
         ("ONBUILD FROM x", "FROM isn't allowed as an ONBUILD trigger", "line 1, column 9"),
-        ("HEALTHCHECK FOO", "unknown type \"FOO\" in HEALTHCHECK (try CMD)", "column 13"),
+        ("HEALTHCHECK FOO", "Unknown type \"FOO\" in HEALTHCHECK (try CMD)", "column 13"),
         ("HEALTHCHECK --timeout=1 CMD x", "invalid value \"1\" for flag", "column 13"),
         ("# escape=x\nFROM a", "invalid escape token 'x'", "line 1, column 1"),
         ("# escape=`\n# escape=`\nFROM a", "only one escape parser directive", "line 2"),
@@ -117,7 +117,7 @@ fn the_place_of_an_error_is_shown() {
     let shown = failure("FROM a\n\tCOPY b");
     let expected = "dockerfile parse error on line 2: COPY requires at least two arguments, but \
                     only one was provided. Destination could not be determined\n \
-                    --> line 2, column 7\n  |\n2 | \tCOPY b\n  | \t     ^";
+                    --> Dockerfile, line 2, column 7\n  |\n2 | \tCOPY b\n  | \t     ^";
     assert_eq!(shown, expected);
 }
 
@@ -125,8 +125,11 @@ fn the_place_of_an_error_is_shown() {
 fn files_without_instructions_are_refused() {
     assert_eq!(failure(""), "the Dockerfile (Dockerfile) cannot be empty");
     assert_eq!(failure("# only\n\n"), "file with no instructions");
-    let error = parse("x", b"FROM \xff").unwrap_err().to_string();
-    assert_eq!(error, "the Dockerfile is not UTF-8 text");
+    let bad = |text: &[u8]| parse("x", text).unwrap_err().to_string();
+    let latin = bad(b"FROM a\nRUN \xff");
+    assert!(latin.contains("not UTF-8 text; save it") && latin.contains("x, line 2, column 5"));
+    let zero = bad(b"FROM \0");
+    assert!(zero.contains("holds a zero byte") && zero.contains("line 1, column 6"), "{zero}");
 }
 
 #[test]
@@ -197,7 +200,7 @@ fn here_documents_are_read_where_they_are_announced() {
 
 #[test]
 fn words_that_only_look_like_here_documents_are_words() {
-    for text in ["RUN x << EOF", "RUN x <<1", "CMD <<EOF", "RUN [\"<<EOF\"]", "RUN a<<EOF"] {
+    for text in ["RUN x << -", "RUN x <<$1", "CMD <<EOF", "RUN [\"<<EOF\"]", "RUN a<<EOF"] {
         assert_eq!(file(text).statements.len(), 1, "{text}");
     }
 }

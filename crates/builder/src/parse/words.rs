@@ -62,6 +62,26 @@ pub(super) fn quoted(text: &str, base: usize, escape: char) -> Vec<Word> {
     words
 }
 
+/// A word without its quotes. Escapes stay: they are read when variables are put in.
+pub(super) fn without_quotes(text: &str, escape: char) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut quote = None;
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        if c == escape {
+            out.push(c);
+            out.extend(chars.next());
+        } else if quote == Some(c) {
+            quote = None;
+        } else if quote.is_none() && (c == '"' || c == '\'') {
+            quote = Some(c);
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
 /// A JSON form, or why the text is not one.
 pub(super) enum Json {
     /// An array of strings.
@@ -93,8 +113,13 @@ pub(super) fn json(text: &str) -> Result<Json, Problem> {
 }
 
 /// The one of `known` that differs from `name` in at most two letters, if any; Docker's measure.
-pub(super) fn nearest(name: &str, known: &[&str]) -> Option<String> {
+pub(crate) fn nearest(name: &str, known: &[&str]) -> Option<String> {
     const TOO_FAR: usize = 3;
+    /// Longer than any name there is; measuring takes time by the length.
+    const TOO_LONG: usize = 64;
+    if name.len() > TOO_LONG {
+        return None;
+    }
     known
         .iter()
         .map(|candidate| (distance(name, candidate), candidate))

@@ -162,6 +162,7 @@ impl Engine {
                 comment: String::new(),
                 author: String::new(),
                 created,
+                latest: None,
             })?;
             Ok::<_, EngineError>(RegistryImport { keys, values, image: Some(id) })
         })

@@ -76,6 +76,7 @@ impl ImageStore {
             time: crate::time::file_time(SystemTime::now()),
             hive: registry.user.as_deref().map(|hive| (sandbox.account.as_str(), hive)),
             extent: Extent::Whole(hives),
+            latest: None,
         };
         let root = sandbox_files.root().attempt(attempt)?;
         let files = LayerPath::root_of(Root::Files);

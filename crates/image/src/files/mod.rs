@@ -5,6 +5,7 @@
 //! runs, overlayfs does that itself, so its drive C: is then taken for the one directory there is.
 //! What is mounted is looked for in its own directory on the host, in either case.
 
+mod digests;
 mod mounted;
 mod pack;
 mod unpack;
@@ -247,6 +248,22 @@ impl SandboxFiles {
             disk::set_times(&file, &disk::timestamps(modified, modified)).attempt(attempt)?;
         }
         Ok(length)
+    }
+
+    /// Gives the file or directory `path`, which this sandbox has made or changed, a self-relative
+    /// security descriptor.
+    ///
+    /// # Errors
+    /// [`ImageError::PathNotFound`], also for what only the layers below have.
+    pub fn set_security(&self, path: &str, descriptor: &[u8]) -> Result<(), ImageError> {
+        let missing = || ImageError::PathNotFound { path: path.to_owned() };
+        let place = self.existing(path)?;
+        let (Some(name), Some((0, _)), true) = (&place.name, &place.found, place.parent.upper)
+        else {
+            return Err(missing());
+        };
+        attributes::secure(place.parent.dirs[0].named(name), descriptor)
+            .attempt(|| format!("secure {path}"))
     }
 
     /// Removes the file or directory tree `path`; nothing there is no error. Links are not

@@ -251,3 +251,25 @@ fn a_registry_is_read_and_changed_where_the_container_is_not_running() {
     fixture.store.change_registry(&sandbox, &RegistryChange::default()).unwrap();
     assert_eq!(fixture.store.registry_changes(&sandbox, Some(saved.path())).unwrap(), change);
 }
+
+#[test]
+fn the_same_files_make_the_same_image_on_two_hosts_when_their_times_are_bounded() {
+    let made = |pause: Duration| {
+        let (fixture, base) = Fixture::with_base();
+        let sandbox = fixture.sandbox("box", &base);
+        let files = fixture.store.sandbox_files(&sandbox);
+        let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_500_000_000);
+        files.create_dir_all(r"C:\new\empty").unwrap();
+        for (name, time) in [("old", Some(old)), ("now", None), ("later", Some(old + pause))] {
+            files.write_file(&format!(r"C:\new\{name}"), &mut &b"x"[..], time).unwrap();
+        }
+        let latest = Some(commit_of(None, base).created);
+        let commit = Commit { latest, ..commit_of(Some("box"), base) };
+        let image = fixture.store.commit(&commit).unwrap();
+        fixture.store.image_by_id(&image).unwrap()
+    };
+    // Later than the bound in both cases.
+    let [one, two] = [400_000_000, 500_000_000].map(|pause| made(Duration::from_secs(pause)));
+    assert_eq!(one.layers, two.layers);
+    assert_eq!((one.id, one.manifest), (two.id, two.manifest));
+}

@@ -524,3 +524,26 @@ fn what_is_remembered_of_a_hostile_layer_is_bounded() {
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert_eq!(source, "a file with more than 1024 streams");
 }
+
+#[test]
+fn what_is_owned_by_an_account_is_so_in_the_layer() {
+    let (fixture, base) = Fixture::with_base();
+    let sandbox = fixture.sandbox("box", &base);
+    let files = fixture.store.sandbox_files(&sandbox);
+    let owned = |directory| security::owned("S-1-5-93-2-2", directory).unwrap();
+    files.create_dir_all(r"C:\data").unwrap();
+    files.write_file(r"C:\data\own.txt", &mut &b"x"[..], None).unwrap();
+    files.write_file(r"C:\data\other.txt", &mut &b"x"[..], None).unwrap();
+    files.set_security(r"C:\data", &owned(true)).unwrap();
+    files.set_security(r"c:\DATA\own.txt", &owned(false)).unwrap();
+    assert!(files.set_security(r"C:\Windows", &owned(true)).is_err(), "a layer's");
+    let image = fixture.commit(Some("box"), base);
+    let found = saved(&fixture, image);
+    let of = |name: &str| {
+        let (entry, _) = found.iter().find(|(entry, _)| entry.path.to_string() == name).unwrap();
+        entry.security.clone().unwrap()
+    };
+    assert_eq!(of("Files/data"), owned(true));
+    assert_eq!(of("Files/data/own.txt"), owned(false));
+    assert_eq!(of("Files/data/other.txt"), security::default_file());
+}
