@@ -9,9 +9,12 @@
 //!
 //! A step owns its sandbox or container and removes it before it ends, however it ends.
 
+mod ahead;
 mod cache;
 mod run;
 mod transfer;
+
+pub(crate) use ahead::Ahead;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -114,7 +117,8 @@ impl Execution<'_> {
         let triggers = state.config.on_build.take().unwrap_or_default();
         self.report.arrow(&state.image.0.short()).await?;
         self.triggers(&mut state, &triggers, &stage.from).await?;
-        for step in &stage.steps {
+        for (index, step) in stage.steps.iter().enumerate() {
+            state.ahead.look(&stage.steps[index + 1..]);
             self.announce(&step.statement.text).await?;
             self.execute(&mut state, step).await?;
             self.report.arrow(&state.image.0.short()).await?;

@@ -25,16 +25,18 @@ use tokio::sync::mpsc;
 pub trait BuildHost: Send + Sync {
     /// Makes a container for one `RUN` instruction and does not start it. The container must be
     /// visible to clients like any other. On error nothing of it is left behind.
-    /// `expected` may help, or be given up.
-    async fn create_run(
-        &self,
-        step: &RunStep,
-        expected: Option<ExpectedRun>,
-    ) -> Result<RunContainer, HostError>;
+    async fn create_run(&self, step: &RunStep) -> Result<RunContainer, HostError>;
 
-    /// Begins to make ready what a step like this one will need, but for its command and with more
-    /// layers below, and does not wait for it. `None` when the host does no such thing.
-    fn expect_run(&self, _step: &RunStep) -> Option<ExpectedRun> {
+    /// Begins to make ready, once the container `after` runs, what a step like this one will need
+    /// that differs in its command and in the layers of its image. Does not wait for it. `None`
+    /// when the host does no such thing.
+    fn expect_run(&self, _step: &RunStep, _after: &RunContainer) -> Option<ExpectedRun> {
+        None
+    }
+
+    /// Makes a container of what was expected, as [`BuildHost::create_run`] would; `None` when that
+    /// is not possible, with nothing left of it.
+    async fn claim_run(&self, _expected: ExpectedRun, _step: &RunStep) -> Option<RunContainer> {
         None
     }
 

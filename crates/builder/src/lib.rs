@@ -34,8 +34,8 @@ pub use configure::apply_changes;
 pub use error::{BuildError, ContextError, PathError, TransferError};
 pub use expand::ExpandError;
 pub use host::{
-    BaseSource, BuildHost, Fetched, HostError, RunContainer, RunMount, RunMountSource, RunOptions,
-    RunOutput, RunStep,
+    BaseSource, BuildHost, ExpectedRun, Fetched, HostError, RunContainer, RunMount, RunMountSource,
+    RunOptions, RunOutput, RunStep,
 };
 use oriel_image::{ImageId, ImageStore, Reference};
 pub use parse::{DockerfileError, Position, Problem};

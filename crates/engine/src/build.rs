@@ -16,25 +16,19 @@ use crate::{
 
 #[async_trait]
 impl BuildHost for Engine {
-    async fn create_run(
-        &self,
-        step: &RunStep,
-        expected: Option<ExpectedRun>,
-    ) -> Result<RunContainer, HostError> {
-        let request = request(step)?;
-        let claimed = match expected {
-            Some(expected) => self.claim(expected, request.clone()).await,
-            None => None,
-        };
-        let id = match claimed {
-            Some(id) => id,
-            None => self.create(request).await?,
-        };
+    async fn create_run(&self, step: &RunStep) -> Result<RunContainer, HostError> {
+        let id = self.create(request(step)?).await?;
         Ok(RunContainer { sandbox: id.clone(), id })
     }
 
-    fn expect_run(&self, step: &RunStep) -> Option<ExpectedRun> {
-        request(step).ok().map(|request| self.expect(request))
+    fn expect_run(&self, step: &RunStep, after: &RunContainer) -> Option<ExpectedRun> {
+        let after = self.find(&after.id).ok()?;
+        request(step).ok().map(|request| self.expect(request, after))
+    }
+
+    async fn claim_run(&self, expected: ExpectedRun, step: &RunStep) -> Option<RunContainer> {
+        let id = self.claim(expected, request(step).ok()?).await?;
+        Some(RunContainer { sandbox: id.clone(), id })
     }
 
     async fn run(

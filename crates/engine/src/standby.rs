@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     CreateRequest, Engine, EngineError, Spec,
-    container::{Container, Ready},
+    container::{Container, Ready, Status},
     document,
     networks::Joined,
     records::Record,
@@ -46,11 +46,22 @@ struct Claim {
 }
 
 impl Engine {
-    /// Begins to boot a system for a container like that of `request`.
-    pub(crate) fn expect(&self, request: CreateRequest) -> ExpectedRun {
-        let (claim, claimed) = oneshot::channel::<Claim>();
+    /// Boots a system for a container like that of `request` once the program of `after` runs: what
+    /// is wanted now comes first.
+    pub(crate) fn expect(&self, request: CreateRequest, after: Arc<Container>) -> ExpectedRun {
+        let (claim, mut claimed) = oneshot::channel::<Claim>();
         let engine = self.clone();
-        self.inner.tasks.spawn(async move { engine.stand_by(request, claimed).await });
+        self.inner.tasks.spawn(async move {
+            let mut status = after.status.subscribe();
+            let begun = |status: &Status| status.running || status.ended > 0 || status.removed;
+            tokio::select! {
+                // The container holds the sender.
+                _ = status.wait_for(begun) => drop(after),
+                // Nobody wants it any more, or too early.
+                _ = &mut claimed => return,
+            }
+            engine.stand_by(request, claimed).await;
+        });
         ExpectedRun(Box::new(claim))
     }
 

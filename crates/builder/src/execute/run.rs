@@ -76,7 +76,7 @@ impl Execution<'_> {
         }
         let mounts = self.mounts(wanted, &script).await?;
         let step = self.host_step(state, run, script, (arguments, mounts.list.clone()));
-        let container = self.host.create_run(&step).await?;
+        let container = state.ahead.container(self.host, (&step, run)).await?;
         let result = self.run_container(state, record, &container, (&command, &mounts)).await;
         let keep = !self.request.remove && !self.request.force_remove;
         if keep && !matches!(result, Err(BuildError::Cancelled)) {
