@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use oriel_ignore::Pattern;
-use oriel_image::{Digest, FileKind, ImageError, ImageId, SandboxFiles};
+use oriel_image::{Content, Digest, FileKind, ImageError, ImageId, OpenDirectory, SandboxFiles};
 
 pub(crate) use export::Exporter;
 
@@ -426,18 +426,50 @@ impl Writer<'_> {
         match tree {
             Tree::File(origin) => self.file(origin, path),
             Tree::Directory(inner) => {
-                self.files.create_dir_all(path)?;
-                inner.iter().try_for_each(|(name, tree)| self.tree(tree, &self.below(path, name)?))
+                let mut directory = self.files.open_directory(path)?;
+                for (name, tree) in inner {
+                    let below = self.below(path, name)?;
+                    match tree {
+                        Tree::File(origin) => self.write_in(&mut directory, name, origin)?,
+                        Tree::Directory(_) => self.tree(tree, &below)?,
+                    }
+                }
+                Ok(())
             }
         }
     }
 
-    fn file(&self, origin: &Origin, path: &str) -> Result<(), BuildError> {
+    /// Writes a file that is one of many.
+    fn write_in(
+        &self,
+        directory: &mut OpenDirectory<'_>,
+        name: &str,
+        origin: &Origin,
+    ) -> Result<(), BuildError> {
         if (self.cancelled)() {
             return Err(BuildError::Cancelled);
         }
-        self.files.write_file(path, &mut self.open(origin)?, origin.modified())?;
+        let modified = origin.modified();
+        match origin {
+            Origin::Context(blob) => directory.write(name, Content::Kept(&blob.path), modified)?,
+            Origin::Image(..) => {
+                directory.write(name, Content::Read(&mut self.open(origin)?), modified)?;
+            }
+        }
         Ok(())
+    }
+
+    fn file(&self, origin: &Origin, path: &str) -> Result<(), BuildError> {
+        match path.rsplit_once('\\') {
+            Some((parent, name)) if !self.files.is_dir(path)? => {
+                let mut directory = self.files.open_directory(&format!("{parent}\\"))?;
+                self.write_in(&mut directory, name, origin)
+            }
+            _ => {
+                self.files.write_file(path, &mut self.open(origin)?, origin.modified())?;
+                Ok(())
+            }
+        }
     }
 
     fn open(&self, origin: &Origin) -> Result<Box<dyn Read + '_>, BuildError> {

@@ -295,7 +295,7 @@ fn in_sandbox(
     let sandbox = images.create_sandbox(&id, &commit.parent, &settings)?;
     let result = change(&images.sandbox_files(&sandbox)).and_then(|()| {
         commit.sandbox = Some(id.clone());
-        Ok(images.commit(&commit)?)
+        Ok(images.commit_last(&commit)?)
     });
     let removed = images.remove_sandbox(&id);
     let image = result?;
