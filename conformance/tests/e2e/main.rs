@@ -33,6 +33,7 @@ mod storage;
 mod surface;
 mod terminal;
 mod volumes;
+mod warm;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -71,6 +72,7 @@ fn suite(filter: &str) -> Result<bool> {
         network::CASES,
         networks::CASES,
         build::CASES,
+        warm::CASES,
         dockerfiles::CASES,
         cli::CASES,
         images::CASES,

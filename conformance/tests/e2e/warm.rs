@@ -65,34 +65,29 @@ fn same_layers(daemon: &mut Daemon) -> Result<Outcome> {
     PASSED
 }
 
-/// What the layers of an image hold: names, and the text of files but for what names a container.
+/// What the layers of an image hold, base first and without that: names, and the text of files but
+/// for what names a container.
 fn layers(daemon: &Daemon, image: &str) -> Result<Vec<Vec<(String, String)>>> {
-    let chains = daemon.docker().inspect(image)?["RootFS"]["Layers"].clone();
-    let chains = chains.as_array().context("layers")?;
-    let mut parent: Option<String> = None;
-    let mut found = Vec::new();
-    for diff in chains {
-        let diff = diff.as_str().context("a digest")?;
-        let chain = match &parent {
-            None => diff.to_owned(),
-            Some(parent) => digest(&format!("{parent} {diff}")),
-        };
-        let place = daemon.data_root().join("windowsfilter").join(chain.trim_start_matches("sha256:"));
-        // The base is the same.
-        if parent.is_some() {
-            let mut files = Vec::new();
-            walk(&place, "", &mut files)?;
-            files.sort();
-            found.push(files);
-        }
-        parent = Some(chain);
-    }
-    Ok(found)
-}
-
-fn digest(text: &str) -> String {
-    use sha2::Digest as _;
-    format!("sha256:{:x}", sha2::Sha256::digest(text.as_bytes()))
+    let docker = daemon.docker();
+    let container = docker.run(&["create", image, "cmd"])?;
+    let store = daemon.data_root().join("windowsfilter");
+    let record = fs_err::read(store.join(container.trim()).join("sandbox.json"))?;
+    docker.run(&["rm", container.trim()])?;
+    let record: serde_json::Value = serde_json::from_slice(&record)?;
+    let mut chains: Vec<&str> = record["layers"]
+        .as_array()
+        .context("layers")?
+        .iter()
+        .filter_map(|id| id.as_str())
+        .collect();
+    chains.pop();
+    let read = |chain: &&str| {
+        let mut files = Vec::new();
+        walk(&store.join(chain.trim_start_matches("sha256:")), "", &mut files)?;
+        files.sort();
+        Ok(files)
+    };
+    chains.iter().rev().map(read).collect()
 }
 
 fn walk(place: &std::path::Path, prefix: &str, files: &mut Vec<(String, String)>) -> Result<()> {
@@ -121,7 +116,9 @@ fn walk(place: &std::path::Path, prefix: &str, files: &mut Vec<(String, String)>
 fn plain(text: &str) -> String {
     let named = |line: &str| {
         let line = line.to_lowercase();
-        ["computername", "logonserver", "userdomain", "prompt"].iter().any(|word| line.contains(word))
+        ["computername", "logonserver", "userdomain", "prompt"]
+            .iter()
+            .any(|word| line.contains(word))
             || line.trim().len() == 12 && line.trim().chars().all(|c| c.is_ascii_hexdigit())
     };
     text.lines().filter(|line| !named(line)).collect::<Vec<_>>().join("\n")
