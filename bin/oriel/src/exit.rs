@@ -9,6 +9,8 @@
 
 use std::{fmt, process::ExitCode};
 
+use oriel_hcs::{ExitMeaning, exit_meaning};
+
 use crate::screen::talk;
 
 /// The daemon or this command failed.
@@ -17,26 +19,6 @@ pub(crate) const FAILED: u8 = 125;
 const CANNOT_RUN: u8 = 126;
 /// There is no such program.
 const NOT_FOUND: u8 = 127;
-
-/// Well-known ways in which Windows ends programs: the `NTSTATUS` values of `[MS-ERREF]` 2.3.1.
-const STATUSES: &[(u32, &str, &str)] = &[
-    (0x8000_0003, "STATUS_BREAKPOINT", "the program stopped at a breakpoint"),
-    (0xC000_0005, "STATUS_ACCESS_VIOLATION", "the program used memory that is not its own"),
-    (0xC000_0017, "STATUS_NO_MEMORY", "there was not enough memory"),
-    (0xC000_001D, "STATUS_ILLEGAL_INSTRUCTION", "the processor does not know an instruction"),
-    (0xC000_0022, "STATUS_ACCESS_DENIED", "something was denied to the program"),
-    (0xC000_007B, "STATUS_INVALID_IMAGE_FORMAT", "a file is no program for this architecture"),
-    (0xC000_0094, "STATUS_INTEGER_DIVIDE_BY_ZERO", "the program divided by zero"),
-    (0xC000_00FD, "STATUS_STACK_OVERFLOW", "the program used up its stack"),
-    (0xC000_0135, "STATUS_DLL_NOT_FOUND", "a DLL that the program needs is not in the image"),
-    (0xC000_0138, "STATUS_ORDINAL_NOT_FOUND", "a DLL lacks a function that the program needs"),
-    (0xC000_0139, "STATUS_ENTRYPOINT_NOT_FOUND", "a DLL lacks a function that the program needs"),
-    (0xC000_013A, "STATUS_CONTROL_C_EXIT", "the program was stopped by Ctrl+C or a stop"),
-    (0xC000_0142, "STATUS_DLL_INIT_FAILED", "a DLL that the program needs did not start"),
-    (0xC000_0374, "STATUS_HEAP_CORRUPTION", "the program damaged its own memory"),
-    (0xC000_0409, "STATUS_STACK_BUFFER_OVERRUN", "the program found itself damaged and gave up"),
-    (0xE043_4352, "CLR exception", "a .NET program did not handle an exception"),
-];
 
 /// Ends this program with a code and without another word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,10 +105,11 @@ fn explain(code: i64) -> Option<String> {
         return None;
     }
     let status = u32::try_from(code & 0xFFFF_FFFF).ok()?;
-    let known = STATUSES.iter().find(|(number, ..)| *number == status);
     let low = low_bits(code);
-    Some(match known {
-        Some((_, name, meaning)) => format!("exit code 0x{status:08X} ({name}): {meaning}"),
+    Some(match exit_meaning(status) {
+        Some(ExitMeaning { name, meaning }) => {
+            format!("exit code 0x{status:08X} ({name}): {meaning}")
+        }
         None => format!("exit code {code} (0x{status:X}) is shown as {low}"),
     })
 }

@@ -302,7 +302,7 @@ def images_are_built_saved_loaded_and_removed(client, world):
     expect(client.images.list("from-python"), "list")
     client.images.remove("from-python:2")
     try:
-        client.images.build(fileobj=io.BytesIO(f"FROM {world['image']}\nRUN exit 4\n".encode()), rm=True)
+        client.images.build(fileobj=io.BytesIO(f"FROM {world['image']}\nRUN exit 4\n".encode()), forcerm=True)
     except BuildError as error:
         expect("returned a non-zero code: 4" in str(error), error)
     else:

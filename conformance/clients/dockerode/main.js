@@ -217,7 +217,7 @@ step("build_progress_is_followed", async () => {
   expect((await image.history()).length > 1, "history");
   await image.tag({ repo: "from-node", tag: "2" });
   const broken = await docker.buildImage(
-    require("node:stream").Readable.from(tar("Dockerfile", `FROM ${world.image}\nRUN exit 4\n`)));
+    require("node:stream").Readable.from(tar("Dockerfile", `FROM ${world.image}\nRUN exit 4\n`)), { forcerm: true });
   expect(/non-zero code: 4/.test((await followed(broken)).at(-1).error), "a failing build succeeded");
 });
 

@@ -103,7 +103,7 @@ fn error_position(daemon: &mut Daemon) -> Result<Outcome> {
 fn failing_step(daemon: &mut Daemon) -> Result<Outcome> {
     let docker = daemon.docker();
     let directory = context(daemon, "failing", "FROM nanoserver\nRUN exit 3\n")?;
-    let output = docker.try_run(&["build", &directory.to_string_lossy()])?;
+    let output = docker.try_run(&["build", "--force-rm", &directory.to_string_lossy()])?;
     let expected = "The command 'cmd /S /C exit 3' returned a non-zero code: 3";
     ensure!(output.status == 3 && output.stderr.contains(expected), "{output:?}");
     docker.wait_until("the step's container is gone", |docker| {

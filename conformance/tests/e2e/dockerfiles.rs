@@ -37,7 +37,7 @@ EOF
 fn here_documents(daemon: &mut Daemon) -> Result<Outcome> {
     let docker = daemon.docker();
     let failing = context(daemon, "here-failing", HERE)?;
-    let output = docker.try_run(&["build", &failing.to_string_lossy()])?;
+    let output = docker.try_run(&["build", "--force-rm", &failing.to_string_lossy()])?;
     ensure!(output.stderr.contains("returned a non-zero code: 7"), "{output:?}");
     let good = HERE.rsplit_once("RUN <<EOF").map_or(HERE, |(good, _)| good);
     let good = context(daemon, "here", good)?;

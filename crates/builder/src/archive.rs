@@ -22,6 +22,9 @@ const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 const BZIP2: &[u8] = b"BZh";
 const XZ: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
 
+/// Where the header of a tar says that it is one.
+const MAGIC: std::ops::Range<usize> = 257..262;
+
 /// What an entry is.
 pub(crate) enum EntryKind {
     /// A directory.
@@ -63,10 +66,15 @@ pub(crate) fn read(input: &mut dyn Read, visit: &mut Visit<'_>) -> Result<(), Co
     Ok(())
 }
 
+/// Whether the first 512 bytes say that the rest is an archive or something compressed.
+pub(crate) fn looks_packed(front: &[u8]) -> bool {
+    [GZIP, ZSTD, BZIP2, XZ].iter().any(|magic| front.starts_with(magic))
+        || front.get(MAGIC) == Some(b"ustar".as_slice())
+}
+
 /// Whether the front of a file says that it is an archive that [`read`] understands. 512 bytes
 /// of it, or all when it is shorter, are enough.
 pub(crate) fn is_archive(file: &mut dyn Read) -> bool {
-    const MAGIC: std::ops::Range<usize> = 257..262;
     let Ok(plain) = decompress(file) else { return false };
     let mut block = Vec::new();
     let read = plain.take(512).read_to_end(&mut block);

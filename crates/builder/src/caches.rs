@@ -5,6 +5,7 @@
 //! ROOT/<sha256 of the id>-0/        the cache
 //!      <sha256 of the id>-1/ …      others of the same id, for `sharing=private` at one time
 //!          id                       the id, as text
+//!          uses                     how often it was used, as text
 //!          files/                   what containers see
 //! ```
 //!
@@ -13,12 +14,12 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
 };
 
-use oriel_image::{Digest, directory_bytes};
+use oriel_image::{Digest, directory_bytes, free_bytes};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use crate::{ContextError, parse::Sharing};
@@ -62,10 +63,38 @@ pub struct CacheView {
     pub created: SystemTime,
     /// When it was last used.
     pub used: SystemTime,
+    /// How often it was used.
+    pub uses: u64,
     /// Bytes of its files.
     pub bytes: u64,
     /// Whether a build uses it now.
     pub in_use: bool,
+}
+
+/// How much room caches may keep, in bytes; 0 says nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheRoom {
+    /// As much may stay in any case.
+    pub reserved: u64,
+    /// As much may stay otherwise.
+    pub most: u64,
+    /// As much is to be free on the disk.
+    pub free: u64,
+}
+
+impl CacheRoom {
+    /// Bytes that may stay, of `total` on a disk with `free` bytes left: BuildKit's rule, but that
+    /// everything stays when all that was asked for is room, and there is enough.
+    fn bytes(&self, total: u64, free: u64) -> u64 {
+        let lacking = self.free.saturating_sub(free);
+        let most = match (lacking, self.most) {
+            (0, 0) if self.free > 0 => total,
+            (0, most) => most,
+            (lacking, 0) => total.saturating_sub(lacking),
+            (lacking, most) => most.min(total.saturating_sub(lacking)),
+        };
+        most.max(self.reserved)
+    }
 }
 
 impl BuildCaches {
@@ -96,7 +125,15 @@ impl BuildCaches {
         fs_err::create_dir_all(&files)?;
         // Written at each use: its time is the time of the last one.
         fs_err::write(directory.join("id"), id)?;
+        self.count(&directory)?;
         Ok(Held { files, is_new, _lock: lock })
+    }
+
+    fn count(&self, directory: &Path) -> Result<(), ContextError> {
+        // Two who share a cache count one after the other.
+        let _counting = self.inner.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        let uses = uses(directory).saturating_add(1);
+        Ok(fs_err::write(directory.join("uses"), uses.to_string())?)
     }
 
     fn first_free(&self, stem: &str) -> (String, Lock) {
@@ -134,6 +171,7 @@ impl BuildCaches {
                 in_use: self.lock(&name).try_write().is_err(),
                 created: fs_err::metadata(&path)?.created().unwrap_or(used),
                 used,
+                uses: uses(&path),
                 bytes: directory_bytes(&path.join("files")).map_err(std::io::Error::other)?,
                 name,
                 id,
@@ -144,21 +182,29 @@ impl BuildCaches {
     }
 
     /// Removes caches that `wanted` accepts and no build uses, those first that were used longest
-    /// ago, until the rest takes `keep` bytes. Returns their names and their bytes. Blocking.
+    /// ago, until the rest takes what it may `keep`. Returns their names and their bytes. Blocking.
     ///
     /// # Errors
     /// When the disk refuses.
     pub fn prune(
         &self,
         wanted: impl Fn(&CacheView) -> bool,
-        keep: u64,
+        keep: &CacheRoom,
     ) -> std::io::Result<(Vec<String>, u64)> {
         let mut views = self.list()?;
         views.sort_by_key(|view| view.used);
         let mut total: u64 = views.iter().map(|view| view.bytes).sum();
+        let free = match keep.free {
+            0 => 0,
+            _ if views.is_empty() => 0,
+            _ => free_bytes(&self.inner.root)?,
+        };
+        // Who wants room in plenty is not one who says nothing.
+        let says_nothing = *keep == CacheRoom::default();
+        let keep = keep.bytes(total, free);
         let (mut removed, mut bytes) = (Vec::new(), 0);
         for view in views {
-            let over = keep == 0 || total > keep;
+            let over = says_nothing || total > keep;
             if over && wanted(&view) && self.remove(&view)? {
                 total -= view.bytes;
                 bytes += view.bytes;
@@ -179,9 +225,27 @@ impl BuildCaches {
     }
 }
 
+/// How often a cache was used; one of an older version has kept no count.
+fn uses(directory: &Path) -> u64 {
+    let text = fs_err::read_to_string(directory.join("uses"));
+    text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const ALL: CacheRoom = CacheRoom { reserved: 0, most: 0, free: 0 };
+    const FIVE: CacheRoom = CacheRoom { reserved: 5, most: 0, free: 0 };
+
+    #[test]
+    fn room_is_reckoned_as_buildkit_does() {
+        let room = |reserved, most, free| CacheRoom { reserved, most, free }.bytes(100, 40);
+        assert_eq!([room(10, 0, 0), room(0, 30, 0), room(50, 30, 0)], [10, 30, 50]);
+        // 20 bytes are lacking on the disk, or none.
+        assert_eq!([room(0, 0, 60), room(0, 90, 60), room(0, 70, 60)], [80, 80, 70]);
+        assert_eq!([room(95, 0, 60), room(0, 0, 30), room(0, 0, 500)], [95, 100, 0]);
+    }
 
     fn caches() -> (tempfile::TempDir, BuildCaches) {
         let directory = tempfile::tempdir().unwrap();
@@ -202,7 +266,7 @@ mod tests {
         let views = caches.list().unwrap();
         assert_eq!(views.len(), 2);
         let npm = views.iter().find(|view| view.id == "npm").unwrap();
-        assert_eq!((npm.bytes, npm.in_use), (5, true));
+        assert_eq!((npm.bytes, npm.in_use, npm.uses), (5, true, 2));
     }
 
     #[tokio::test]
@@ -228,12 +292,12 @@ mod tests {
         let held = caches.take("x", Sharing::Shared).await.unwrap();
         fs_err::write(held.files.join("f"), "12345").unwrap();
         drop(caches.take("y", Sharing::Shared).await.unwrap());
-        let (removed, bytes) = caches.prune(|_| true, 0).unwrap();
+        let (removed, bytes) = caches.prune(|_| true, &ALL).unwrap();
         assert_eq!((removed.len(), bytes), (1, 0));
         drop(held);
-        assert_eq!(caches.prune(|_| true, 5).unwrap().0.len(), 0);
-        assert_eq!(caches.prune(|view| view.id == "y", 0).unwrap().0.len(), 0);
-        assert_eq!(caches.prune(|_| true, 0).unwrap().1, 5);
+        assert_eq!(caches.prune(|_| true, &FIVE).unwrap().0.len(), 0);
+        assert_eq!(caches.prune(|view| view.id == "y", &ALL).unwrap().0.len(), 0);
+        assert_eq!(caches.prune(|_| true, &ALL).unwrap().1, 5);
         assert_eq!(caches.list().unwrap(), []);
     }
 }

@@ -1,12 +1,12 @@
 //! Why builds fail.
 
-use std::io;
+use std::{fmt, io};
 
-use oriel_hcs::Class;
+use oriel_hcs::{Class, ExitMeaning, MissingLibrary, exit_meaning};
 use oriel_image::ImageError;
 use serde_json::json;
 
-use crate::{DockerfileError, HostError};
+use crate::{DockerfileError, HostError, parse::shortened};
 
 /// Why a build failed.
 #[derive(Debug, thiserror::Error)]
@@ -41,8 +41,10 @@ pub enum BuildError {
         name: String,
     },
     /// A line of `.dockerignore` is not a pattern.
-    #[error(".dockerignore line {line}: {text:?} is not a pattern")]
+    #[error("{file} line {line}: {text:?} is not a pattern")]
     BadIgnore {
+        /// The file's name.
+        file: String,
         /// Its number, from 1.
         line: usize,
         /// What it says.
@@ -74,13 +76,26 @@ pub enum BuildError {
     /// A result name with a digest. The text is Docker's.
     #[error("refusing to create a tag with a digest reference")]
     DigestTag,
-    /// A `RUN` command failed. The text is Docker's.
-    #[error("The command '{command}' returned a non-zero code: {code}")]
+    /// A `RUN` command failed. The first line is Docker's.
+    #[error(
+        "The command '{command}' returned a non-zero code: {code}\n{}",
+        explained(*.code, .missing)
+    )]
     Command {
         /// Its command line.
         command: String,
         /// Its exit code.
         code: u32,
+        /// The DLLs for lack of which a program of it did not begin.
+        missing: Vec<MissingLibrary>,
+    },
+    /// A step failed, at this place.
+    #[error("{problem}\n{place}")]
+    Step {
+        /// Where it stands.
+        place: Box<Place>,
+        /// Why.
+        problem: Box<Self>,
     },
     /// The client has gone away.
     #[error("build cancelled")]
@@ -88,6 +103,47 @@ pub enum BuildError {
     /// A blocking part of the build panicked.
     #[error("a step of the build was lost; this is a defect of Oriel, please report it")]
     Lost,
+}
+
+/// A step in the text of a build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Name of the Dockerfile.
+    pub file: String,
+    /// The line at which the instruction begins, from 1.
+    pub line: usize,
+    /// That line.
+    pub excerpt: String,
+    /// The instruction of the base image that stands there in the place of its `FROM`.
+    pub trigger: Option<String>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, line, excerpt, trigger } = self;
+        let gutter = " ".repeat(line.to_string().len());
+        write!(f, "{gutter}--> {file}:{line}\n{gutter} |\n{line} | {}", excerpt.trim_end())?;
+        match trigger {
+            Some(text) => write!(f, "\n{gutter} = ONBUILD of the base image: {}", shortened(text)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What an exit code means, in decimal, in hexadecimal as Windows writes it, and in words.
+fn explained(code: u32, missing: &[MissingLibrary]) -> String {
+    let number = format!("exit code {code} (0x{code:08X}");
+    let Some(ExitMeaning { name, meaning }) = exit_meaning(code) else {
+        return format!("{number})");
+    };
+    let libraries: Vec<_> = missing
+        .iter()
+        .map(|MissingLibrary { name, needed_by }| format!("{name}, which {needed_by} needs"))
+        .collect();
+    match libraries.is_empty() {
+        true => format!("{number} {name}): {meaning}"),
+        false => format!("{number} {name}): {meaning}: {}", libraries.join("; ")),
+    }
 }
 
 /// Why a build context or an archive could not be read.
@@ -292,8 +348,27 @@ impl BuildError {
             | Self::DigestTag
             | Self::NotAChange { .. }
             | Self::Command { .. } => Class::Invalid,
+            Self::Step { problem, .. } => problem.class(),
             Self::Cancelled => Class::Cancelled,
             Self::Lost => Class::Bug,
+        }
+    }
+
+    /// The same error with its place, unless it tells that already or there is none.
+    pub(crate) fn at(self, place: impl FnOnce() -> Place) -> Self {
+        match self {
+            Self::Dockerfile(error) => Self::Dockerfile(error.named(&place().file)),
+            Self::Step { .. } | Self::Cancelled => self,
+            problem => Self::Step { place: Box::new(place()), problem: Box::new(problem) },
+        }
+    }
+
+    /// The error without its place.
+    #[must_use]
+    pub fn problem(&self) -> &Self {
+        match self {
+            Self::Step { problem, .. } => problem.problem(),
+            problem => problem,
         }
     }
 
@@ -302,7 +377,7 @@ impl BuildError {
     #[must_use]
     pub fn line(&self) -> Vec<u8> {
         let message = self.to_string();
-        let detail = match self {
+        let detail = match self.problem() {
             Self::Command { code, .. } => json!({ "code": code, "message": message }),
             _ => json!({ "message": message }),
         };

@@ -7,201 +7,114 @@
 //!                                                         others: commit of the configuration
 //! ```
 //!
+//! [`graph`] orders the stages, [`bases`] finds what they stand on.
+//!
 //! A step owns its sandbox or container and removes it before it ends, however it ends.
 
 mod ahead;
+mod bases;
 mod cache;
+mod graph;
 mod run;
 mod transfer;
 
 pub(crate) use ahead::Ahead;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicUsize},
+};
 
 use oriel_image::{
-    Commit, Digest, Image, ImageError, ImageId, ImageStore, Reference, RunConfig, SandboxFiles,
-    SandboxSettings,
+    Commit, Digest, Image, ImageId, ImageStore, Reference, RunConfig, SandboxFiles, SandboxSettings,
 };
 use ring::rand::{SecureRandom, SystemRandom};
+use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::{
-    BaseSource, BuildCaches, BuildError, BuildHost, BuildRequest, Built, DockerfileError,
-    HostError, Problem,
+    BuildError, BuildRequest, BuildSite, Built, StepId, StepView,
     context::Context,
-    parse::{self, Instruction, Statement},
+    event::Report,
+    parse::{Instruction, Statement},
     paths,
-    plan::{Base, Plan, Stage, Step},
-    report::Report,
+    plan::{Plan, Step},
     state::State,
 };
 use cache::Record;
 
 /// A build that runs.
 pub(crate) struct Execution<'a> {
-    pub(crate) images: ImageStore,
-    pub(crate) host: &'a dyn BuildHost,
-    pub(crate) bases: &'a dyn BaseSource,
-    pub(crate) caches: &'a BuildCaches,
-    pub(crate) report: Report,
-    pub(crate) request: BuildRequest,
-    pub(crate) context: Arc<Context>,
-    pub(crate) tags: Vec<Reference>,
-    pub(crate) escape: char,
-    pub(crate) globals: BTreeMap<String, String>,
-    pub(crate) done: BTreeMap<usize, (ImageId, RunConfig, String)>,
-    pub(crate) step: usize,
-    pub(crate) steps: usize,
+    site: BuildSite<'a>,
+    report: Report,
+    request: BuildRequest,
+    context: Arc<Context>,
+    escape: char,
+    globals: BTreeMap<String, String>,
+    views: Vec<StepView>,
+    /// The id of the next trigger.
+    next_id: AtomicUsize,
+    /// One permit for each step that may run at this time.
+    permits: Semaphore,
+    /// What became of each stage, by its place in the Dockerfile.
+    done: BTreeMap<usize, watch::Sender<Option<Finished>>>,
+    /// Base images found so far. Held while one is looked for, so that each is pulled once.
+    bases: Mutex<BTreeMap<String, Image>>,
 }
 
-impl Execution<'_> {
-    /// Runs the plan to its end.
-    pub(crate) async fn run(mut self, plan: Plan) -> Result<Built, BuildError> {
-        let result = self.all(plan).await;
-        if result.is_err() {
-            self.report.give_up_quiet().await;
+/// What others take from a stage that is done.
+#[derive(Clone)]
+struct Finished {
+    image: ImageId,
+    config: RunConfig,
+    author: String,
+}
+
+impl<'a> Execution<'a> {
+    pub(crate) fn new(
+        site: BuildSite<'a>,
+        report: Report,
+        (request, context): (BuildRequest, Context),
+        plan: &Plan,
+    ) -> Self {
+        let views = plan.views();
+        let permits = site.parallel.get().min(Semaphore::MAX_PERMITS);
+        Self {
+            site,
+            report,
+            request,
+            context: Arc::new(context),
+            escape: plan.escape,
+            globals: plan.arguments.clone(),
+            next_id: AtomicUsize::new(views.len()),
+            views,
+            permits: Semaphore::new(permits),
+            done: plan.stages.iter().map(|stage| (stage.index, watch::Sender::default())).collect(),
+            bases: Mutex::default(),
         }
-        result
     }
 
-    async fn all(&mut self, plan: Plan) -> Result<Built, BuildError> {
-        for warning in &plan.warnings {
-            self.report.stream(&format!("{warning}\n")).await?;
-        }
-        if !self.request.cache_from.is_empty() {
-            let text = "steps are looked for among those that were built here";
-            self.report.stream(&format!("[Warning] --cache-from has no effect: {text}\n")).await?;
-        }
-        for statement in &plan.globals {
-            self.announce(&statement.text).await?;
-        }
-        let mut last = None;
-        for stage in &plan.stages {
-            last = Some(self.stage(stage).await?);
-        }
-        if !plan.unused.is_empty() {
-            let names = plan.unused.join(" ");
-            let text = format!("[Warning] One or more build-args [{names}] were not consumed\n");
-            self.report.stream(&text).await?;
-        }
-        let image = last.ok_or_else(|| DockerfileError::whole(Problem::NoStage))?;
-        self.finish(image).await
-    }
-
-    async fn finish(&mut self, image: ImageId) -> Result<Built, BuildError> {
+    /// Gives the result its names.
+    pub(crate) async fn tag(
+        &self,
+        image: ImageId,
+        references: &[Reference],
+    ) -> Result<Built, BuildError> {
         let mut tags = Vec::new();
-        for reference in self.tags.clone() {
+        for reference in references {
             tags.push(reference.familiar());
+            let reference = reference.clone();
             self.blocking(move |images| Ok(images.tag(&image, &reference)?)).await?;
-        }
-        if self.request.quiet {
-            self.report.result(&format!("{image}\n")).await?;
-        } else {
-            self.report.stream(&format!("Successfully built {}\n", image.0.short())).await?;
-            for tag in &tags {
-                self.report.stream(&format!("Successfully tagged {tag}\n")).await?;
-            }
         }
         Ok(Built { image, tags })
     }
 
-    async fn announce(&mut self, text: &str) -> Result<(), BuildError> {
-        self.step += 1;
-        self.report.stream(&format!("Step {}/{} : {text}", self.step, self.steps)).await?;
-        self.report.stream("\n").await
+    async fn execute(&self, mut state: State, step: &Step) -> Result<State, BuildError> {
+        // A future this size needs a place of its own.
+        Box::pin(self.change(&mut state, step)).await?;
+        Ok(state)
     }
 
-    async fn stage(&mut self, stage: &Stage) -> Result<ImageId, BuildError> {
-        self.announce(&stage.from.text).await?;
-        let mut state = self.begin(&stage.base).await?;
-        let triggers = state.config.on_build.take().unwrap_or_default();
-        self.report.arrow(&state.image.0.short()).await?;
-        self.triggers(&mut state, &triggers, &stage.from).await?;
-        for (index, step) in stage.steps.iter().enumerate() {
-            state.ahead.look(&stage.steps[index + 1..]);
-            self.announce(&step.statement.text).await?;
-            self.execute(&mut state, step).await?;
-            self.report.arrow(&state.image.0.short()).await?;
-        }
-        self.report.image(&state.image.to_string()).await?;
-        let image = state.image;
-        self.done.insert(stage.index, (image, state.config, state.author));
-        Ok(image)
-    }
-
-    /// Runs what the base image's `ONBUILD` instructions left.
-    async fn triggers(
-        &mut self,
-        state: &mut State,
-        triggers: &[String],
-        from: &Statement,
-    ) -> Result<(), BuildError> {
-        if triggers.is_empty() {
-            return Ok(());
-        }
-        let s = if triggers.len() == 1 { "" } else { "s" };
-        self.report.stream(&format!("# Executing {} build trigger{s}\n", triggers.len())).await?;
-        for text in triggers {
-            let statement = parse::trigger(text, self.escape, from)?;
-            self.report.stream(&format!("Step : {text}\n")).await?;
-            // A trigger knows no stages, only images.
-            let step = Step::new(statement, &[])?;
-            // A future that may hold itself needs a place of its own.
-            Box::pin(self.execute(state, &step)).await?;
-        }
-        self.report.arrow(&state.image.0.short()).await
-    }
-
-    async fn begin(&mut self, base: &Base) -> Result<State, BuildError> {
-        let (image, config, author) = match base {
-            Base::Stage(index) => match self.done.get(index) {
-                Some(done) => done.clone(),
-                None => return Err(BuildError::Lost),
-            },
-            Base::Image(name) => {
-                let image = self.base(name).await?;
-                (image.id, image.config.config, image.config.author)
-            }
-        };
-        let busted = self.request.no_cache;
-        Ok(State { author, busted, ..State::new(image, config) })
-    }
-
-    /// Finds a base image, here or in its registry.
-    async fn base(&mut self, name: &str) -> Result<Image, BuildError> {
-        let here = self.resolve(name).await?;
-        let image = match here.filter(|_| !self.request.pull) {
-            Some(image) => image,
-            None => self.pull(name).await?,
-        };
-        if !image.config.os.eq_ignore_ascii_case("windows") {
-            return Err(BuildError::NotWindows { name: name.to_owned(), os: image.config.os });
-        }
-        Ok(image)
-    }
-
-    async fn pull(&mut self, name: &str) -> Result<Image, BuildError> {
-        let reference = Reference::parse(name)?.or_latest();
-        let pulled = tokio::select! {
-            pulled = self.bases.pull(&reference, self.report.output()) => pulled,
-            () = self.report.closed() => return Err(BuildError::Cancelled),
-        };
-        pulled.map_err(|HostError { class, message }| BuildError::NoBase { class, message })?;
-        let found = self.resolve(name).await?;
-        found.ok_or_else(|| ImageError::NoSuchImage { name: name.to_owned() }.into())
-    }
-
-    async fn resolve(&self, name: &str) -> Result<Option<Image>, BuildError> {
-        let name = name.to_owned();
-        self.blocking(move |images| match images.resolve(&name) {
-            Ok(image) => Ok(Some(image)),
-            Err(ImageError::NoSuchImage { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
-        })
-        .await
-    }
-
-    async fn execute(&mut self, state: &mut State, step: &Step) -> Result<(), BuildError> {
+    async fn change(&self, state: &mut State, step: &Step) -> Result<(), BuildError> {
         let statement = &step.statement;
         match &statement.instruction {
             Instruction::Run(run) => self.run_step(state, run, step).await,
@@ -209,7 +122,7 @@ impl Execution<'_> {
             Instruction::Workdir(path) => {
                 let path = self.expand(state, statement, path)?;
                 let path = paths::workdir(&state.config.working_dir, &path)?;
-                self.workdir(state, path).await
+                self.workdir(state, path, step.id).await
             }
             _ => {
                 let (comment, warning) = match &statement.instruction {
@@ -217,10 +130,10 @@ impl Execution<'_> {
                     _ => state.configure(statement, self.escape)?,
                 };
                 if let Some(warning) = warning {
-                    self.report.arrow(warning).await?;
+                    self.report.note(step.id, warning).await?;
                 }
                 let created_by = format!("{} #(nop)  {comment}", state.shell());
-                self.commit_metadata(state, Record { created_by }).await
+                self.commit_metadata(state, Record { created_by }, step.id).await
             }
         }
     }
@@ -253,11 +166,16 @@ impl Execution<'_> {
         Ok(text)
     }
 
-    async fn workdir(&mut self, state: &mut State, path: String) -> Result<(), BuildError> {
+    async fn workdir(
+        &self,
+        state: &mut State,
+        path: String,
+        step: StepId,
+    ) -> Result<(), BuildError> {
         state.config.working_dir.clone_from(&path);
         let created_by = format!("{} #(nop) WORKDIR {path}", state.shell());
         let record = Record { created_by };
-        if self.cached(state, &record).await? {
+        if self.cached(state, &record, step).await? {
             return Ok(());
         }
         let commit = self.commit(state, record, None);
@@ -277,7 +195,7 @@ impl Execution<'_> {
         if (self.report.probe())() {
             return Err(BuildError::Cancelled);
         }
-        let images = self.images.clone();
+        let images = self.site.images.clone();
         let result = tokio::task::spawn_blocking(move || work(&images)).await;
         result.map_err(|_| BuildError::Lost)?
     }
@@ -323,11 +241,6 @@ fn random_id() -> Result<String, BuildError> {
     let mut bytes = [0; 32];
     SystemRandom::new().fill(&mut bytes).map_err(|_| BuildError::Lost)?;
     Ok(Digest::of(&bytes).hex())
-}
-
-/// The first 12 digits of a container's id.
-fn short(id: &str) -> &str {
-    id.get(..12).unwrap_or(id)
 }
 
 #[cfg(test)]

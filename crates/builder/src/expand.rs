@@ -11,8 +11,7 @@
 //! 'text'              as it is                     "text"           only $ and the escape work
 //! ```
 
-use std::iter::Peekable;
-use std::str::Chars;
+use std::{collections::BTreeSet, iter::Peekable, str::Chars};
 
 use oriel_ignore::Pattern;
 
@@ -94,6 +93,18 @@ pub(crate) fn word(
     Ok(result)
 }
 
+/// The variables that a word uses, that are not set, and for which it has no other value.
+pub(crate) fn undefined(
+    text: &str,
+    escape: char,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> BTreeSet<String> {
+    let mut lexer = Lexer::new(text, escape, variable);
+    // What is wrong with the word is told when it is used.
+    let _ = lexer.until(None, Escapes::Read);
+    lexer.undefined
+}
+
 /// Puts variables into the text of a here-document: quotes are text there, and the escape character
 /// protects `$` and itself only, as in a shell.
 pub(crate) fn document(
@@ -132,11 +143,14 @@ struct Lexer<'a> {
     depth: usize,
     /// Work that may still be done.
     work: usize,
+    /// Names that had no value and needed one.
+    undefined: BTreeSet<String>,
 }
 
 impl<'a> Lexer<'a> {
     fn new(text: &'a str, escape: char, variable: &'a dyn Fn(&str) -> Option<String>) -> Self {
-        Self { chars: text.chars().peekable(), escape, variable, depth: 0, work: MAX_WORK }
+        let (chars, undefined) = (text.chars().peekable(), BTreeSet::new());
+        Self { chars, escape, variable, depth: 0, work: MAX_WORK, undefined }
     }
 
     fn spend(&mut self, work: usize) -> Result<(), ExpandError> {
@@ -209,7 +223,10 @@ impl<'a> Lexer<'a> {
             let name = self.name();
             match name.is_empty() {
                 true => out.push('$'),
-                false => out.push_str(&self.value(&name)?.unwrap_or_default()),
+                false => {
+                    let value = self.value(&name)?;
+                    out.push_str(&self.needed(name, value));
+                }
             }
             return Ok(());
         }
@@ -234,7 +251,7 @@ impl<'a> Lexer<'a> {
         let name = self.name();
         let value = self.value(&name)?;
         match self.chars.next() {
-            Some('}') => Ok(value.unwrap_or_default()),
+            Some('}') => Ok(self.needed(name, value)),
             Some(':') => {
                 let value = value.filter(|value| !value.is_empty());
                 match self.chars.next() {
@@ -343,6 +360,14 @@ impl<'a> Lexer<'a> {
             name.push(c);
         }
         name
+    }
+
+    /// A value that has no substitute.
+    fn needed(&mut self, name: String, value: Option<String>) -> String {
+        value.unwrap_or_else(|| {
+            self.undefined.insert(name);
+            String::new()
+        })
     }
 
     fn value(&mut self, name: &str) -> Result<Option<String>, ExpandError> {

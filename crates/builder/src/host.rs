@@ -3,6 +3,7 @@
 //! A build needs containers for `RUN` only; every other instruction works on image records and
 //! sandbox layers. [`BuildHost`] is all a build asks of the engine, and [`BaseSource`] all it asks
 //! of registries and of the web, so the whole builder runs in a unit test on fakes.
+//! [`SecretSource`] is what it asks of the client.
 //!
 //! ```text
 //! create_run ──▶ run ──exit 0──▶ (the builder commits the sandbox) ──▶ remove
@@ -13,7 +14,7 @@
 use std::{any::Any, path::PathBuf, time::SystemTime};
 
 use async_trait::async_trait;
-use oriel_hcs::{Class, CommandLine};
+use oriel_hcs::{Class, CommandLine, MissingLibrary};
 use oriel_image::Reference;
 use tokio::sync::mpsc;
 
@@ -49,6 +50,10 @@ pub trait BuildHost: Send + Sync {
     async fn run(&self, container: &str, output: mpsc::Sender<RunOutput>)
     -> Result<u32, HostError>;
 
+    /// The DLLs for lack of which a program in the container did not begin, once
+    /// [`BuildHost::run`] has returned [`oriel_hcs::DLL_NOT_FOUND`].
+    async fn missing_libraries(&self, container: &str) -> Vec<MissingLibrary>;
+
     /// The time, for the records of the images made.
     fn now(&self) -> SystemTime {
         SystemTime::now()
@@ -77,6 +82,25 @@ pub struct Fetched {
     pub modified: Option<SystemTime>,
     /// What it suggests as a name (`Content-Disposition`), as it was sent.
     pub disposition: Option<String>,
+}
+
+/// Gets what `RUN --mount=type=secret` shows.
+#[async_trait]
+pub trait SecretSource: Send + Sync {
+    /// The secret of this id; `None` when the client has none. Nobody keeps it for longer than the
+    /// step runs.
+    async fn secret(&self, id: &str) -> Result<Option<Vec<u8>>, HostError>;
+}
+
+/// What clients of the classic builder send: no secrets.
+#[derive(Clone, Copy, Debug)]
+pub struct NoSecrets;
+
+#[async_trait]
+impl SecretSource for NoSecrets {
+    async fn secret(&self, _id: &str) -> Result<Option<Vec<u8>>, HostError> {
+        Ok(None)
+    }
 }
 
 /// One `RUN` instruction, ready to be run.

@@ -13,39 +13,46 @@
 
 mod archive;
 mod caches;
+mod classic;
 mod configure;
 mod context;
 mod copy;
+#[cfg(test)]
+mod corpus;
 mod error;
+mod event;
 mod execute;
 mod expand;
 mod host;
+mod lint;
 mod parse;
 mod paths;
 mod plan;
-mod report;
+mod remote;
 mod script;
 mod state;
 
-use std::{collections::BTreeMap, io::Read, path::Path, sync::Arc};
+use std::{collections::BTreeMap, io::Read, num::NonZeroUsize, path::Path};
 
-pub use caches::{BuildCaches, CacheView};
+pub use caches::{BuildCaches, CacheRoom, CacheView};
 pub use configure::apply_changes;
-pub use error::{BuildError, ContextError, PathError, TransferError};
+pub use error::{BuildError, ContextError, PathError, Place, TransferError};
+pub use event::{BuildEvent, StepId, StepView};
 pub use expand::ExpandError;
 pub use host::{
-    BaseSource, BuildHost, ExpectedRun, Fetched, HostError, RunContainer, RunMount, RunMountSource,
-    RunOptions, RunOutput, RunStep,
+    BaseSource, BuildHost, ExpectedRun, Fetched, HostError, NoSecrets, RunContainer, RunMount,
+    RunMountSource, RunOptions, RunOutput, RunStep, SecretSource,
 };
+pub use lint::{Finding, Findings};
 use oriel_image::{ImageId, ImageStore, Reference};
 pub use parse::{DockerfileError, Position, Problem};
 use tokio::sync::mpsc;
 
 use context::Context;
+use event::Report;
 use execute::Execution;
 use oriel_ignore::Ignore;
 use plan::Plan;
-use report::Report;
 
 /// Longest `.dockerignore` read.
 const MAX_IGNORE_BYTES: u64 = 1 << 20;
@@ -81,6 +88,13 @@ pub struct BuildRequest {
     pub run: RunOptions,
 }
 
+impl BuildRequest {
+    /// Path of the Dockerfile within the context.
+    fn dockerfile_name(&self) -> &str {
+        if self.dockerfile.is_empty() { remote::DOCKERFILE } else { &self.dockerfile }
+    }
+}
+
 /// A build that is parsed, planned, and ready to run. Owns the unpacked context; dropping it
 /// removes that.
 #[derive(Debug)]
@@ -89,6 +103,7 @@ pub struct Build {
     context: Context,
     plan: Plan,
     tags: Vec<Reference>,
+    findings: Findings,
 }
 
 /// What a build works with.
@@ -102,6 +117,10 @@ pub struct BuildSite<'a> {
     pub bases: &'a dyn BaseSource,
     /// What stays from build to build.
     pub caches: &'a BuildCaches,
+    /// What gives the secrets of the client.
+    pub secrets: &'a dyn SecretSource,
+    /// Most steps that run at one time.
+    pub parallel: NonZeroUsize,
 }
 
 /// What a build made.
@@ -114,8 +133,8 @@ pub struct Built {
 }
 
 impl Build {
-    /// Unpacks the context (a tar, plain or gzip or zstd) below `scratch`, reads the Dockerfile
-    /// and plans the build. Blocking.
+    /// Unpacks the context (a tar, plain or gzip or zstd) below `scratch`, reads the Dockerfile,
+    /// checks it and plans the build. Blocking.
     ///
     /// # Errors
     /// `Invalid` for a bad request, context or Dockerfile; `Host` when the disk refuses.
@@ -127,55 +146,70 @@ impl Build {
         let tags = tags(&request.tags)?;
         plan::check_platform(&request.platform).map_err(DockerfileError::whole)?;
         let mut context = Context::unpack(context, scratch)?;
-        let name = match request.dockerfile.as_str() {
-            "" => "Dockerfile",
-            name => name,
-        };
+        let name = request.dockerfile_name();
         let text = context
             .read(name, parse::MAX_DOCKERFILE_BYTES)?
             .ok_or_else(|| BuildError::NoDockerfile { name: name.to_owned() })?;
-        if let Some(lines) = context.read(".dockerignore", MAX_IGNORE_BYTES)? {
-            let ignore = Ignore::parse(&String::from_utf8_lossy(&lines))
-                .map_err(|bad| BuildError::BadIgnore { line: bad.line, text: bad.text })?;
-            context.apply(&ignore);
-        }
-        let plan = Plan::new(parse::parse(name, &text)?, &request)?;
-        Ok(Self { request, context, plan, tags })
+        let ignore = ignored(&context, name)?;
+        context.apply(&ignore);
+        let file = parse::parse(name, &text)?;
+        let findings = lint::check(&file, &ignore);
+        let plan = Plan::new(file, &request).map_err(|error| error.named(name))?;
+        Ok(Self { request, context, plan, tags, findings })
     }
 
-    /// Runs the build. `output` gets complete JSON lines as the Docker API has them, the newline
-    /// included; an error returned is not among them: the caller turns it into the last line with
-    /// [`BuildError::line`].
+    /// Prepares a build of what an address gave (`remote`): a context, or a Dockerfile alone.
+    /// Blocking.
     ///
-    /// The build is cancelled by dropping the receiver of `output`: the running step is stopped,
-    /// its container and sandbox are removed, and `Cancelled` is returned. The future itself must
-    /// be polled to its end, so give it a task of its own rather than the connection's.
+    /// # Errors
+    /// As for [`Build::prepare`].
+    pub fn prepare_remote(
+        mut request: BuildRequest,
+        content: &mut dyn Read,
+        scratch: &Path,
+    ) -> Result<Self, BuildError> {
+        let mut content = remote::read(content)?;
+        if content.is_dockerfile {
+            request.dockerfile.clear();
+        }
+        Self::prepare(request, &mut content.archive, scratch)
+    }
+
+    /// What the checks of the Dockerfile found.
+    #[must_use]
+    pub fn findings(&self) -> &Findings {
+        &self.findings
+    }
+
+    /// Runs the build. `events` gets what happens; the end of the build is what is returned.
+    ///
+    /// The build is cancelled by dropping the receiver of `events`: running steps are stopped,
+    /// their containers and sandboxes are removed, and `Cancelled` is returned. The future itself
+    /// must be polled to its end, so give it a task of its own rather than the connection's.
     ///
     /// # Errors
     /// Of any class; nothing half-made is left behind.
     pub async fn run(
         self,
         site: BuildSite<'_>,
-        output: mpsc::Sender<Vec<u8>>,
+        events: mpsc::Sender<BuildEvent>,
     ) -> Result<Built, BuildError> {
-        let BuildSite { images, host, bases, caches } = site;
-        let execution = Execution {
-            images,
-            host,
-            bases,
-            caches,
-            report: Report::new(output, self.request.quiet),
-            context: Arc::new(self.context),
-            tags: self.tags,
-            escape: self.plan.escape,
-            globals: self.plan.arguments.clone(),
-            done: BTreeMap::new(),
-            step: 0,
-            steps: self.plan.steps(),
-            request: self.request,
-        };
-        execution.run(self.plan).await
+        let Self { request, context, plan, tags, .. } = self;
+        let execution = Execution::new(site, Report::new(events), (request, context), &plan);
+        let image = execution.run(&plan).await?;
+        execution.tag(image, &tags).await
     }
+}
+
+/// What the build does not see. A file of the Dockerfile's own wins over that of all.
+fn ignored(context: &Context, dockerfile: &str) -> Result<Ignore, BuildError> {
+    for file in [format!("{dockerfile}.dockerignore"), ".dockerignore".to_owned()] {
+        if let Some(lines) = context.read(&file, MAX_IGNORE_BYTES)? {
+            return Ignore::parse(&String::from_utf8_lossy(&lines))
+                .map_err(|bad| BuildError::BadIgnore { file, line: bad.line, text: bad.text });
+        }
+    }
+    Ok(Ignore::default())
 }
 
 /// Reads the names for the result.

@@ -5,8 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use oriel_image::Digest;
+
 use crate::{
-    BuildRequest, DockerfileError, Problem, expand,
+    BuildRequest, DockerfileError, Problem, StepId, StepView, expand,
     parse::{Dockerfile, Instruction, Pair, Statement},
 };
 
@@ -38,6 +40,8 @@ pub(crate) struct Stage {
     pub(crate) base: Base,
     /// Its `FROM`.
     pub(crate) from: Statement,
+    /// The `FROM` as a step.
+    pub(crate) id: StepId,
     /// The rest of its instructions.
     pub(crate) steps: Vec<Step>,
 }
@@ -45,6 +49,8 @@ pub(crate) struct Stage {
 /// One instruction of a stage.
 #[derive(Debug)]
 pub(crate) struct Step {
+    /// Which one it is.
+    pub(crate) id: StepId,
     /// The instruction.
     pub(crate) statement: Statement,
     /// For `COPY --from`, what it names.
@@ -67,11 +73,11 @@ impl Step {
             }
             _ => (None, Vec::new()),
         };
-        Ok(Self { statement, source, mounts })
+        Ok(Self { id: StepId(0), statement, source, mounts })
     }
 
     /// Everything that it takes from elsewhere.
-    fn sources(&self) -> impl Iterator<Item = &Base> {
+    pub(crate) fn sources(&self) -> impl Iterator<Item = &Base> {
         self.source.iter().chain(self.mounts.iter().flatten())
     }
 }
@@ -83,6 +89,16 @@ pub(crate) enum Base {
     Stage(usize),
     /// An image of this name.
     Image(String),
+}
+
+impl Base {
+    /// The name of an image.
+    fn image(&self) -> Option<&str> {
+        match self {
+            Self::Stage(_) => None,
+            Self::Image(name) => Some(name),
+        }
+    }
 }
 
 impl Plan {
@@ -117,10 +133,12 @@ impl Plan {
         if stages.is_empty() {
             return Err(DockerfileError::whole(Problem::NoStage));
         }
+        check_order(&stages)?;
         let mut stages = needed(stages, target(&request.target)?.as_ref(), &request.target)?;
         add_labels(&mut stages, request, file.escape);
         let known = |name: &&String| !declared.contains(*name) && !is_proxy(name);
         let unused = request.build_args.keys().filter(known).cloned().collect();
+        number(&mut stages, globals.len());
         let escape = file.escape;
         Ok(Self { escape, globals, arguments, stages, unused, warnings: file.warnings })
     }
@@ -128,6 +146,73 @@ impl Plan {
     /// Number of steps, as `Step 1/n` counts them.
     pub(crate) fn steps(&self) -> usize {
         self.globals.len() + self.stages.iter().map(|stage| stage.steps.len() + 1).sum::<usize>()
+    }
+
+    /// The steps as they are shown, in the order of the Dockerfile; the place of each in the list
+    /// is its id.
+    pub(crate) fn views(&self) -> Vec<StepView> {
+        let mut views: Vec<StepView> = Vec::with_capacity(self.steps());
+        let mut push = |statement: &Statement, stage: Option<&Stage>, inputs: Vec<StepId>| {
+            let id = StepId(views.len());
+            let inputs: Vec<_> = inputs.iter().filter_map(|input| views.get(input.0)).collect();
+            let view = view(id, statement, stage, &inputs);
+            views.push(StepView { number: Some(id.0 + 1), total: self.steps(), ..view });
+        };
+        for statement in &self.globals {
+            push(statement, None, Vec::new());
+        }
+        for stage in &self.stages {
+            push(&stage.from, Some(stage), self.last_steps([&stage.base]));
+            for step in &stage.steps {
+                let mut inputs = vec![StepId(step.id.0 - 1)];
+                inputs.extend(self.last_steps(step.sources()));
+                push(&step.statement, Some(stage), inputs);
+            }
+        }
+        views
+    }
+
+    /// The last steps of those of the bases that are stages.
+    fn last_steps<'a>(&self, bases: impl IntoIterator<Item = &'a Base>) -> Vec<StepId> {
+        let stages = bases.into_iter().filter_map(|base| match base {
+            Base::Stage(index) => self.stages.iter().find(|stage| stage.index == *index),
+            Base::Image(_) => None,
+        });
+        stages.map(|stage| StepId(stage.id.0 + stage.steps.len())).collect()
+    }
+}
+
+/// Numbers the steps in the order of the Dockerfile.
+fn number(stages: &mut [Stage], first: usize) {
+    let mut ids = (first..).map(StepId);
+    for stage in stages {
+        stage.id = ids.next().unwrap_or(StepId(first));
+        for (step, id) in stage.steps.iter_mut().zip(&mut ids) {
+            step.id = id;
+        }
+    }
+}
+
+/// A step as it is shown, not counted. `inputs` are those that have to be done before.
+pub(crate) fn view(
+    id: StepId,
+    statement: &Statement,
+    stage: Option<&Stage>,
+    inputs: &[&StepView],
+) -> StepView {
+    let index = stage.map(|stage| stage.index);
+    let before: Vec<_> = inputs.iter().map(|input| input.digest.to_string()).collect();
+    let whole = format!("{}\n{index:?}\n{before:?}\n{}", id.0, statement.text);
+    StepView {
+        id,
+        digest: Digest::of(whole.as_bytes()),
+        stage: index,
+        stage_name: stage.and_then(|stage| stage.name.clone()),
+        number: None,
+        total: 0,
+        text: statement.text.clone(),
+        position: statement.position,
+        inputs: inputs.iter().map(|input| input.id).collect(),
     }
 }
 
@@ -150,13 +235,18 @@ fn declared(statements: &[Statement]) -> BTreeSet<String> {
 }
 
 /// Arguments that describe the platform; `FROM --platform=$BUILDPLATFORM` is common.
-fn platform_arguments() -> BTreeMap<String, String> {
-    ["TARGET", "BUILD"]
-        .iter()
-        .flat_map(|side| {
-            [("PLATFORM", "windows/amd64"), ("OS", "windows"), ("ARCH", "amd64")]
-                .map(|(what, value)| (format!("{side}{what}"), value.to_owned()))
-        })
+pub(crate) fn platform_arguments() -> BTreeMap<String, String> {
+    const PARTS: &[(&str, &str)] = &[
+        ("PLATFORM", "windows/amd64"),
+        ("OS", "windows"),
+        ("OSVERSION", ""),
+        ("ARCH", "amd64"),
+        ("VARIANT", ""),
+    ];
+    let sides = ["TARGET", "BUILD"].into_iter();
+    sides
+        .flat_map(|side| PARTS.iter().map(move |(part, value)| (format!("{side}{part}"), value)))
+        .map(|(name, value)| (name, (*value).to_owned()))
         .collect()
 }
 
@@ -211,7 +301,8 @@ fn stage(
         return Err(from.error(Problem::RepeatedStageName { name: name.clone() }));
     }
     let base = named(earlier, &resolved).map_or(Base::Image(resolved), Base::Stage);
-    Ok(Stage { index: earlier.len(), name: name.clone(), base, from, steps: Vec::new() })
+    let (index, name) = (earlier.len(), name.clone());
+    Ok(Stage { index, name, base, from, id: StepId(0), steps: Vec::new() })
 }
 
 /// Refuses platforms other than Windows on x86-64.
@@ -239,9 +330,36 @@ fn source(statement: &Statement, from: &str, earlier: &[Stage]) -> Result<Base, 
     }
     match from.parse::<usize>() {
         Ok(number) if number < earlier.len() => Ok(Base::Stage(number)),
+        Ok(number) if number == earlier.len() => {
+            Err(statement.error(Problem::CircularStage { name: from.to_owned() }))
+        }
         Ok(_) => Err(statement.error(Problem::UnknownStage { value: from.to_owned() })),
         Err(_) => Ok(Base::Image(from.to_owned())),
     }
+}
+
+/// Refuses steps that take from their own stage or from one after it. `FROM` may name an image
+/// like its own stage or a later one: it has always meant the image.
+fn check_order(stages: &[Stage]) -> Result<(), DockerfileError> {
+    let numbers: BTreeMap<String, usize> = stages
+        .iter()
+        .filter_map(|stage| Some((stage.name.as_ref()?.to_lowercase(), stage.index)))
+        .collect();
+    for stage in stages {
+        for step in &stage.steps {
+            for name in step.sources().filter_map(Base::image) {
+                let problem = match numbers.get(&name.to_lowercase()) {
+                    Some(number) if *number == stage.index => {
+                        Problem::CircularStage { name: name.to_owned() }
+                    }
+                    Some(_) => Problem::LaterStage { name: name.to_owned() },
+                    None => continue,
+                };
+                return Err(step.statement.error(problem));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What `target` names: a stage by number or by name.
@@ -305,7 +423,7 @@ fn add_labels(stages: &mut [Stage], request: &BuildRequest, escape: char) {
         text: format!("LABEL{text}"),
         ..stage.from.clone()
     };
-    stage.steps.push(Step { statement, source: None, mounts: Vec::new() });
+    stage.steps.push(Step { id: StepId(0), statement, source: None, mounts: Vec::new() });
 }
 
 #[cfg(test)]
@@ -363,12 +481,31 @@ mod tests {
             ("FROM a\n  FROM ${b", "line 2: failed to process", "line 2, column 3"),
             ("FROM a AS x\nFROM b as X", "line 2: duplicate name x", "line 2"),
             ("FROM --platform=linux/amd64 a", "unsupported platform \"linux/amd64\"", "line 1"),
-            ("FROM a\nCOPY --from=1 x y", "invalid from flag value 1", "line 2"),
+            (
+                "FROM a AS b\n COPY --from=B x y",
+                "circular dependency detected on stage: B",
+                "2, column 2",
+            ),
+            ("FROM a\nRUN --mount=from=0,target=C:/x y", "detected on stage: 0", "line 2"),
+            ("FROM a\nCOPY --from=c x y\nFROM b AS C", "stage c comes after this", "line 2"),
+            ("FROM a\nCOPY --from=2 x y", "invalid from flag value 2", "line 2"),
         ];
         for (text, problem, place) in table {
             let error = plan(text, &BuildRequest::default()).unwrap_err().to_string();
             assert!(error.contains(problem) && error.contains(place), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn an_image_may_be_called_like_the_stage_that_stands_on_it() {
+        let text = "FROM node AS node\nFROM web AS x\nCOPY --from=NODE a b\nFROM y AS web\n";
+        let request = BuildRequest { target: "x".into(), ..Default::default() };
+        let plan = plan(text, &request).unwrap();
+        assert_eq!(plan.stages[0].base, Base::Image("node".into()));
+        assert_eq!(plan.stages[1].base, Base::Image("web".into()));
+        let views = plan.views();
+        assert_eq!(views[2].inputs, [StepId(1), StepId(0)]);
+        assert_eq!((views[2].number, views[2].total), (Some(3), 3));
     }
 
     #[test]

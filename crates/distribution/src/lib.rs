@@ -34,5 +34,5 @@ pub use options::{Proxy, RegistryOptions};
 pub use registries::{Access, Login, Registries};
 pub use repository::{Fetched, Head, Repository};
 pub use search::Found;
-pub use transfer::{Inspected, Pulled, Pushed, Step, Steps, TransferError, Transfers};
+pub use transfer::{Described, Inspected, Pulled, Pushed, Step, Steps, TransferError, Transfers};
 pub use web::WebFile;

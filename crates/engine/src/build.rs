@@ -5,7 +5,7 @@ use oriel_builder::{
     BuildHost, ExpectedRun, HostError, RunContainer, RunMount, RunMountSource, RunOptions,
     RunOutput, RunStep,
 };
-use oriel_hcs::Limits;
+use oriel_hcs::{Limits, MissingLibrary};
 use oriel_image::RunConfig;
 use tokio::sync::mpsc;
 
@@ -54,6 +54,12 @@ impl BuildHost for Engine {
         } else {
             Err(HostError { class: oriel_hcs::Class::Host, message: error })
         }
+    }
+
+    async fn missing_libraries(&self, container: &str) -> Vec<MissingLibrary> {
+        let Ok(container) = self.find(container) else { return Vec::new() };
+        let missing = container.status.borrow().missing.clone();
+        missing
     }
 
     async fn remove(&self, container: &str) -> Result<(), HostError> {

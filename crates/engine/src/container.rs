@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use oriel_hcs::{Compartment, ComputeSystem, Endpoint, EndpointSpec, ProcessId};
+use oriel_hcs::{Compartment, ComputeSystem, Endpoint, EndpointSpec, MissingLibrary, ProcessId};
 use tokio::sync::{Notify, watch};
 
 use crate::{
@@ -54,6 +54,8 @@ pub(crate) struct Status {
     pub(crate) code: u32,
     /// What went wrong with the container itself.
     pub(crate) error: String,
+    /// The DLLs for lack of which the latest did not begin, or one of its programs.
+    pub(crate) missing: Vec<MissingLibrary>,
     /// Whether it is gone.
     pub(crate) removed: bool,
 }

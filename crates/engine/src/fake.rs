@@ -27,9 +27,9 @@ use std::{
 use async_trait::async_trait;
 use oriel_hcs::{
     Block, Check, CheckLevel, CommandLine, ComputeError, ComputeHost, ComputeSystem, ConsoleSize,
-    ControlEvent, Limit, Limits, NetworkSpec, OpenedSystem, Process, ProcessEvent, ProcessId,
-    ProcessParameters, ProcessSummary, Registry, Statistics, SystemDocument, SystemId, Traffic,
-    bridge::RegistryOperation,
+    ControlEvent, Limit, Limits, MissingLibrary, NetworkSpec, OpenedSystem, Process, ProcessEvent,
+    ProcessId, ProcessParameters, ProcessSummary, Registry, Statistics, SystemDocument, SystemId,
+    Traffic, bridge::RegistryOperation,
 };
 use oriel_image::{BaseImport, ImageConfig, ImageStore, RunConfig};
 use tokio::sync::{mpsc, watch};
@@ -432,6 +432,10 @@ impl ComputeSystem for FakeSystem {
 
     async fn killed_for_memory(&self) -> u64 {
         self.killed.load(Ordering::Relaxed)
+    }
+
+    async fn missing_libraries(&self) -> Vec<MissingLibrary> {
+        vec![MissingLibrary { name: "lost.dll".into(), needed_by: "C:\\app.exe".into() }]
     }
 
     async fn change_limits(&self, before: &Limits, limits: &Limits) -> Result<(), ComputeError> {

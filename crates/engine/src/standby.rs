@@ -17,7 +17,7 @@
 use std::sync::Arc;
 
 use oriel_builder::ExpectedRun;
-use oriel_hcs::{ComputeSystem, Registry, SystemDocument};
+use oriel_hcs::{Registry, SystemDocument};
 use oriel_image::SandboxSettings;
 use tokio::sync::oneshot;
 
@@ -25,7 +25,6 @@ use crate::{
     CreateRequest, Engine, EngineError, Spec,
     container::{Container, Ready, Status},
     document,
-    networks::Joined,
     records::Record,
 };
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
-use oriel_hcs::{Process, ProcessEvent, Registry};
+use oriel_hcs::{DLL_NOT_FOUND, Process, ProcessEvent, Registry};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -64,6 +64,10 @@ impl Engine {
         let keep = if before.spec.host.auto_remove { Registry::Discard } else { Registry::Keep };
         // Its control groups go with the system.
         let out_of_memory = live.system.killed_for_memory().await > 0;
+        let missing = match exit {
+            Exit::Code(DLL_NOT_FOUND) => live.system.missing_libraries().await,
+            _ => Vec::new(),
+        };
         self.end_system(&container.id, live.system.as_ref(), keep).await;
         if before.compartment.is_some() {
             self.leave_networks(&container.id).await;
@@ -85,6 +89,11 @@ impl Engine {
             last_pause: live.pause,
         };
         let pause = before.spec.host.restart.pause(&ended);
+        container.status.send_if_modified(|status| {
+            status.missing = missing;
+            // Those who wait are told by what follows.
+            false
+        });
         let started = live.started;
         let run = Run { started, finished, code, error, by_client, out_of_memory };
         self.record_end(container, run, pause.is_some()).await;

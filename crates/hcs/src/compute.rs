@@ -130,6 +130,10 @@ pub trait ComputeSystem: Send + Sync {
     /// How many of its processes have been killed because it reached its limit of memory.
     async fn killed_for_memory(&self) -> u64;
 
+    /// The DLLs for lack of which its last program that could not begin did not, as its loader told
+    /// before that program's exit was told. What it says is the guest's to choose.
+    async fn missing_libraries(&self) -> Vec<MissingLibrary>;
+
     /// Puts `limits` in the place of those it has, which `before` must be. On error they are as
     /// before, as far as the kernel allows.
     async fn change_limits(&self, before: &Limits, limits: &Limits) -> Result<(), ComputeError>;
@@ -138,6 +142,15 @@ pub trait ComputeSystem: Send + Sync {
     /// socket of it is left, and with [`Registry::Keep`] the sandbox's registry files are current.
     /// Idempotent.
     async fn terminate(&self, registry: Registry) -> Result<(), ComputeError>;
+}
+
+/// A DLL that a program needs and that is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissingLibrary {
+    /// Its file name.
+    pub name: String,
+    /// The program or DLL that is linked to it, with its path.
+    pub needed_by: String,
 }
 
 /// A process in a compute system, as the host sees it.

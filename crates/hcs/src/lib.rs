@@ -14,6 +14,7 @@ mod block;
 pub mod bridge;
 mod document;
 mod error;
+mod exit;
 mod limits;
 mod process;
 
@@ -25,12 +26,14 @@ mod network;
 pub use block::{Block, BlockError};
 #[cfg(feature = "host")]
 pub use compute::{
-    Check, CheckLevel, ComputeHost, ComputeSystem, OpenedSystem, Process, ProcessEvent, Registry,
+    Check, CheckLevel, ComputeHost, ComputeSystem, MissingLibrary, OpenedSystem, Process,
+    ProcessEvent, Registry,
 };
 pub use document::{
     BASE_COMMENT, Isolation, Mount, MountSource, OS_VERSION, SystemDocument, SystemId,
 };
 pub use error::{Class, ComputeError};
+pub use exit::{DLL_NOT_FOUND, ExitMeaning, exit_meaning};
 pub use limits::{
     Confinement, DeviceLimit, DeviceRule, Limit, Limits, ProcessLimit, Statistics, Swap, Traffic,
 };

@@ -23,7 +23,8 @@ use crate::upper::{Changed, all_in, below_root, changed_in, check_depth};
 use crate::view::View;
 use crate::{
     Arrival, Commit, Digest, History, ImageConfig, ImageError, ImageId, ImageStore, Layer,
-    RegistryChange, Sandbox, SandboxFiles, SandboxSettings, attributes, disk, links, rfc3339,
+    RegistryChange, RunConfig, Sandbox, SandboxFiles, SandboxSettings, attributes, disk, links,
+    rfc3339,
 };
 
 /// Length of the buffer before the blob of a layer.
@@ -65,12 +66,46 @@ impl ImageStore {
             config.rootfs.diff_ids.push(layer.diff_id);
             layers.push(layer);
         }
-        describe(&mut config, commit);
+        let step = History {
+            created: Some(rfc3339(commit.created)),
+            created_by: commit.created_by.clone(),
+            author: commit.author.clone(),
+            comment: commit.comment.clone(),
+            empty_layer: commit.sandbox.is_none() && commit.registry_change.is_none(),
+            extra: serde_json::Map::new(),
+        };
+        describe(&mut config, &commit.config, step);
         self.record(Arrival {
             config: serde_json::to_vec(&config).attempt(|| "write a configuration".into())?,
             layers,
             substitution: parent.substitution,
             parent: Some(commit.parent),
+            ..Arrival::default()
+        })
+    }
+
+    /// Makes the image that a step made of `parent` elsewhere: with the layer it had there, or
+    /// none, and its place in the history. Whoever has taken the layer in holds a lease meanwhile.
+    ///
+    /// # Errors
+    /// [`ImageError::NoSuchImage`], [`ImageError::Io`], [`ImageError::Database`].
+    pub fn adopt(
+        &self,
+        parent: &ImageId,
+        step: History,
+        layer: Option<Layer>,
+        run: &RunConfig,
+    ) -> Result<ImageId, ImageError> {
+        let _recording = self.recording();
+        let parent = self.image_by_id(parent)?;
+        let mut config = parent.config;
+        config.rootfs.diff_ids.extend(layer.as_ref().map(|layer| layer.diff_id));
+        describe(&mut config, run, step);
+        self.record(Arrival {
+            config: serde_json::to_vec(&config).attempt(|| "write a configuration".into())?,
+            layers: parent.layers.into_iter().chain(layer).collect(),
+            substitution: parent.substitution,
+            parent: Some(parent.id),
             ..Arrival::default()
         })
     }
@@ -149,23 +184,15 @@ fn temporary_id() -> Result<String, ImageError> {
     Ok(Digest::of(&bytes).hex())
 }
 
-/// Puts the commit's own part into the configuration of its parent.
-fn describe(config: &mut ImageConfig, commit: &Commit) {
-    let created = Some(rfc3339(commit.created));
-    config.created.clone_from(&created);
-    config.author.clone_from(&commit.author);
-    config.config = commit.config.clone();
+/// Puts what a step says of itself into the configuration of its parent.
+fn describe(config: &mut ImageConfig, run: &RunConfig, step: History) {
+    config.created.clone_from(&step.created);
+    config.author.clone_from(&step.author);
+    config.config = run.clone();
     for key in ["container", "container_config", "id", "parent", "docker_version"] {
         config.extra.remove(key);
     }
-    config.history.push(History {
-        created,
-        created_by: commit.created_by.clone(),
-        author: commit.author.clone(),
-        comment: commit.comment.clone(),
-        empty_layer: commit.sandbox.is_none() && commit.registry_change.is_none(),
-        extra: serde_json::Map::new(),
-    });
+    config.history.push(step);
 }
 
 /// How much of a container a layer holds.

@@ -82,7 +82,7 @@ pub use substitution::{
 };
 pub use time::{parse_rfc3339, rfc3339};
 pub use upper::{Change, ChangeKind};
-pub use usage::{directory_bytes, layer_sizes, shared_sizes};
+pub use usage::{directory_bytes, free_bytes, layer_sizes, shared_sizes};
 
 /// Bounds on what strangers may make this crate store.
 struct Limits;

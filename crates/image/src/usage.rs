@@ -47,6 +47,14 @@ pub fn directory_bytes(path: &std::path::Path) -> Result<u64, ImageError> {
     tally.bytes()
 }
 
+/// Bytes that the disk with the directory `path` has room for.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn free_bytes(path: &std::path::Path) -> io::Result<u64> {
+    disk::room(Dir::open(path)?)
+}
+
 impl ImageStore {
     /// Bytes of the files that the container `id` has made or changed; it may run meanwhile. Takes
     /// time in proportion to their number.

@@ -1,10 +1,12 @@
 //! `POST /build`: the classic builder.
 
+use std::num::NonZeroUsize;
+
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use hyper::Method;
 use oriel_api::Query;
-use oriel_builder::{Build, BuildRequest, BuildSite, RunOptions};
+use oriel_builder::{Build, BuildRequest, BuildSite, NoSecrets, RunOptions};
 use oriel_engine::Engine;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
@@ -49,8 +51,15 @@ async fn build(call: Call) -> Answer {
     let (builder, caches) = (engine.clone(), call.daemon.caches.clone());
     engine.spawn(async move {
         let images = builder.images().clone();
-        let site = BuildSite { images, host: &builder, bases: &bases, caches: &caches };
-        match prepared.run(site, sender.clone()).await {
+        let site = BuildSite {
+            images,
+            host: &builder,
+            bases: &bases,
+            caches: &caches,
+            secrets: &NoSecrets,
+            parallel: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        };
+        match prepared.run_classic(site, sender.clone()).await {
             Ok(built) => announce(&builder, &built),
             Err(error) => {
                 // The client may have gone, which is then the reason.

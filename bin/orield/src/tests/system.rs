@@ -332,3 +332,38 @@ fn who_leaves_a_console_by_its_keys_is_told_of() {
     let (_, held) = served.http("GET", "/containers/held/json", "");
     assert!(held.contains(r#""Running":true"#), "{held}");
 }
+
+#[test]
+fn what_a_prune_of_build_caches_cannot_mean_is_refused() {
+    let served = Served::new();
+    let prune = |version: &str, query: &str| {
+        let (head, body) = served.http("POST", &format!("{version}/build/prune?{query}"), "");
+        let body: Value = serde_json::from_str(&body).unwrap();
+        let message = body["message"].as_str().unwrap_or_default().to_owned();
+        (head.split(' ').nth(1).unwrap().to_owned(), message)
+    };
+    for name in ["keep-storage", "reserved-space", "max-used-space", "min-free-space"] {
+        let (status, text) = prune("", &format!("{name}=much"));
+        assert_eq!(text, format!("{name} is in bytes and expects an integer, got much"));
+        assert_eq!((status.as_str(), prune("", &format!("{name}=5")).0.as_str()), ("400", "200"));
+    }
+    // What an older version does not know is not looked at.
+    assert_eq!(prune("/v1.47", "reserved-space=much").0, "200");
+    assert_eq!(prune("/v1.47", "keep-storage=much").0, "400");
+    let filters = |text: &str| {
+        let escaped = text.replace('"', "%22").replace('{', "%7B").replace('}', "%7D");
+        prune("", &format!("filters={}", escaped.replace('[', "%5B").replace(']', "%5D")))
+    };
+    for (text, message) in [
+        (r#"{"id":["a","b"]}"#, "filters expect only one value"),
+        (r#"{"until":["1h","2h"]}"#, "filters expect only one value"),
+        (r#"{"until":["1h"],"unused-for":["2h"]}"#, r#"conflicting filters: "until" and "#),
+        (r#"{"unused-for":["soon"]}"#, r#""unused-for" filter expects a duration"#),
+    ] {
+        let (status, told) = filters(text);
+        assert!(status == "400" && told.starts_with(message), "{text}: {status} {told}");
+    }
+    for text in ["type", "description", "inuse", "shared", "private", "parent"] {
+        assert_eq!(filters(&format!(r#"{{"{text}":["x"]}}"#)).0, "200", "{text}");
+    }
+}

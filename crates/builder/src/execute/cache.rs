@@ -3,7 +3,7 @@
 use oriel_image::{Commit, Image};
 
 use super::Execution;
-use crate::{BuildError, state::State};
+use crate::{BuildError, BuildEvent, StepId, state::State};
 
 /// What a step leaves in the history.
 pub(super) struct Record {
@@ -14,9 +14,10 @@ impl Execution<'_> {
     /// Looks for an image that this step made before: same parent, same history text, same
     /// configuration.
     pub(super) async fn cached(
-        &mut self,
+        &self,
         state: &mut State,
         record: &Record,
+        step: StepId,
     ) -> Result<bool, BuildError> {
         if state.busted {
             return Ok(false);
@@ -38,7 +39,7 @@ impl Execution<'_> {
         match found {
             Some(image) => {
                 state.image = image;
-                self.report.arrow("Using cache").await?;
+                self.report.send(BuildEvent::Cached { step }).await?;
                 Ok(true)
             }
             None => {
@@ -58,17 +59,18 @@ impl Execution<'_> {
             created_by: record.created_by,
             comment: String::new(),
             author: state.author.clone(),
-            created: self.host.now(),
+            created: self.site.host.now(),
             latest: None,
         }
     }
 
     pub(super) async fn commit_metadata(
-        &mut self,
+        &self,
         state: &mut State,
         record: Record,
+        step: StepId,
     ) -> Result<(), BuildError> {
-        if self.cached(state, &record).await? {
+        if self.cached(state, &record, step).await? {
             return Ok(());
         }
         let commit = self.commit(state, record, None);

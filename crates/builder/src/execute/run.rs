@@ -8,21 +8,20 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use oriel_hcs::CommandLine as HostCommand;
+use oriel_hcs::{CommandLine as HostCommand, DLL_NOT_FOUND};
 use oriel_image::{ImageId, SandboxFiles};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-use super::{Execution, cache::Record, reading, short};
+use super::{Execution, cache::Record, reading};
 use crate::{
-    BuildError, ContextError, RunContainer, RunMount, RunMountSource, RunOutput, RunStep,
-    TransferError,
+    BuildError, BuildEvent, ContextError, RunContainer, RunMount, RunMountSource, RunOutput,
+    RunStep, StepId, TransferError,
     caches::Held,
     copy::{self, Chosen, Exporter, Keep},
-    parse::{MountFlag, MountKind, Run, Sharing, Statement},
+    parse::{MountFlag, MountKind, Run, Sharing},
     paths,
     plan::{Base, Step},
-    report::Decoder,
     script::{self, Script},
     state::State,
 };
@@ -57,7 +56,7 @@ struct Mounts {
 
 impl Execution<'_> {
     pub(super) async fn run_step(
-        &mut self,
+        &self,
         state: &mut State,
         run: &Run,
         step: &Step,
@@ -71,22 +70,33 @@ impl Execution<'_> {
             list => format!("|{} {} {command}", list.len(), list.join(" ")),
         };
         let record = Record { created_by };
-        if self.cached(state, &record).await? {
+        if self.cached(state, &record, step.id).await? {
             return Ok(());
         }
         let mounts = self.mounts(wanted, &script).await?;
-        let step = self.host_step(state, run, script, (arguments, mounts.list.clone()));
-        let container = state.ahead.container(self.host, (&step, run)).await?;
-        let result = self.run_container(state, record, &container, (&command, &mounts)).await;
-        let keep = !self.request.remove && !self.request.force_remove;
-        if keep && !matches!(result, Err(BuildError::Cancelled)) {
+        let wish = self.host_step(state, run, script, (arguments, mounts.list.clone()));
+        let container = state.ahead.container(self.site.host, (&wish, run)).await?;
+        let what = (step.id, command.as_str(), &mounts);
+        let result = self.run_container(state, record, &container, what).await;
+        if !self.removes(&result) {
             return result;
         }
-        let removed = self.host.remove(&container.id).await;
+        let removed = self.site.host.remove(&container.id).await;
         result?;
         removed?;
-        let short = short(&container.id);
-        self.report.arrow(&format!("Removed intermediate container {short}")).await
+        let RunContainer { id: container, .. } = container;
+        self.report.send(BuildEvent::Removed { step: step.id, container }).await
+    }
+
+    /// Whether a container goes. One whose command failed stays, for whoever asks why, unless the
+    /// client said that it goes in any case; one that was stopped says nothing.
+    fn removes(&self, result: &Result<(), BuildError>) -> bool {
+        let asked = match result {
+            Ok(()) => self.request.remove,
+            Err(BuildError::Command { .. }) => false,
+            Err(_) => true,
+        };
+        asked || self.request.force_remove
     }
 
     fn host_step(
@@ -118,11 +128,11 @@ impl Execution<'_> {
     }
 
     async fn run_container(
-        &mut self,
+        &self,
         state: &mut State,
         record: Record,
         container: &RunContainer,
-        (command, mounts): (&str, &Mounts),
+        (step, command, mounts): (StepId, &str, &Mounts),
     ) -> Result<(), BuildError> {
         let targets: Vec<String> = mounts.list.iter().map(|mount| mount.target.clone()).collect();
         let image = state.image;
@@ -133,10 +143,15 @@ impl Execution<'_> {
                 self.blocking(move |images| reading(images, &image, read)).await?
             }
         };
-        self.report.arrow(&format!("Running in {}", short(&container.id))).await?;
-        let code = self.output_of(&container.id).await?;
+        let running = BuildEvent::Running { step, container: container.id.clone() };
+        self.report.send(running).await?;
+        let code = self.output_of(&container.id, step).await?;
         if code != 0 {
-            return Err(BuildError::Command { command: command.to_owned(), code });
+            let missing = match code {
+                DLL_NOT_FOUND => self.site.host.missing_libraries(&container.id).await,
+                _ => Vec::new(),
+            };
+            return Err(BuildError::Command { command: command.to_owned(), code, missing });
         }
         let commit = self.commit(state, record, Some(container.sandbox.clone()));
         let sandbox = container.sandbox.clone();
@@ -152,34 +167,28 @@ impl Execution<'_> {
     }
 
     /// Runs a container to its end, passing on what it prints.
-    async fn output_of(&mut self, container: &str) -> Result<u32, BuildError> {
+    async fn output_of(&self, container: &str, step: StepId) -> Result<u32, BuildError> {
         let (sender, mut pieces) = mpsc::channel::<RunOutput>(OUTPUT_PIECES);
-        let mut decoder = Decoder::default();
-        let running = self.host.run(container, sender);
+        let running = self.site.host.run(container, sender);
         tokio::pin!(running);
         let code = loop {
-            let piece = tokio::select! {
+            let output = tokio::select! {
                 biased;
                 () = self.report.closed() => return Err(BuildError::Cancelled),
-                Some(piece) = pieces.recv() => piece,
+                Some(output) = pieces.recv() => output,
                 code = &mut running => break code?,
             };
-            self.print(&decoder.text(piece)).await?;
+            self.report.send(BuildEvent::Output { step, output }).await?;
         };
-        while let Ok(piece) = pieces.try_recv() {
-            self.print(&decoder.text(piece)).await?;
+        while let Ok(output) = pieces.try_recv() {
+            self.report.send(BuildEvent::Output { step, output }).await?;
         }
-        self.print(&decoder.finish()).await?;
         Ok(code)
-    }
-
-    async fn print(&mut self, text: &str) -> Result<(), BuildError> {
-        if text.is_empty() { Ok(()) } else { self.report.stream(text).await }
     }
 
     /// Finds what the mounts of a step are to show.
     async fn wanted(
-        &mut self,
+        &self,
         state: &State,
         run: &Run,
         step: &Step,
@@ -196,7 +205,7 @@ impl Execution<'_> {
             let at = at.map_err(|problem| failed(problem.into()))?.path;
             let what = match flag.kind {
                 MountKind::Bind => {
-                    let (chosen, image) = self.files(source, from.as_ref()).await?;
+                    let (chosen, image) = self.files(source, from.as_ref(), step.id).await?;
                     What::Files(chosen, image)
                 }
                 MountKind::Cache => What::Cache {
@@ -204,12 +213,12 @@ impl Execution<'_> {
                     sharing: flag.sharing,
                     seed: match (from, &source) {
                         (None, None) => None,
-                        _ => Some(self.files(source, from.as_ref()).await?),
+                        _ => Some(self.files(source, from.as_ref(), step.id).await?),
                     },
                 },
                 MountKind::Tmpfs => What::Memory { size_bytes: flag.size_bytes },
                 MountKind::Secret | MountKind::Ssh => {
-                    self.no_secret(flag, id, &step.statement).await?;
+                    self.no_secret(flag, id, step).await?;
                     continue;
                 }
             };
@@ -221,28 +230,29 @@ impl Execution<'_> {
 
     /// Secrets and agents are the client's, and the classic builder's clients send none.
     async fn no_secret(
-        &mut self,
+        &self,
         flag: &MountFlag,
         id: Option<String>,
-        statement: &Statement,
+        step: &Step,
     ) -> Result<(), BuildError> {
         let name = id.unwrap_or_else(|| "default".to_owned());
         if flag.required {
-            return Err(statement.error(crate::Problem::NoSecret { name }).into());
+            return Err(step.statement.error(crate::Problem::NoSecret { name }).into());
         }
         let text = format!("[Warning] {name} is not there: the client sends no secrets");
-        self.report.arrow(&text).await
+        self.report.note(step.id, &text).await
     }
 
     /// The file or directory that a mount takes.
     async fn files(
-        &mut self,
+        &self,
         source: Option<String>,
         from: Option<&Base>,
+        step: StepId,
     ) -> Result<(Chosen, Option<ImageId>), BuildError> {
         let source = source.unwrap_or_else(|| ".".to_owned());
         let image = match from {
-            Some(base) => Some(self.begin(base).await?.image),
+            Some(base) => Some(self.begin(base, step).await?.image),
             None => None,
         };
         let context = Arc::clone(&self.context);
@@ -263,7 +273,7 @@ impl Execution<'_> {
     }
 
     /// Makes what the container is to see.
-    async fn mounts(&mut self, wanted: Vec<Wanted>, script: &Script) -> Result<Mounts, BuildError> {
+    async fn mounts(&self, wanted: Vec<Wanted>, script: &Script) -> Result<Mounts, BuildError> {
         let mut mounts = Mounts::default();
         if !script.files.is_empty() {
             let folder = self.folder()?;
@@ -288,7 +298,7 @@ impl Execution<'_> {
                 }
                 What::Cache { id, sharing, seed } => {
                     let held = tokio::select! {
-                        held = self.caches.take(&id, sharing) => held?,
+                        held = self.site.caches.take(&id, sharing) => held?,
                         () = self.report.closed() => return Err(BuildError::Cancelled),
                     };
                     if let Some((chosen, image)) = seed.filter(|_| held.is_new) {

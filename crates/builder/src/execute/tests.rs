@@ -3,34 +3,39 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::Read as _,
+    num::NonZeroUsize,
     path::Path,
     sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
-use oriel_hcs::{Class, CommandLine};
+use futures_util::future::{BoxFuture, FutureExt as _};
+use oriel_hcs::{Class, CommandLine, MissingLibrary};
 use oriel_hive::Key;
 use oriel_image::{
     BaseImport, Image, ImageConfig, ImageId, ImageStore, Reference, SandboxSettings,
 };
 use oriel_wclayer::{Entry, FileTime, Kind, LayerPath, Writer};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Barrier, Notify, mpsc};
 
 use crate::{
     BaseSource, Build, BuildCaches, BuildError, BuildHost, BuildRequest, BuildSite, Built, Fetched,
-    HostError, RunContainer, RunMountSource, RunOutput, RunStep,
+    HostError, NoSecrets, RunContainer, RunMountSource, RunOutput, RunStep,
 };
 
 /// More lines than any build here prints.
 const LINES: usize = 1024;
 
-/// A host in memory. Its programs are `say TEXT`, `write PATH TEXT`, `fail CODE` and `hang`, one
-/// after the other with `&` in between; they write to the sandbox of the store.
+/// A host in memory. Its programs are `say TEXT`, `write PATH TEXT`, `fail CODE`, `meet`, `look`
+/// and `hang`, one after the other with `&` in between; they write to the sandbox of the store.
 struct FakeHost {
     images: ImageStore,
     state: Mutex<HostState>,
+    /// Told by each program that hangs; `look` waits for one.
     hangs: Notify,
+    /// Where two programs that `meet` wait for each other.
+    meeting: Barrier,
 }
 
 #[derive(Default)]
@@ -39,6 +44,8 @@ struct HostState {
     present: BTreeSet<String>,
     pulled: Vec<String>,
     shown: BTreeMap<String, Vec<String>>,
+    /// Containers that run, and the most there were.
+    running: (usize, usize),
     web: BTreeMap<String, (Vec<u8>, Fetched)>,
 }
 
@@ -88,6 +95,10 @@ impl FakeHost {
                 files.write_file(path, &mut text.as_bytes(), None).unwrap();
             }
             "fail" => return rest.parse().unwrap(),
+            "meet" => {
+                self.meeting.wait().await;
+            }
+            "look" => self.hangs.notified().await,
             "hang" => {
                 self.hangs.notify_one();
                 std::future::pending::<()>().await;
@@ -122,20 +133,34 @@ impl BuildHost for FakeHost {
     }
 
     async fn run(&self, id: &str, output: mpsc::Sender<RunOutput>) -> Result<u32, HostError> {
-        let command = self.state.lock().unwrap().steps.last().unwrap().command.clone();
+        let number = usize::from_str_radix(id, 16).unwrap();
+        let command = {
+            let mut state = self.state.lock().unwrap();
+            state.running.0 += 1;
+            state.running.1 = state.running.1.max(state.running.0);
+            state.steps[number - 1].command.clone()
+        };
         let line = match command {
             CommandLine::Verbatim(line) => {
                 line.strip_prefix("cmd /S /C ").expect("the shell").to_owned()
             }
             CommandLine::Arguments(words) => words.join(" "),
         };
+        let mut code = 0;
         for words in line.split(" & ") {
-            let code = self.program(id, words, &output).await;
+            tokio::task::yield_now().await;
+            code = self.program(id, words, &output).await;
             if code != 0 {
-                return Ok(code);
+                break;
             }
         }
-        Ok(0)
+        self.state.lock().unwrap().running.0 -= 1;
+        Ok(code)
+    }
+
+    async fn missing_libraries(&self, _container: &str) -> Vec<MissingLibrary> {
+        let (name, needed_by) = ("bcryptprimitives.dll".into(), "C:\\app.exe".into());
+        vec![MissingLibrary { name, needed_by }]
     }
 
     fn now(&self) -> SystemTime {
@@ -203,18 +228,39 @@ impl World {
             ..ImageConfig::default()
         };
         images.import_base(&BaseImport { name: "nanoserver".into(), layer_tar, config }).unwrap();
-        let host = FakeHost { images, state: Mutex::default(), hangs: Notify::new() };
+        let host = FakeHost {
+            images,
+            state: Mutex::default(),
+            hangs: Notify::new(),
+            meeting: Barrier::new(2),
+        };
         let caches = BuildCaches::new(directory.path().join("caches"));
         Self { directory, host, caches }
     }
 
     fn site(&self) -> BuildSite<'_> {
         let images = self.host.images.clone();
-        BuildSite { images, host: &self.host, bases: &self.host, caches: &self.caches }
+        BuildSite {
+            images,
+            host: &self.host,
+            bases: &self.host,
+            caches: &self.caches,
+            secrets: &NoSecrets,
+            parallel: NonZeroUsize::new(2).unwrap(),
+        }
     }
 
     fn prepare(&self, request: BuildRequest, context: &[(&str, &str)]) -> Build {
         Build::prepare(request, &mut &tar_of(context)[..], self.directory.path()).unwrap()
+    }
+
+    /// Builds as a task of the daemon does: on any thread.
+    fn running<'a>(
+        &'a self,
+        build: Build,
+        sender: mpsc::Sender<Vec<u8>>,
+    ) -> BoxFuture<'a, Result<Built, BuildError>> {
+        build.run_classic(self.site(), sender).boxed()
     }
 
     /// Builds; returns the result and all that the client saw of `stream`.
@@ -225,7 +271,7 @@ impl World {
     ) -> (Result<Built, BuildError>, String) {
         let (sender, mut lines) = mpsc::channel(LINES);
         let build = self.prepare(request, context);
-        let result = build.run(self.site(), sender).await;
+        let result = self.running(build, sender).await;
         let mut seen = String::new();
         while let Ok(piece) = lines.try_recv() {
             for value in serde_json::Deserializer::from_slice(&piece).into_iter() {
@@ -367,16 +413,22 @@ async fn no_cache_runs_every_step_again() {
 async fn a_failing_run_has_dockers_text_and_code_and_leaves_nothing() {
     let world = World::new();
     let before = world.host.images.list().unwrap().len();
-    let request = BuildRequest { tags: vec!["broken".into()], ..defaults() };
+    let request = BuildRequest { tags: vec!["broken".into()], force_remove: true, ..defaults() };
     let context = [("Dockerfile", "FROM nanoserver\nRUN say first & fail 1603\nRUN say never\n")];
     let (result, seen) = world.try_build(request, &context).await;
     let error = result.unwrap_err();
     let text = "The command 'cmd /S /C say first & fail 1603' returned a non-zero code: 1603";
-    assert_eq!(error.to_string(), text);
+    let said = error.to_string();
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(lines[0], text);
+    let meaning = "exit code 1603 (0x00000643 ERROR_INSTALL_FAILURE): the installer failed";
+    assert!(lines[1].starts_with(meaning), "{said}");
+    let place = [" --> Dockerfile:2", "  |", "2 | RUN say first & fail 1603"];
+    assert_eq!(lines[2..], place, "{said}");
     assert_eq!(error.class(), Class::Invalid);
     let line: serde_json::Value = serde_json::from_slice(&error.line()).unwrap();
     assert_eq!(line["errorDetail"]["code"], 1603);
-    assert_eq!(line["error"], text);
+    assert_eq!(line["error"], said);
     assert!(seen.contains("first\r\n") && !seen.contains("never\r\n"), "{seen}");
     assert_eq!(world.host.containers(), 0);
     assert_eq!(world.host.images.list().unwrap().len(), before);
@@ -384,14 +436,115 @@ async fn a_failing_run_has_dockers_text_and_code_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn containers_are_kept_when_the_client_says_so() {
+async fn a_missing_dll_is_named() {
     let world = World::new();
-    let request = BuildRequest { remove: false, ..BuildRequest::default() };
-    let context = [("Dockerfile", "FROM nanoserver\nRUN say x\n")];
-    let (result, seen) = world.try_build(request, &context).await;
-    result.unwrap();
-    assert!(!seen.contains("Removed intermediate container"), "{seen}");
-    assert_eq!(world.host.containers(), 1);
+    let (error, _) = world.fail("FROM nanoserver\nRUN fail 3221225781\n").await;
+    let text = "exit code 3221225781 (0xC0000135 STATUS_DLL_NOT_FOUND): a DLL was not found: \
+                bcryptprimitives.dll, which C:\\app.exe needs";
+    assert!(error.to_string().lines().any(|line| line == text), "{error}");
+}
+
+#[tokio::test]
+async fn triggers_are_steps_and_fail_at_their_from() {
+    let world = World::new();
+    let request = BuildRequest { tags: vec!["base".into()], ..defaults() };
+    let base = "FROM nanoserver\nONBUILD RUN write C:\\t.txt t\nONBUILD ENV A=1\n";
+    world.try_build(request, &[("Dockerfile", base)]).await.0.unwrap();
+    let (image, seen) = world.build("FROM base\n", &[]).await;
+    assert_eq!(world.read(image, "C:\\t.txt").as_deref(), Some("t"));
+    let told = "# Executing 2 build triggers\nStep : RUN write C:\\t.txt t\n ---> Running in";
+    assert!(seen.contains(told) && seen.contains("\nStep : ENV A=1\n ---> "), "{seen}");
+    assert_eq!(seen.matches(" ---> ").count(), 4, "{seen}");
+    let request = BuildRequest { tags: vec!["bad".into()], ..defaults() };
+    let bad = "FROM nanoserver\nONBUILD RUN fail 7\n";
+    world.try_build(request, &[("Dockerfile", bad)]).await.0.unwrap();
+    let error = world.fail("# first\nFROM bad AS x\n").await.0.to_string();
+    let place = "exit code 7 (0x00000007)\n --> Dockerfile:2\n  |\n2 | FROM bad AS x\n  \
+                 = ONBUILD of the base image: RUN fail 7";
+    assert!(error.ends_with(place), "{error}");
+}
+
+#[tokio::test]
+async fn who_keeps_containers_is_dockers_rule() {
+    for (remove, force_remove, failing, kept) in [
+        (true, false, "say y", 0),
+        (false, false, "say y", 2),
+        (false, true, "say y", 0),
+        (true, false, "fail 1", 1),
+        (true, true, "fail 1", 0),
+        (false, false, "fail 1", 2),
+    ] {
+        let world = World::new();
+        let request = BuildRequest { remove, force_remove, ..BuildRequest::default() };
+        let dockerfile = format!("FROM nanoserver\nRUN say x\nRUN {failing}\n");
+        let (_, seen) = world.try_build(request, &[("Dockerfile", &dockerfile)]).await;
+        assert_eq!(world.host.containers(), kept, "{remove} {force_remove} {failing}");
+        let told = seen.matches("Removed intermediate container").count();
+        assert_eq!(told > 0, remove || force_remove, "{seen}");
+    }
+}
+
+/// Two stages that need nothing of each other, and one that takes from both.
+const DIAMOND: &str = "FROM nanoserver AS a\nRUN meet & write C:\\a.txt a & say of a\n\
+                       FROM nanoserver AS b\nRUN say of b & meet & write C:\\b.txt b\n\
+                       FROM nanoserver\nRUN say last\nCOPY --from=a C:/a.txt C:/\n\
+                       COPY --from=b C:/b.txt C:/\n";
+
+#[tokio::test]
+async fn stages_run_side_by_side_and_are_read_one_after_the_other() {
+    let world = World::new();
+    let (image, seen) = world.build(DIAMOND, &[]).await;
+    assert_eq!(world.read(image, "C:\\a.txt").as_deref(), Some("a"));
+    assert_eq!(world.read(image, "C:\\b.txt").as_deref(), Some("b"));
+    let places: Vec<_> = (1..=8).map(|n| seen.find(&format!("Step {n}/8 : "))).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?} {seen}");
+    let of = |text: &str| seen.find(text).unwrap();
+    assert!(of("of a\r\n") < of("of b\r\n") && of("of b\r\n") < of("last\r\n"), "{seen}");
+    assert_eq!(world.host.containers(), 0);
+}
+
+#[tokio::test]
+async fn no_more_steps_run_at_a_time_than_allowed() {
+    let world = World::new();
+    let stage = |n: usize| format!("FROM nanoserver AS s{n}\nRUN say {n} & say x & say y\n");
+    let copies: String = (0..6).map(|n| format!("COPY --from=s{n} C:/Users C:/u{n}\n")).collect();
+    let stages: String = (0..6).map(stage).collect();
+    world.build(&format!("{stages}FROM nanoserver\n{copies}"), &[]).await;
+    assert_eq!(world.host.steps().len(), 6);
+    assert_eq!(world.host.state.lock().unwrap().running, (0, 2));
+}
+
+#[tokio::test]
+async fn a_failure_ends_the_other_stages_and_is_what_is_told() {
+    let world = World::new();
+    let dockerfile = "FROM nanoserver AS a\nRUN say early & hang\n\
+                      FROM nanoserver AS b\nRUN say why & look & fail 5\n\
+                      FROM nanoserver\nCOPY --from=a C:/x C:/\nCOPY --from=b C:/x C:/\n";
+    let request = BuildRequest { force_remove: true, ..defaults() };
+    let (result, seen) = world.try_build(request, &[("Dockerfile", dockerfile)]).await;
+    let error = result.unwrap_err();
+    assert!(error.to_string().contains("look & fail 5' returned a non-zero code: 5"), "{error}");
+    assert!(seen.ends_with("why\r\n"), "{seen}");
+    assert_eq!(world.host.containers(), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_ends_all_stages() {
+    let world = World::new();
+    let dockerfile = "FROM nanoserver AS a\nRUN hang\nFROM nanoserver AS b\nRUN hang\n\
+                      FROM nanoserver\nCOPY --from=a C:/x C:/\nCOPY --from=b C:/x C:/\n";
+    let build = world.prepare(defaults(), &[("Dockerfile", dockerfile)]);
+    let (sender, lines) = mpsc::channel(LINES);
+    let leave = async {
+        while world.host.state.lock().unwrap().running.0 < 2 {
+            tokio::task::yield_now().await;
+        }
+        drop(lines);
+    };
+    let (result, ()) = tokio::join!(world.running(build, sender), leave);
+    assert!(matches!(result, Err(BuildError::Cancelled)), "{result:?}");
+    assert_eq!(world.host.containers(), 0);
+    assert!(world.host.images.sandboxes().unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -413,7 +566,8 @@ async fn a_missing_source_is_named_as_docker_names_it() {
     let world = World::new();
     let (error, _) = world.fail("FROM nanoserver\nCOPY nope.txt C:/\n").await;
     let text = "COPY failed: file not found in build context or excluded by .dockerignore: \
-                stat nope.txt: file does not exist";
+                stat nope.txt: file does not exist\n \
+                --> Dockerfile:2\n  |\n2 | COPY nope.txt C:/";
     assert_eq!(error.to_string(), text);
 }
 
@@ -474,7 +628,7 @@ async fn a_client_that_leaves_cancels_the_build_and_the_container_goes() {
         world.host.hangs.notified().await;
         drop(lines);
     };
-    let running = build.run(world.site(), sender);
+    let running = world.running(build, sender);
     let (result, ()) = tokio::join!(running, leave);
     assert!(matches!(result, Err(BuildError::Cancelled)), "{result:?}");
     assert_eq!(world.host.containers(), 0);
@@ -515,7 +669,8 @@ async fn a_quiet_build_prints_its_id_and_a_quiet_failure_all() {
 async fn a_base_image_that_is_not_there_is_named() {
     let world = World::new();
     let (error, _) = world.fail("FROM nope\nRUN say x\n").await;
-    assert_eq!(error.to_string(), "pull access denied for nope");
+    let text = "pull access denied for nope\n --> Dockerfile:1\n  |\n1 | FROM nope";
+    assert_eq!(error.to_string(), text);
     assert_eq!(error.class(), Class::NotFound);
 }
 

@@ -8,7 +8,7 @@ use super::{Execution, cache::Record, in_sandbox, reading};
 use crate::{
     BuildError, TransferError,
     copy::{self, Chosen, Keep, Writer},
-    parse::{Statement, Transfer, TransferKind},
+    parse::{Transfer, TransferKind},
     paths,
     plan::Step,
     state::State,
@@ -25,7 +25,7 @@ struct Taken {
 
 impl Execution<'_> {
     pub(super) async fn transfer(
-        &mut self,
+        &self,
         state: &mut State,
         transfer: &Transfer,
         step: &Step,
@@ -35,12 +35,12 @@ impl Execution<'_> {
         let written = self.expand(state, &step.statement, &transfer.destination)?;
         let to = paths::destination(&state.config.working_dir, &written)
             .map_err(|problem| fail(problem.into()))?;
-        let owner = self.owner(state, transfer, &step.statement).await?;
+        let owner = self.owner(state, transfer, step).await?;
         let Taken { chosen, from, label } = self.take(state, transfer, step).await?;
         let written = written.replace('/', "\\");
         let created_by = format!("{} #(nop) {keyword} {owner}{label} in {written} ", state.shell());
         let record = Record { created_by };
-        if self.cached(state, &record).await? {
+        if self.cached(state, &record, step.id).await? {
             return Ok(());
         }
         let commit = self.commit(state, record, None);
@@ -66,25 +66,26 @@ impl Execution<'_> {
 
     /// Checks the flags that say whose the files are; returns them as the history has them.
     async fn owner(
-        &mut self,
+        &self,
         state: &State,
         transfer: &Transfer,
-        statement: &Statement,
+        step: &Step,
     ) -> Result<String, BuildError> {
         if transfer.chmod {
-            self.report.arrow("[Warning] --chmod has no effect: Windows has no modes").await?;
+            let text = "[Warning] --chmod has no effect: Windows has no modes";
+            self.report.note(step.id, text).await?;
         }
         let Some(account) = &transfer.chown else { return Ok(String::new()) };
-        let account = self.expand(state, statement, account)?;
+        let account = self.expand(state, &step.statement, account)?;
         let keyword = transfer.kind.keyword();
         check_account(&account).map_err(|problem| BuildError::Transfer { keyword, problem })?;
         let text = "[Warning] --chown has no effect: files of images carry no owner yet";
-        self.report.arrow(text).await?;
+        self.report.note(step.id, text).await?;
         Ok(format!("--chown={account} "))
     }
 
     async fn take(
-        &mut self,
+        &self,
         state: &State,
         transfer: &Transfer,
         step: &Step,
@@ -100,7 +101,7 @@ impl Execution<'_> {
             })
             .collect::<Result<Vec<_>, BuildError>>()?;
         let from = match &step.source {
-            Some(base) => Some(self.begin(base).await?.image),
+            Some(base) => Some(self.begin(base, step.id).await?.image),
             None => None,
         };
         let keep = if transfer.parents { Keep::Parents } else { Keep::Name };

@@ -337,6 +337,18 @@ pub enum Problem {
         /// The flag's value.
         value: String,
     },
+    /// A step that takes from its own stage. The text is Docker's.
+    #[error("circular dependency detected on stage: {name}")]
+    CircularStage {
+        /// The stage, as the step names it.
+        name: String,
+    },
+    /// A step that takes from a stage after its own.
+    #[error("invalid from flag value {name}: stage {name} comes after this one")]
+    LaterStage {
+        /// The stage, as the step names it.
+        name: String,
+    },
     /// `target` names no stage.
     #[error("target stage {target:?} could not be found")]
     UnknownTarget {

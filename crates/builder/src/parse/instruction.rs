@@ -52,7 +52,7 @@ pub(crate) enum Instruction {
 
 impl Instruction {
     /// How many variables, arguments or labels it sets.
-    pub(super) fn pairs(&self) -> usize {
+    pub(crate) fn pairs(&self) -> usize {
         match self {
             Self::Env(pairs) | Self::Label(pairs) => pairs.len(),
             Self::Arg(arguments) => arguments.len(),
@@ -271,6 +271,9 @@ impl Rest<'_> {
             [image] => (image, None),
             [image, keyword, name] if keyword.text.eq_ignore_ascii_case("as") => {
                 (image, Some(self.stage_name(name)?))
+            }
+            [_, keyword, _, wrong, ..] if keyword.text.eq_ignore_ascii_case("as") => {
+                return self.fail(wrong.offset, Problem::FromArguments);
             }
             [_, wrong, ..] => return self.fail(wrong.offset, Problem::FromArguments),
             [] => return self.fail(self.start, Problem::FromArguments),

@@ -36,6 +36,8 @@ pub(super) struct LogicalLine {
     pub(super) documents: Vec<(usize, HereDocument)>,
     /// The comments right above it.
     pub(super) comments: Vec<String>,
+    /// A path whose separator at the end of a line was taken for "goes on".
+    pub(super) swallowed: Option<String>,
     segments: Vec<Segment>,
 }
 
@@ -146,6 +148,9 @@ pub(super) fn read(text: &str) -> Result<File, DockerfileError> {
         };
         let (kept, goes_on) = strip_continuation(visible, escape);
         line.push(index + 1, physical, kept, skipped);
+        if goes_on && line.swallowed.is_none() {
+            line.swallowed = path_at_end(kept, escape);
+        }
         if !goes_on && let Some(mut line) = current.take() {
             line.comments = std::mem::take(&mut comments);
             lines.push(finish(line, escape, &mut physicals)?);
@@ -192,4 +197,11 @@ fn strip_continuation(line: &str, escape: char) -> (&str, bool) {
         Some(rest) if !rest.ends_with(escape) => (rest, true),
         _ => (line, false),
     }
+}
+
+/// The path that a continued line ends in, if its separator is the escape character.
+fn path_at_end(kept: &str, escape: char) -> Option<String> {
+    let last = kept.rsplit(char::is_whitespace).next().filter(|_| escape == '\\')?;
+    let drive = last.len() == 2 && last.ends_with(':');
+    (drive || last.contains(":\\")).then(|| format!("{}\\", super::shortened(last)))
 }

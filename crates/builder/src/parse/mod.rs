@@ -69,6 +69,8 @@ pub(crate) struct Statement {
     pub(crate) excerpt: String,
     /// The comments right above it.
     pub(crate) comments: Vec<String>,
+    /// A path in it whose separator at the end of a line was taken for "goes on".
+    pub(crate) swallowed: Option<String>,
 }
 
 impl Statement {
@@ -149,6 +151,7 @@ fn statement(
         excerpt: line.excerpt(0).to_owned(),
         text: line.text,
         comments: line.comments,
+        swallowed: line.swallowed,
     })
 }
 

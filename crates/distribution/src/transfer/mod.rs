@@ -9,6 +9,7 @@ mod layers;
 mod pull;
 mod push;
 mod rebase;
+mod single;
 
 use oriel_hcs::Class;
 use oriel_image::{Digest, ImageError, ImageStore};
@@ -19,6 +20,7 @@ use crate::{DistributionError, Registries};
 pub use inspect::Inspected;
 pub use pull::Pulled;
 pub use push::Pushed;
+pub use single::Described;
 
 /// Moves images. Cheap to clone.
 #[derive(Clone)]

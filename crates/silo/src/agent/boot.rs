@@ -37,6 +37,10 @@ const LISTEN_PAUSE: Duration = Duration::from_micros(300);
 /// lies only its placeholder, which Wine would prefer.
 const OVERRIDES: &str = "cexecsvc.exe=n;wineboot.exe=;winemenubuilder.exe=;mscoree=;mshtml=";
 
+/// Wine's loader says which DLL it does not find, and nothing else is said: the host reads it in
+/// the agent's log.
+const LOADER_ONLY: &str = "-all,err+module";
+
 /// The NT side as children of pid 1.
 #[derive(Debug)]
 pub(super) struct NtSide {
@@ -90,7 +94,7 @@ fn environment(document: &SystemDocument) -> Vec<(&'static str, &str)> {
         ("PATH", "/usr/lib/wine"),
         ("LANG", "C.UTF-8"),
         ("TZ", document.time_zone.as_deref().unwrap_or("UTC")),
-        ("WINEDEBUG", "-all"),
+        ("WINEDEBUG", LOADER_ONLY),
         ("WINELOADERNOEXEC", "1"),
         ("WINEDLLOVERRIDES", OVERRIDES),
     ];

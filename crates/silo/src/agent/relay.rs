@@ -76,6 +76,10 @@ const JOURNAL_LIVE: u64 = 256 << 10;
 /// guest fill the host's disk.
 const LOG_LIMIT: usize = 256 << 10;
 
+/// Reads of the guest's standard error in one go: as much as its pipe holds (pipe(7): 64 KiB), for
+/// a guest that goes on writing must not keep its host waiting.
+const LOG_READS: usize = 16;
+
 /// Bytes replayed from the journal at a time.
 const REPLAY_CHUNK: usize = 256 << 10;
 
@@ -348,10 +352,8 @@ impl Relay {
 
     fn take_log(&mut self) {
         let mut bytes = [0; 4096];
-        while let Ok(count) = self.log.read(&mut bytes) {
-            if count == 0 {
-                return;
-            }
+        for _ in 0..LOG_READS {
+            let Ok(count @ 1..) = self.log.read(&mut bytes) else { return };
             let kept = count.min(self.log_left);
             self.log_left -= kept;
             let _ = io::stderr().write_all(&bytes[..kept]);
@@ -445,6 +447,8 @@ impl Relay {
     }
 
     fn read_guest(&mut self) {
+        // What a program has said last is in the log when its exit is told.
+        self.take_log();
         let Some(source) = &mut self.from_agent else { return };
         let filled = self.guest_in.fill(source);
         let taken = self.take_guest_frames();

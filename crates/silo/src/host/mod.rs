@@ -7,6 +7,7 @@
 mod check;
 mod exchange;
 mod link;
+mod loader;
 mod pipes;
 mod registry;
 mod remains;

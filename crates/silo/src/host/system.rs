@@ -11,8 +11,8 @@ use std::{
 
 use async_trait::async_trait;
 use oriel_hcs::{
-    CommandLine, ComputeError, ComputeSystem, ConsoleSize, ControlEvent, Limits, Process,
-    ProcessId, ProcessParameters, ProcessSummary, Registry, Statistics, SystemId,
+    CommandLine, ComputeError, ComputeSystem, ConsoleSize, ControlEvent, Limits, MissingLibrary,
+    Process, ProcessId, ProcessParameters, ProcessSummary, Registry, Statistics, SystemId,
     bridge::{Message, RegistryOperation, STREAM_CHUNK},
 };
 use oriel_sys::process::ProcessName;
@@ -21,7 +21,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{blocking, exchange, host_error, link::Link, registry, remains};
+use super::{blocking, exchange, host_error, link::Link, loader, registry, remains};
 use crate::{
     SiloError,
     job::{self, Disk, Freezer, Place, Roots},
@@ -311,6 +311,11 @@ impl ComputeSystem for SiloSystem {
     async fn killed_for_memory(&self) -> u64 {
         let place = self.place.clone();
         blocking(move || Ok(Roots::discover()?.killed(&place))).await.unwrap_or_default()
+    }
+
+    async fn missing_libraries(&self) -> Vec<MissingLibrary> {
+        let log = self.state.log();
+        blocking(move || Ok(loader::missing(&log))).await.unwrap_or_default()
     }
 
     async fn change_limits(&self, before: &Limits, limits: &Limits) -> Result<(), ComputeError> {
