@@ -54,6 +54,7 @@ impl Engine {
             let mut status = after.status.subscribe();
             let begun = |status: &Status| status.running || status.ended > 0 || status.removed;
             tokio::select! {
+                biased;
                 // The container holds the sender.
                 _ = status.wait_for(begun) => drop(after),
                 // Nobody wants it any more, or too early.
