@@ -17,7 +17,7 @@ pub(crate) const CASES: &[Case] = &[
 
 fn left_behind(daemon: &mut Daemon) -> Result<Outcome> {
     let docker = daemon.docker();
-    let dockerfile = "FROM nanoserver\nUSER ContainerAdministrator\n\
+    let dockerfile = "FROM windowsservercore\nUSER ContainerAdministrator\n\
         RUN start /b ping -n 1000 127.0.0.1\nRUN tasklist> C:\\tasks.txt\n";
     let directory = context(daemon, "left-behind", dockerfile)?;
     docker.run(&["build", "-q", "--no-cache", "-t", "warm:left", &directory.to_string_lossy()])?;
@@ -42,7 +42,7 @@ const STEPS: [&str; 8] = [
 
 fn same_layers(daemon: &mut Daemon) -> Result<Outcome> {
     let docker = daemon.docker();
-    let head = "USER ContainerAdministrator\nENV GIVEN=value\nWORKDIR C:\\work\n";
+    let head = "USER ContainerAdministrator\nENV GIVEN=value\nWORKDIR C:/work\n";
     let steps: Vec<String> = STEPS.iter().map(|step| format!("RUN {step} & exit 0\n")).collect();
     let warm = format!("FROM nanoserver\n{head}{}", steps.concat());
     let directory = context(daemon, "warm", &warm)?;
@@ -93,11 +93,14 @@ fn layers(daemon: &Daemon, image: &str) -> Result<Vec<Vec<(String, String)>>> {
 fn walk(place: &std::path::Path, prefix: &str, files: &mut Vec<(String, String)>) -> Result<()> {
     for entry in fs_err::read_dir(place)?.flatten() {
         let name = format!("{prefix}/{}", entry.file_name().to_string_lossy());
+        if name == "/layerchain.json" {
+            continue;
+        }
         let kind = entry.file_type()?;
         if kind.is_dir() {
             files.push((name.clone(), String::new()));
             walk(&entry.path(), &name, files)?;
-        } else if kind.is_file() && name != "/layerchain.json" {
+        } else if kind.is_file() {
             let bytes = fs_err::read(entry.path())?;
             let text = match name.starts_with("/Hives") || name.ends_with("NTUSER.DAT") {
                 // Hives have times in them.
@@ -115,11 +118,10 @@ fn walk(place: &std::path::Path, prefix: &str, files: &mut Vec<(String, String)>
 /// A text without the lines that name the container, whose names differ.
 fn plain(text: &str) -> String {
     let named = |line: &str| {
-        let line = line.to_lowercase();
-        ["computername", "logonserver", "userdomain", "prompt"]
-            .iter()
-            .any(|word| line.contains(word))
-            || line.trim().len() == 12 && line.trim().chars().all(|c| c.is_ascii_hexdigit())
+        let line = line.trim().to_lowercase();
+        let id = line.get(..12).is_some_and(|id| id.chars().all(|c| c.is_ascii_hexdigit()));
+        let names = ["computername", "logonserver", "userdomain", "prompt"];
+        id || names.iter().any(|name| line.contains(name))
     };
     text.lines().filter(|line| !named(line)).collect::<Vec<_>>().join("\n")
 }
