@@ -1,6 +1,6 @@
 //! Containers of build steps that are made ready while the step before runs.
 
-use oriel_builder::{BuildHost as _, RunContainer, RunOptions, RunStep};
+use oriel_builder::{BuildHost as _, ExpectedRun, RunContainer, RunOptions, RunStep};
 use oriel_hcs::CommandLine;
 use tokio::sync::mpsc;
 
@@ -17,6 +17,12 @@ fn step(image: &str, command: &str) -> RunStep {
         mounts: Vec::new(),
         options: RunOptions::default(),
     }
+}
+
+/// Expects a step on the base image.
+fn expect(bench: &Bench, command: &str, after: &RunContainer) -> ExpectedRun {
+    let step = step("nanoserver", command);
+    bench.on(async { bench.engine.expect_run(&step, after) }).unwrap()
 }
 
 /// Runs a step to its end and makes an image of it.
@@ -37,7 +43,7 @@ fn nothing_left(bench: &Bench) {
 fn a_step_that_was_expected_runs_on_the_new_layer_in_a_system_of_its_own() {
     let bench = Bench::new();
     let first = bench.on(bench.engine.create_run(&step("nanoserver", "out one"))).unwrap();
-    let expected = bench.engine.expect_run(&step("nanoserver", "out one"), &first).unwrap();
+    let expected = expect(&bench, "out one", &first);
     let image = ran(&bench, &first);
     assert_eq!(bench.engine.containers().len(), 1, "what is not claimed is no container");
     let next = step(&image, "out two");
@@ -57,7 +63,7 @@ fn a_step_that_was_expected_runs_on_the_new_layer_in_a_system_of_its_own() {
 fn a_step_that_differs_from_what_was_expected_is_not_given_it() {
     let bench = Bench::new();
     let first = bench.on(bench.engine.create_run(&step("nanoserver", "out one"))).unwrap();
-    let expected = bench.engine.expect_run(&step("nanoserver", "out one"), &first).unwrap();
+    let expected = expect(&bench, "out one", &first);
     let image = ran(&bench, &first);
     let environment = vec!["A=2".to_owned()];
     let next = RunStep { environment, ..step(&image, "out two") };
@@ -70,7 +76,7 @@ fn a_step_that_differs_from_what_was_expected_is_not_given_it() {
 fn what_was_claimed_and_never_started_goes_with_its_container() {
     let bench = Bench::new();
     let first = bench.on(bench.engine.create_run(&step("nanoserver", "out one"))).unwrap();
-    let expected = bench.engine.expect_run(&step("nanoserver", "out one"), &first).unwrap();
+    let expected = expect(&bench, "out one", &first);
     let image = ran(&bench, &first);
     let second = bench.on(bench.engine.claim_run(expected, &step(&image, "out two"))).unwrap();
     for container in [first, second] {
@@ -84,10 +90,10 @@ fn what_a_daemon_made_ready_goes_with_the_daemon() {
     let bench = Bench::new();
     let first = bench.on(bench.engine.create_run(&step("nanoserver", "stubborn"))).unwrap();
     bench.on(bench.engine.start(&first.id)).unwrap();
-    let expected = bench.engine.expect_run(&step("nanoserver", "stubborn"), &first).unwrap();
+    let expected = expect(&bench, "stubborn", &first);
     let second =
         bench.on(bench.engine.claim_run(expected, &step("nanoserver", "out two"))).unwrap();
-    let further = bench.engine.expect_run(&step("nanoserver", "stubborn"), &first);
+    let further = expect(&bench, "stubborn", &first);
     let bench = bench.reborn(|_, _| drop(further));
     assert_eq!(bench.engine.images().sandboxes().unwrap().len(), 2);
     assert_eq!(bench.world.host.systems(), [first.id.as_str()]);
