@@ -213,3 +213,37 @@ fn a_sandbox_stays_where_another_registry_would_be() {
     assert!(!store.move_sandbox("c2", &image).unwrap());
     assert_eq!(store.sandbox("c2").unwrap().image, base);
 }
+
+#[test]
+fn a_directory_takes_a_file_that_nobody_else_has_and_gives_it_to_the_layer() {
+    use std::os::unix::fs::MetadataExt as _;
+    let (fixture, base) = Fixture::with_base();
+    let kept = fixture.directory.path().join("kept");
+    fs_err::write(&kept, "content").unwrap();
+    let inode = fs_err::metadata(&kept).unwrap().ino();
+    let sandbox = fixture.sandbox("c1", &base);
+    let files = fixture.store.sandbox_files(&sandbox);
+    let mut directory = files.open_directory(r"C:\app").unwrap();
+    for name in ["a.txt", "b.txt"] {
+        directory.write(name, Content::Kept(&kept), None).unwrap();
+    }
+    directory.write("B.TXT", Content::Read(&mut &b"other"[..]), None).unwrap();
+    let upper = sandbox.path.join("upper/app");
+    assert_eq!(fs_err::metadata(upper.join("a.txt")).unwrap().ino(), inode);
+    assert_eq!(fs_err::metadata(upper.join("b.txt")).unwrap().nlink(), 1, "a copy");
+    assert!(!upper.join("B.TXT").exists());
+    let image = fixture.store.commit_last(&commit_of(Some("c1"), base)).unwrap();
+    fixture.store.remove_sandbox("c1").unwrap();
+    fs_err::remove_file(&kept).unwrap();
+    let after = fixture.sandbox("c2", &image);
+    let file = fs_err::metadata(after.layers[0].join("app/a.txt")).unwrap();
+    assert_eq!((file.ino(), file.nlink(), file.mode() & 0o777), (inode, 1, 0o644));
+    assert_eq!((file.uid(), file.gid()), (sandbox_owner(), sandbox_owner()));
+    assert_eq!(text(&fixture.store, &after, r"C:\app\a.txt"), "content");
+    assert_eq!(text(&fixture.store, &after, r"C:\app\b.txt"), "other");
+}
+
+/// Who owns what this process makes.
+fn sandbox_owner() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
