@@ -17,7 +17,7 @@ pub(crate) const CASES: &[Case] = &[
 const IMAGE: &str = "faithful:1";
 
 /// Python's tar reader and writer, which know nothing of Oriel.
-fn python(arguments: &[&str]) -> Result<Vec<u8>> {
+pub(crate) fn python(arguments: &[&str]) -> Result<Vec<u8>> {
     let script = include_str!("fidelity.py");
     let output =
         std::process::Command::new("python3").args(["-c", script]).args(arguments).output()?;

@@ -8,14 +8,18 @@
 mod access;
 mod archives;
 mod build;
+mod build_cache;
+mod builds;
 mod cli;
 mod clients;
 mod dockerfiles;
+mod examples;
 mod faults;
 mod fidelity;
 mod health;
 mod images;
 mod isolation;
+mod language;
 mod limits;
 mod load;
 mod logs;
@@ -73,7 +77,11 @@ fn suite(filter: &str) -> Result<bool> {
         networks::CASES,
         build::CASES,
         warm::CASES,
+        builds::CASES,
+        build_cache::CASES,
         dockerfiles::CASES,
+        examples::CASES,
+        language::CASES,
         cli::CASES,
         images::CASES,
         archives::CASES,

@@ -3,6 +3,8 @@
 //! The extension headers that carry long names are read here rather than by the tar library,
 //! which would read one of any length into memory.
 
+mod inflated;
+
 use std::{
     io::{self, BufReader, Read},
     time::{Duration, SystemTime},
@@ -12,6 +14,7 @@ use flate2::read::MultiGzDecoder;
 use tar::{Archive, Entry, EntryType, PaxExtensions};
 
 use crate::ContextError;
+use inflated::{Counted, Inflated};
 
 /// Longest extension header: room for paths and links of Windows' 32 767 characters and a bit.
 const MAX_EXTENSION: u64 = 256 << 10;
@@ -87,10 +90,12 @@ fn decompress<'a>(input: &'a mut dyn Read) -> Result<Box<dyn Read + 'a>, Context
     input.take(6).read_to_end(&mut front).map_err(bad)?;
     let whole = io::Cursor::new(front.clone()).chain(input);
     if front.starts_with(GZIP) {
-        return Ok(Box::new(MultiGzDecoder::new(BufReader::new(whole))));
+        let (whole, count) = Counted::new(whole);
+        return Ok(Box::new(Inflated::new(MultiGzDecoder::new(whole), count)));
     }
     if front.starts_with(ZSTD) {
-        return Ok(Box::new(zstd::Decoder::new(whole).map_err(bad)?));
+        let (whole, count) = Counted::new(whole);
+        return Ok(Box::new(Inflated::new(zstd::Decoder::with_buffer(whole).map_err(bad)?, count)));
     }
     if front.starts_with(BZIP2) || front.starts_with(XZ) {
         return Err(ContextError::Compression);

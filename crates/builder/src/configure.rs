@@ -7,7 +7,7 @@ use oriel_image::{ImageId, RunConfig};
 
 use crate::{
     BuildError, Problem, expand,
-    parse::{self, DockerfileError, HereDocument, Instruction, Pair, Statement},
+    parse::{self, DockerfileError, HereDocument, Instruction, Pair, Statement, shortened},
     paths,
     state::{State, quoted},
 };
@@ -72,7 +72,7 @@ impl State {
         word: &str,
     ) -> Result<String, DockerfileError> {
         self.expand(word, escape).map_err(|problem| {
-            statement.error(Problem::Expansion { word: word.to_owned(), problem })
+            statement.error(Problem::Expansion { word: shortened(word), problem })
         })
     }
 

@@ -184,13 +184,21 @@ impl Context {
 
     /// Keeps a text as long as the context lives.
     pub(crate) fn keep(&self, text: &[u8]) -> Result<Blob, ContextError> {
+        self.keep_content(&mut &*text, &mut { MAX_BYTES })
+    }
+
+    /// Keeps what is read as long as the context lives, at most `budget` bytes.
+    pub(crate) fn keep_content(
+        &self,
+        content: &mut dyn Read,
+        budget: &mut u64,
+    ) -> Result<Blob, ContextError> {
         let (_, path) = tempfile::Builder::new()
             .prefix("text-")
             .tempfile_in(self.scratch())?
             .keep()
             .map_err(|error| ContextError::from(error.error))?;
-        let mut budget = MAX_BYTES;
-        let digest = store(&mut &*text, &path, &mut budget)?;
+        let digest = store(content, &path, budget)?;
         Ok(Blob { path, digest, modified: None })
     }
 
@@ -310,5 +318,7 @@ pub(crate) fn open(blob: &Blob) -> io::Result<BufReader<File>> {
     File::open(&blob.path).map(BufReader::new)
 }
 
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use oriel_ignore::Pattern;
-use oriel_image::{Content, Digest, FileKind, ImageError, ImageId, OpenDirectory, SandboxFiles};
+use oriel_image::{Content, Digest, FileKind, ImageError, OpenDirectory, SandboxFiles};
 
 pub(crate) use export::Exporter;
 
@@ -82,36 +82,63 @@ fn open<'a>(
     }
 }
 
-/// What a chosen list is called in the history, such as `file:3f2a…`.
-pub(crate) fn label(chosen: &[Chosen], image: Option<&ImageId>) -> String {
-    let mut text = String::new();
+/// What a chosen list is called in the history, such as `file:3f2a…`: by names, kinds and contents,
+/// and by nothing else. So it is the same on every host, from the context and from an image, and
+/// times make no difference, as in Docker. `source` is where files of images are read from.
+pub(crate) fn label(
+    chosen: &[Chosen],
+    source: Option<&SandboxFiles>,
+    cancelled: &dyn Fn() -> bool,
+) -> Result<String, BuildError> {
+    let mut names = Names { source, cancelled, text: String::new() };
     for Chosen { name, tree } in chosen {
-        describe(name, tree, image, &mut text);
+        names.add(name, tree)?;
     }
     let kind = match chosen {
         [Chosen { tree: Tree::File(_), .. }] => "file",
         [_] => "dir",
         _ => "multi",
     };
-    format!("{kind}:{}", Digest::of(text.as_bytes()).hex())
+    Ok(format!("{kind}:{}", Digest::of(names.text.as_bytes()).hex()))
 }
 
-/// One line per file: kind, name, content. An image's content is named by the image's id.
-fn describe(name: &str, tree: &Tree, image: Option<&ImageId>, text: &mut String) {
-    match tree {
-        Tree::File(Origin::Context(blob)) => {
-            let digest: String = blob.digest.iter().map(|byte| format!("{byte:02x}")).collect();
-            text.push_str(&format!("file {name:?} {digest}\n"));
-        }
-        Tree::File(Origin::Image(path, _)) => {
-            let id = image.map(ToString::to_string).unwrap_or_default();
-            text.push_str(&format!("file {name:?} {id} {path:?}\n"));
-        }
-        Tree::Directory(inner) => {
-            text.push_str(&format!("directory {name:?} {}\n", inner.len()));
-            for (name, tree) in inner {
-                describe(name, tree, image, text);
+/// The list that a label is the digest of: a line per file, with kind, name and content. A name
+/// has its length before it, so that no name looks like a line.
+struct Names<'a> {
+    source: Option<&'a SandboxFiles>,
+    cancelled: &'a dyn Fn() -> bool,
+    text: String,
+}
+
+impl Names<'_> {
+    fn add(&mut self, name: &str, tree: &Tree) -> Result<(), BuildError> {
+        let length = name.len();
+        match tree {
+            Tree::File(origin) => {
+                let digest = self.digest(origin)?;
+                self.text.push_str(&format!("file {length} {name} {digest}\n"));
             }
+            Tree::Directory(inner) => {
+                let count = inner.len();
+                self.text.push_str(&format!("directory {length} {name} {count}\n"));
+                for (name, tree) in inner {
+                    self.add(name, tree)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn digest(&self, origin: &Origin) -> Result<String, BuildError> {
+        if (self.cancelled)() {
+            return Err(BuildError::Cancelled);
+        }
+        match (origin, self.source) {
+            (Origin::Context(blob), _) => {
+                Ok(blob.digest.iter().map(|byte| format!("{byte:02x}")).collect())
+            }
+            (Origin::Image(path, _), Some(files)) => Ok(files.digest(path)?.hex()),
+            (Origin::Image(..), None) => Err(BuildError::Lost),
         }
     }
 }
@@ -126,6 +153,12 @@ pub(crate) fn from_texts(
         Ok(Chosen { name, tree: Tree::File(Origin::Context(blob)) })
     });
     chosen.collect()
+}
+
+/// Files of the web, by their names.
+pub(crate) fn from_web(files: Vec<(String, Blob)>) -> impl Iterator<Item = Chosen> {
+    let file = |(name, blob)| Chosen { name, tree: Tree::File(Origin::Context(blob)) };
+    files.into_iter().map(file)
 }
 
 /// What of a source's path comes with what is chosen.
@@ -167,9 +200,8 @@ pub(crate) fn from_context(
     let mut chosen = Vec::new();
     let mut walk = Walk { context, left: MAX_FILES };
     for source in sources {
-        let lower = source.to_ascii_lowercase();
-        if ["http://", "https://", "git@", "git://"].iter().any(|scheme| lower.starts_with(scheme))
-        {
+        // Those of ADD are fetched and no longer among the sources.
+        if source.contains("://") || source.starts_with("git@") {
             return Err(TransferError::Url { url: source.clone() });
         }
         let source = source.replace('\\', "/");
@@ -385,6 +417,8 @@ pub(crate) struct Writer<'a> {
     pub(crate) kind: TransferKind,
     /// Whether archives are unpacked.
     pub(crate) unpacks: bool,
+    /// SID of the account that is to own what is made.
+    pub(crate) owner: Option<&'static str>,
     /// Where archives may be unpacked for a moment.
     pub(crate) scratch: &'a Path,
     /// Tells whether the client has gone away.
@@ -394,10 +428,6 @@ pub(crate) struct Writer<'a> {
 impl Writer<'_> {
     /// Writes everything to the destination.
     pub(crate) fn write(&self, chosen: &[Chosen], to: &Destination) -> Result<(), BuildError> {
-        let keyword = self.kind.keyword();
-        if chosen.len() > 1 && !to.directory {
-            return Err(self.fail(TransferError::NotADirectory { keyword }));
-        }
         for Chosen { name, tree } in chosen {
             match tree {
                 Tree::Directory(_) => self.tree(tree, &to.path)?,
@@ -426,11 +456,15 @@ impl Writer<'_> {
         match tree {
             Tree::File(origin) => self.file(origin, path),
             Tree::Directory(inner) => {
+                let is_new = !self.files.exists(path)?;
                 let mut directory = self.files.open_directory(path)?;
+                if is_new {
+                    self.own(path)?;
+                }
                 for (name, tree) in inner {
                     let below = self.below(path, name)?;
                     match tree {
-                        Tree::File(origin) => self.write_in(&mut directory, name, origin)?,
+                        Tree::File(origin) => self.write_in(&mut directory, origin, &below)?,
                         Tree::Directory(_) => self.tree(tree, &below)?,
                     }
                 }
@@ -443,12 +477,13 @@ impl Writer<'_> {
     fn write_in(
         &self,
         directory: &mut OpenDirectory<'_>,
-        name: &str,
         origin: &Origin,
+        path: &str,
     ) -> Result<(), BuildError> {
         if (self.cancelled)() {
             return Err(BuildError::Cancelled);
         }
+        let (_, name) = path.rsplit_once('\\').unwrap_or(("", path));
         let modified = origin.modified();
         match origin {
             Origin::Context(blob) => directory.write(name, Content::Kept(&blob.path), modified)?,
@@ -456,18 +491,23 @@ impl Writer<'_> {
                 directory.write(name, Content::Read(&mut self.open(origin)?), modified)?;
             }
         }
-        Ok(())
+        self.own(path)
+    }
+
+    /// Gives what was made to its owner.
+    fn own(&self, path: &str) -> Result<(), BuildError> {
+        self.owner.map_or(Ok(()), |sid| Ok(self.files.set_owner(path, sid)?))
     }
 
     fn file(&self, origin: &Origin, path: &str) -> Result<(), BuildError> {
         match path.rsplit_once('\\') {
-            Some((parent, name)) if !self.files.is_dir(path)? => {
+            Some((parent, _)) if !self.files.is_dir(path)? => {
                 let mut directory = self.files.open_directory(&format!("{parent}\\"))?;
-                self.write_in(&mut directory, name, origin)
+                self.write_in(&mut directory, origin, path)
             }
             _ => {
                 self.files.write_file(path, &mut self.open(origin)?, origin.modified())?;
-                Ok(())
+                self.own(path)
             }
         }
     }

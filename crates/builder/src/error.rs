@@ -50,6 +50,13 @@ pub enum BuildError {
         /// What it says.
         text: String,
     },
+    /// Checks found something, and the Dockerfile asks that this fails the build. The text is
+    /// Docker's.
+    #[error("lint violation found for rules: {}", .rules.join(", "))]
+    Checks {
+        /// The checks.
+        rules: Vec<&'static str>,
+    },
     /// The base image is not here and cannot be pulled.
     #[error("{message}")]
     NoBase {
@@ -76,6 +83,12 @@ pub enum BuildError {
     /// A result name with a digest. The text is Docker's.
     #[error("refusing to create a tag with a digest reference")]
     DigestTag,
+    /// `SOURCE_DATE_EPOCH` is no time.
+    #[error("invalid SOURCE_DATE_EPOCH: {value:?} is no number of seconds since 1970")]
+    BadEpoch {
+        /// What it is.
+        value: String,
+    },
     /// A `RUN` command failed. The first line is Docker's.
     #[error(
         "The command '{command}' returned a non-zero code: {code}\n{}",
@@ -278,13 +291,37 @@ pub enum TransferError {
         /// The bound.
         limit: usize,
     },
-    /// `ADD https://…`.
-    #[error(
-        "{url} is a URL, which ADD does not fetch yet; put the file in the context, or RUN curl"
-    )]
+    /// `COPY https://…`. The text is Docker's.
+    #[error("source can't be a URL for COPY: {url}; ADD fetches files of the web")]
     Url {
         /// The source.
         url: String,
+    },
+    /// A file of the web that neither its address nor its server names. The text is Docker's.
+    #[error("cannot determine filename for url: {url}")]
+    NoName {
+        /// The source.
+        url: String,
+    },
+    /// A file of the web that is longer than allowed, or takes longer.
+    #[error("{url} is more than {limit_bytes} bytes, or takes more than {limit_minutes} minutes")]
+    TooMuch {
+        /// The source.
+        url: String,
+        /// The bound on its length.
+        limit_bytes: u64,
+        /// The bound on the time to fetch it.
+        limit_minutes: u64,
+    },
+    /// A file of the web that is not what `--checksum` says.
+    #[error("digest mismatch for {url}: it is sha256:{found}, and --checksum says {expected}")]
+    Checksum {
+        /// The source.
+        url: String,
+        /// What it is.
+        found: String,
+        /// What it was to be.
+        expected: String,
     },
     /// `--chown` with an account that does not exist.
     #[error("unable to find user {account}: ContainerAdministrator and ContainerUser exist")]
@@ -337,15 +374,15 @@ impl BuildError {
             Self::Transfer { problem: TransferError::Archive(error), .. } => error.class(),
             Self::Transfer { problem: TransferError::Image(error), .. } => error.class(),
             Self::NoBase { class, .. } => *class,
-            Self::Transfer { problem: TransferError::Url { .. }, .. } | Self::NotWindows { .. } => {
-                Class::Unsupported
-            }
+            Self::NotWindows { .. } => Class::Unsupported,
             Self::Dockerfile(_)
             | Self::Transfer { .. }
             | Self::Path(_)
             | Self::NoDockerfile { .. }
             | Self::BadIgnore { .. }
+            | Self::Checks { .. }
             | Self::DigestTag
+            | Self::BadEpoch { .. }
             | Self::NotAChange { .. }
             | Self::Command { .. } => Class::Invalid,
             Self::Step { problem, .. } => problem.class(),

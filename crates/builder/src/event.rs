@@ -146,6 +146,7 @@ pub enum BuildEvent {
 }
 
 /// Sends the events of one build, and tells its steps when to stop.
+#[derive(Clone)]
 pub(crate) struct Report {
     events: mpsc::Sender<BuildEvent>,
     stop: watch::Sender<bool>,

@@ -14,6 +14,7 @@
 mod ahead;
 mod bases;
 mod cache;
+mod fetch;
 mod graph;
 mod run;
 mod transfer;
@@ -23,10 +24,12 @@ pub(crate) use ahead::Ahead;
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::AtomicUsize},
+    time::SystemTime,
 };
 
 use oriel_image::{
-    Commit, Digest, Image, ImageId, ImageStore, Reference, RunConfig, SandboxFiles, SandboxSettings,
+    Commit, Digest, Footing, Image, ImageId, ImageStore, Reference, RunConfig, SandboxFiles,
+    SandboxSettings,
 };
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{Mutex, Semaphore, watch};
@@ -34,13 +37,14 @@ use tokio::sync::{Mutex, Semaphore, watch};
 use crate::{
     BuildError, BuildRequest, BuildSite, Built, StepId, StepView,
     context::Context,
+    epoch,
     event::Report,
     parse::{Instruction, Statement},
     paths,
     plan::{Plan, Step},
     state::State,
 };
-use cache::Record;
+use cache::{Record, Sources};
 
 /// A build that runs.
 pub(crate) struct Execution<'a> {
@@ -59,6 +63,12 @@ pub(crate) struct Execution<'a> {
     done: BTreeMap<usize, watch::Sender<Option<Finished>>>,
     /// Base images found so far. Held while one is looked for, so that each is pulled once.
     bases: Mutex<BTreeMap<String, Image>>,
+    /// The images that the build stands on.
+    footing: Arc<Footing>,
+    /// Where steps may be that were made elsewhere.
+    sources: Sources,
+    /// `SOURCE_DATE_EPOCH`
+    epoch: Option<SystemTime>,
 }
 
 /// What others take from a stage that is done.
@@ -75,10 +85,13 @@ impl<'a> Execution<'a> {
         report: Report,
         (request, context): (BuildRequest, Context),
         plan: &Plan,
-    ) -> Self {
+    ) -> Result<Self, BuildError> {
         let views = plan.views();
         let permits = site.parallel.get().min(Semaphore::MAX_PERMITS);
-        Self {
+        Ok(Self {
+            footing: Arc::new(site.images.footing()),
+            sources: Sources::default(),
+            epoch: epoch::of(&request)?,
             site,
             report,
             request,
@@ -90,7 +103,7 @@ impl<'a> Execution<'a> {
             permits: Semaphore::new(permits),
             done: plan.stages.iter().map(|stage| (stage.index, watch::Sender::default())).collect(),
             bases: Mutex::default(),
-        }
+        })
     }
 
     /// Gives the result its names.
@@ -179,9 +192,10 @@ impl<'a> Execution<'a> {
             return Ok(());
         }
         let commit = self.commit(state, record, None);
+        let footing = Arc::clone(&self.footing);
         state.image = self
             .blocking(move |images| {
-                in_sandbox(images, commit, |files| Ok(files.create_dir_all(&path)?))
+                in_sandbox((images, &footing), commit, |files| Ok(files.create_dir_all(&path)?))
             })
             .await?;
         Ok(())
@@ -203,7 +217,7 @@ impl<'a> Execution<'a> {
 
 /// Makes a sandbox on the commit's parent, changes it, commits it, and removes it in any case.
 fn in_sandbox(
-    images: &ImageStore,
+    (images, footing): (&ImageStore, &Footing),
     mut commit: Commit,
     change: impl FnOnce(&SandboxFiles) -> Result<(), BuildError>,
 ) -> Result<ImageId, BuildError> {
@@ -213,7 +227,7 @@ fn in_sandbox(
     let sandbox = images.create_sandbox(&id, &commit.parent, &settings)?;
     let result = change(&images.sandbox_files(&sandbox)).and_then(|()| {
         commit.sandbox = Some(id.clone());
-        Ok(images.commit_last(&commit)?)
+        Ok(footing.commit_last(&commit)?)
     });
     let removed = images.remove_sandbox(&id);
     let image = result?;

@@ -22,8 +22,9 @@ const MAX_EXPANDED: usize = 64 << 10;
 /// Deepest nesting of `${a:-${b:-…}}`; bounds the stack.
 const MAX_DEPTH: usize = 32;
 
-/// Most work for one word: looking up 16 384 variables, or trying a pattern on all of a long value.
-const MAX_WORK: usize = 1 << 27;
+/// Most work for one word: looking up 4096 variables, or trying a short pattern on all of a long
+/// value.
+const MAX_WORK: usize = 1 << 25;
 
 /// Work for looking up a variable among the thousands that there may be.
 const LOOK_UP: usize = 1 << 13;

@@ -15,7 +15,7 @@ use std::{any::Any, path::PathBuf, time::SystemTime};
 
 use async_trait::async_trait;
 use oriel_hcs::{Class, CommandLine, MissingLibrary};
-use oriel_image::Reference;
+use oriel_image::{Descriptor, DiffId, ImageConfig, Layer, Reference};
 use tokio::sync::mpsc;
 
 /// Runs the containers of a build.
@@ -70,9 +70,31 @@ pub trait BaseSource: Send + Sync {
     /// Pulls `name` into the image store. `output` gets progress as JSON lines of the Docker API.
     async fn pull(&self, name: &Reference, output: mpsc::Sender<Vec<u8>>) -> Result<(), HostError>;
 
+    /// Looks at an image that may hold cached steps: at its manifest and its configuration.
+    async fn describe(&self, name: &Reference) -> Result<DescribedImage, HostError>;
+
+    /// Takes one layer of `name` into the image store, on top of `onto` (base first). `output` gets
+    /// progress as [`BaseSource::pull`] has it. The caller holds a lease.
+    async fn take_layer(
+        &self,
+        name: &Reference,
+        layer: (DiffId, Descriptor),
+        onto: Vec<Layer>,
+        output: mpsc::Sender<Vec<u8>>,
+    ) -> Result<Layer, HostError>;
+
     /// Fetches a file of the web for `ADD`. `pieces` gets its content, in order; a receiver that
     /// is gone has seen enough, which is no error. Dropping the future breaks off.
     async fn fetch(&self, url: &str, pieces: mpsc::Sender<Vec<u8>>) -> Result<Fetched, HostError>;
+}
+
+/// An image in a registry, as its manifest and its configuration describe it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DescribedImage {
+    /// Its configuration.
+    pub config: ImageConfig,
+    /// Its layers, base first: as many as the configuration states.
+    pub layers: Vec<Descriptor>,
 }
 
 /// What a server says of a file.

@@ -19,6 +19,7 @@ mod context;
 mod copy;
 #[cfg(test)]
 mod corpus;
+mod epoch;
 mod error;
 mod event;
 mod execute;
@@ -40,12 +41,13 @@ pub use error::{BuildError, ContextError, PathError, Place, TransferError};
 pub use event::{BuildEvent, StepId, StepView};
 pub use expand::ExpandError;
 pub use host::{
-    BaseSource, BuildHost, ExpectedRun, Fetched, HostError, NoSecrets, RunContainer, RunMount,
-    RunMountSource, RunOptions, RunOutput, RunStep, SecretSource,
+    BaseSource, BuildHost, DescribedImage, ExpectedRun, Fetched, HostError, NoSecrets,
+    RunContainer, RunMount, RunMountSource, RunOptions, RunOutput, RunStep, SecretSource,
 };
 pub use lint::{Finding, Findings};
 use oriel_image::{ImageId, ImageStore, Reference};
 pub use parse::{DockerfileError, Position, Problem};
+pub use remote::is_git;
 use tokio::sync::mpsc;
 
 use context::Context;
@@ -144,6 +146,7 @@ impl Build {
         scratch: &Path,
     ) -> Result<Self, BuildError> {
         let tags = tags(&request.tags)?;
+        epoch::of(&request)?;
         plan::check_platform(&request.platform).map_err(DockerfileError::whole)?;
         let mut context = Context::unpack(context, scratch)?;
         let name = request.dockerfile_name();
@@ -194,9 +197,16 @@ impl Build {
         site: BuildSite<'_>,
         events: mpsc::Sender<BuildEvent>,
     ) -> Result<Built, BuildError> {
-        let Self { request, context, plan, tags, .. } = self;
-        let execution = Execution::new(site, Report::new(events), (request, context), &plan);
+        let Self { request, context, plan, tags, findings } = self;
+        if findings.error && !findings.list.is_empty() {
+            return Err(BuildError::Checks { rules: findings.rules() });
+        }
+        let report = Report::new(events);
+        let execution = Execution::new(site, report.clone(), (request, context), &plan)?;
         let image = execution.run(&plan).await?;
+        for text in findings.brief() {
+            report.warn(text).await?;
+        }
         execution.tag(image, &tags).await
     }
 }

@@ -20,6 +20,9 @@ use crate::parse::{Dockerfile, Instruction, Position, Statement, shortened};
 
 pub(crate) use rules::Rule;
 
+/// Most findings told at the end of a build.
+const MAX_BRIEF: usize = 5;
+
 /// Most findings kept: more nobody reads.
 const MAX_FINDINGS: usize = 1000;
 
@@ -55,6 +58,25 @@ impl Findings {
         rules.sort_unstable();
         rules.dedup();
         rules
+    }
+
+    /// The findings in a few lines for the end of a build. What the build has warned of when it
+    /// began is not said again.
+    pub(crate) fn brief(&self) -> Vec<String> {
+        let told = [rules::NO_EMPTY_CONTINUATION.name, rules::JSON_BACKSLASH.name];
+        let mut list = self.list.iter().filter(|finding| !told.contains(&finding.rule));
+        let first = list.by_ref().take(MAX_BRIEF).map(|finding| {
+            let Finding { rule, message, position, .. } = finding;
+            format!("[Warning] {rule}: {message} (line {})", position.line)
+        });
+        let mut lines: Vec<String> = first.collect();
+        match list.count() {
+            0 => {}
+            more => {
+                lines.push(format!("[Warning] … and {more} more, which a check of the build shows"))
+            }
+        }
+        lines
     }
 }
 

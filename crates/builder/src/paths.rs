@@ -112,6 +112,17 @@ pub(crate) fn is_name(name: &str) -> bool {
     !name.is_empty()
         && !name.ends_with(['.', ' '])
         && !name.contains(|c: char| c.is_control() || "<>:\"/\\|?*".contains(c))
+        && !is_device(name)
+}
+
+/// Whether Windows takes a name for a device, in every directory and with every extension.
+fn is_device(name: &str) -> bool {
+    const DEVICES: &[&str] = &["con", "prn", "aux", "nul", "conin$", "conout$"];
+    let stem = name.split('.').next().unwrap_or_default().trim_end().to_lowercase();
+    let number = stem.strip_prefix("com").or_else(|| stem.strip_prefix("lpt"));
+    let one =
+        |text: &str| text.chars().count() == 1 && text.contains(|c| "0123456789¹²³".contains(c));
+    DEVICES.contains(&stem.as_str()) || number.is_some_and(one)
 }
 
 #[cfg(test)]
@@ -163,6 +174,18 @@ mod tests {
         for (workdir, requested, path, directory) in table {
             let expected = Destination { path: path.into(), directory };
             assert_eq!(destination(workdir, requested), Ok(expected), "{requested}");
+        }
+    }
+
+    #[test]
+    fn names_that_windows_has_no_files_for_are_known() {
+        let bad =
+            ["", "a:b", "a?", "a ", "a.", "a\u{1}", "NUL", "con.txt", "Aux.c", "com1", "LPT³.x"];
+        for name in bad {
+            assert!(!is_name(name), "{name}");
+        }
+        for name in ["a", ".git", "a b", "console", "com", "com10", "nullable.cs", "x.con", "ä"] {
+            assert!(is_name(name), "{name}");
         }
     }
 

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use oriel_image::Digest;
 
 use crate::{
-    BuildRequest, DockerfileError, Problem, StepId, StepView, expand,
-    parse::{Dockerfile, Instruction, Pair, Statement},
+    BuildRequest, DockerfileError, Problem, StepId, StepView, epoch, expand,
+    parse::{Dockerfile, Instruction, Pair, Statement, shortened},
 };
 
 /// A planned build.
@@ -136,7 +136,8 @@ impl Plan {
         check_order(&stages)?;
         let mut stages = needed(stages, target(&request.target)?.as_ref(), &request.target)?;
         add_labels(&mut stages, request, file.escape);
-        let known = |name: &&String| !declared.contains(*name) && !is_proxy(name);
+        let known =
+            |name: &&String| !declared.contains(*name) && !is_proxy(name) && *name != epoch::NAME;
         let unused = request.build_args.keys().filter(known).cloned().collect();
         number(&mut stages, globals.len());
         let escape = file.escape;
@@ -274,7 +275,7 @@ fn expanded(
     escape: char,
 ) -> Result<String, DockerfileError> {
     expand::word(word, escape, &|name| arguments.get(name).cloned())
-        .map_err(|problem| statement.error(Problem::Expansion { word: word.to_owned(), problem }))
+        .map_err(|problem| statement.error(Problem::Expansion { word: shortened(word), problem }))
 }
 
 fn stage(
@@ -334,6 +335,9 @@ fn source(statement: &Statement, from: &str, earlier: &[Stage]) -> Result<Base, 
             Err(statement.error(Problem::CircularStage { name: from.to_owned() }))
         }
         Ok(_) => Err(statement.error(Problem::UnknownStage { value: from.to_owned() })),
+        Err(_) if from.contains('$') => {
+            Err(statement.error(Problem::VariableStage { value: shortened(from) }))
+        }
         Err(_) => Ok(Base::Image(from.to_owned())),
     }
 }

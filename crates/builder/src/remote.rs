@@ -1,5 +1,5 @@
-//! Contexts that an address names (`POST /build?remote=`): an archive is a context, anything else
-//! is a Dockerfile that needs none.
+//! What addresses name: contexts of `POST /build?remote=` (an archive is a context, anything else a
+//! Dockerfile that needs none), files for `ADD`, and Git repositories, which nothing here fetches.
 
 use std::io::{self, Read};
 
@@ -44,4 +44,34 @@ pub(crate) fn read<'a>(content: &'a mut dyn Read) -> Result<Remote<'a>, BuildErr
     builder.append_data(&mut header, DOCKERFILE, text.as_slice()).map_err(failed)?;
     let archive = builder.into_inner().map_err(failed)?;
     Ok(Remote { archive: Box::new(io::Cursor::new(archive)), is_dockerfile: true })
+}
+
+/// Whether a source is an address of the web.
+pub(crate) fn is_web(source: &str) -> bool {
+    let lower = source.to_ascii_lowercase();
+    lower.starts_with("http://") || lower.starts_with("https://")
+}
+
+/// Whether an address is that of a Git repository (buildkit's `util/gitutil`).
+#[must_use]
+pub fn is_git(source: &str) -> bool {
+    let lower = source.to_ascii_lowercase();
+    let path = lower.split(['#', '?']).next().unwrap_or_default().trim_end_matches('/');
+    ["git://", "git@", "ssh://"].iter().any(|scheme| lower.starts_with(scheme))
+        || is_web(source) && path.ends_with(".git")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repositories_are_told_from_files() {
+        for url in ["git://h/x", "git@h:x.git", "https://h/x.git", "HTTPS://h/x.git#main:dir"] {
+            assert!(is_git(url), "{url}");
+        }
+        for url in ["https://h/x.git.zip", "https://h/x?y=.git", "github.com/x", "x.git"] {
+            assert!(!is_git(url), "{url}");
+        }
+    }
 }

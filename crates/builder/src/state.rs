@@ -183,6 +183,9 @@ impl State {
         let mut ports = Vec::new();
         for word in words {
             ports.extend(parse_ports(word)?);
+            if ports.len() > MAX_PORTS {
+                return Err(Problem::TooManyPorts { limit: MAX_PORTS });
+            }
         }
         ports.sort();
         self.config.exposed_ports.extend(ports.iter().map(|port| (port.clone(), Empty {})));
@@ -226,7 +229,11 @@ pub(crate) fn quoted(words: &[String]) -> String {
     format!("[{}]", words.join(" "))
 }
 
-/// Reads `8080`, `8080/udp` and `8000-8005/tcp`.
+/// Most ports of one `EXPOSE`: all there are.
+const MAX_PORTS: usize = 1 << 16;
+
+/// Reads `8080`, `8080/udp` and `8000-8005/tcp`. Of `127.0.0.1:80:8080`, which Docker's checks
+/// advise against, only the last is the container's.
 fn parse_ports(text: &str) -> Result<Vec<String>, Problem> {
     let bad = || Problem::BadPort { port: text.to_owned() };
     let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
@@ -234,6 +241,7 @@ fn parse_ports(text: &str) -> Result<Vec<String>, Problem> {
     if !["tcp", "udp", "sctp"].contains(&protocol.as_str()) {
         return Err(bad());
     }
+    let range = range.rsplit(':').next().unwrap_or_default();
     let (first, last) = range.split_once('-').unwrap_or((range, range));
     let number = |text: &str| text.parse::<u16>().ok().filter(|port| *port != 0).ok_or_else(bad);
     let (first, last) = (number(first)?, number(last)?);

@@ -87,8 +87,7 @@ pub(crate) fn show(file: impl Attributed, name: &str) -> io::Result<()> {
     if name.starts_with('.') { keep(file, DOS_ATTRIBUTES, b"0x0") } else { Ok(()) }
 }
 
-/// Gives `node` a security descriptor. Wine derives the one that programs see from the Unix owner
-/// and mode; this is what layers carry.
+/// Gives `node` a security descriptor.
 pub(crate) fn secure(node: impl Attributed, descriptor: &[u8]) -> io::Result<()> {
     keep(node, SECURITY, descriptor)
 }

@@ -18,11 +18,11 @@ use crate::base::{Digesting, Sources};
 use crate::registry::Flavour;
 use crate::{
     Base, BuildOptions, Built, Personality, PersonalityError, Progress, Stage, Unit, base, debian,
-    hex, io_error, prefix, reduce, sources, strip, unexpected,
+    hex, io_error, mend, prefix, reduce, sources, strip, unexpected,
 };
 
 /// Changes whenever this crate would make something else from the same packages.
-const RECIPE: u32 = 5;
+const RECIPE: u32 = 6;
 
 /// Where apt keeps its sources.
 const APT: &str = "/etc/apt";
@@ -127,7 +127,8 @@ fn prepare(
     let mut note = reporter(Stage::Reduce, progress);
     stage(work, "root", |target| {
         note("choosing what Wine needs", 0, 0);
-        reduce::reduce(&tree, target)
+        reduce::reduce(&tree, target)?;
+        mend::mend(target)
     })?;
     drop(note);
     let mut note = reporter(Stage::Strip, progress);

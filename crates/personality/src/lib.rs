@@ -26,6 +26,7 @@ mod base;
 mod build;
 mod debian;
 mod error;
+mod mend;
 mod needed;
 mod prefix;
 mod reduce;

@@ -18,6 +18,10 @@ pub(crate) enum Account {
 /// The domain of both accounts, as Windows containers show it.
 pub(crate) const DOMAIN: &str = "User Manager";
 
+/// The key of the machine's variables, below `HKEY_LOCAL_MACHINE`.
+pub(crate) const MACHINE_VARIABLES: &str =
+    "System\\CurrentControlSet\\Control\\Session Manager\\Environment";
+
 impl Account {
     /// Finds an account by the name a client gave, with or without its domain.
     pub(crate) fn named(name: &str) -> Result<Self, Win32Error> {
@@ -54,10 +58,9 @@ impl Account {
 
     /// The account's variables.
     pub(crate) fn environment(self) -> Environment {
-        const MACHINE: &str = "System\\CurrentControlSet\\Control\\Session Manager\\Environment";
         let sources = Sources {
             system: system_variables(),
-            machine: settings(Root::Machine, MACHINE),
+            machine: settings(Root::Machine, MACHINE_VARIABLES),
             account: self.variables(),
             user: settings(Root::User, "Environment"),
         };

@@ -17,13 +17,14 @@ use crate::nt::list;
 use crate::outbox::Outbox;
 use crate::pipes::Pipes;
 use crate::registry::Registry;
+use crate::setx;
 
-/// Runs the agent, or the helper that the arguments name.
+/// Runs the agent, or the helper that the program's name or the arguments name.
 #[must_use]
 pub fn run() -> ExitCode {
     let arguments: Vec<String> =
         std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into()).collect();
-    if let Some(code) = drivers::host(&arguments) {
+    if let Some(code) = setx::run(&arguments).or_else(|| drivers::host(&arguments)) {
         return code;
     }
     match Agent::start(&arguments).and_then(|(agent, input)| agent.serve(input)) {

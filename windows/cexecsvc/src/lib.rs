@@ -14,6 +14,7 @@
 //! - [`search`]: where a program is looked for
 //! - [`console`]: the screen, the keys and the line editor of a client's terminal
 //! - [`drain`]: when a process's output counts as complete
+//! - [`setx`]: the program of that name, which is this one
 //! - [`message`]: Windows' texts for the errors clients match on
 //!
 //! `nt` holds the system calls; it is the only place with `unsafe`. `agent` and `hosted` put the
@@ -26,6 +27,7 @@ pub mod drain;
 pub mod environment;
 pub mod message;
 pub mod search;
+pub mod setx;
 
 #[cfg(windows)]
 mod account;

@@ -1,4 +1,4 @@
-//! `oriel build`: an image from a Dockerfile.
+//! `oriel build`: an image from a Dockerfile, or what its checks find.
 
 use std::{
     io::{self, Read},
@@ -13,7 +13,7 @@ use oriel_api::Line;
 use oriel_ignore::Ignore;
 use serde_json::json;
 
-use super::context::Files;
+use super::{checks, context::Files};
 use crate::{
     connection::{At, Client, Pieces, Stream},
     containers::text::pairs,
@@ -32,9 +32,12 @@ const ELSEWHERE: &str = ".oriel.Dockerfile";
 const PEEK: usize = 512;
 
 #[derive(Args)]
-#[command(after_help = "CONTEXT - reads a tar stream, or a Dockerfile alone, from standard input.")]
+#[command(
+    after_help = "CONTEXT - reads a tar stream, or a Dockerfile alone, from standard input. \
+                        The daemon fetches what an address names."
+)]
 pub(crate) struct Build {
-    /// Directory with the files of the build, or -
+    /// Directory with the files of the build, address of an archive or a Dockerfile, or -
     context: String,
     /// The Dockerfile [default: Dockerfile in the context]; - is standard input
     #[arg(short, long, value_name = "FILE")]
@@ -82,7 +85,7 @@ pub(crate) struct Build {
     #[arg(long = "add-host", value_name = "HOST")]
     hosts: Vec<String>,
     /// Image whose steps may be reused
-    #[arg(long = "cache-from", value_name = "IMAGE")]
+    #[arg(long = "cache-from", value_name = "IMAGE", value_delimiter = ',')]
     cache_from: Vec<String>,
     /// Remove the containers of steps
     #[arg(long, value_name = "YES", default_value_t = true, action = clap::ArgAction::Set,
@@ -91,6 +94,12 @@ pub(crate) struct Build {
     /// Remove the containers of steps, also after a failure
     #[arg(long)]
     force_rm: bool,
+    /// Make one layer of all; this builder has none of that
+    #[arg(long, hide = true)]
+    squash: bool,
+    /// Check the Dockerfile and build nothing; exits with 1 when something is found
+    #[arg(long, conflicts_with_all = ["quiet", "iidfile"])]
+    check: bool,
     /// How to show the progress; this builder has plain only
     #[arg(long, value_name = "TYPE", hide = true)]
     progress: Option<String>,
@@ -98,14 +107,18 @@ pub(crate) struct Build {
 
 /// `oriel build`
 pub(crate) async fn run(client: &Client, wanted: &Build) -> anyhow::Result<ExitCode> {
-    let (pieces, dockerfile) = context(wanted)?;
-    let at = at(wanted, &dockerfile)?;
+    let Sent { pieces, dockerfile, remote } = context(wanted)?;
+    let at = at(wanted, &dockerfile)?.maybe("remote", remote.as_deref());
     let stream = client
         .call(Method::POST, &at)
         .header("X-Registry-Config", credentials::all().as_deref())
         .pieces("application/x-tar", pieces)
         .send()
         .await?;
+    if wanted.check {
+        let file = wanted.file.as_deref().unwrap_or("Dockerfile");
+        return checks::show(stream, file).await;
+    }
     let id = follow(stream, wanted.quiet).await?;
     if let Some(file) = &wanted.iidfile {
         let id = id.as_deref().context("the daemon does not say which image it has built")?;
@@ -135,6 +148,8 @@ fn at(wanted: &Build, dockerfile: &str) -> anyhow::Result<At> {
         .flag("forcerm", wanted.force_rm)
         .flag("nocache", wanted.no_cache)
         .flag("pull", wanted.pull)
+        .flag("squash", wanted.squash)
+        .flag("check", wanted.check)
         .maybe("target", wanted.target.as_deref())
         .maybe("platform", wanted.platform.as_deref())
         .maybe("networkmode", wanted.network.as_deref())
@@ -146,36 +161,59 @@ fn at(wanted: &Build, dockerfile: &str) -> anyhow::Result<At> {
         at = at.with("t", tag);
     }
     for host in &wanted.hosts {
-        at = at.with("extrahosts", host);
+        // The older form, which is what daemons have always read.
+        at = at.with("extrahosts", host.replacen('=', ":", 1));
     }
     Ok(at)
 }
 
-/// What is sent, and the Dockerfile's path in it.
-fn context(wanted: &Build) -> anyhow::Result<(Pieces, String)> {
+/// What is sent.
+struct Sent {
+    pieces: Pieces,
+    /// The Dockerfile's path in it.
+    dockerfile: String,
+    /// Where the daemon gets the context instead.
+    remote: Option<String>,
+}
+
+fn context(wanted: &Build) -> anyhow::Result<Sent> {
     let text = wanted.context.as_str();
     if text == "-" {
-        return from_stdin(wanted);
+        let (pieces, dockerfile) = from_stdin(wanted)?;
+        return Ok(Sent { pieces, dockerfile, remote: None });
     }
-    if ["http://", "https://", "git://", "git@", "github.com/"].iter().any(|p| text.starts_with(p))
-    {
-        bail!("a context from the network is not taken; fetch {text} and name its directory");
+    if is_repository(text) {
+        bail!("a Git repository is not taken as a context; clone {text} and name its directory");
+    }
+    if text.starts_with("http://") || text.starts_with("https://") {
+        let dockerfile = wanted.file.clone().unwrap_or_else(|| "Dockerfile".to_owned());
+        let (pieces, remote) = (Pieces::of(io::empty()), Some(text.to_owned()));
+        return Ok(Sent { pieces, dockerfile, remote });
     }
     let root = Path::new(text);
     if !root.is_dir() {
         bail!("there is no directory {text:?} to build from");
     }
     let (dockerfile, extra) = dockerfile(root, wanted.file.as_deref())?;
-    let own = root.join(format!("{dockerfile}.dockerignore"));
-    let common = root.join(".dockerignore");
-    let found = [own, common].into_iter().find(|file| file.is_file());
+    let own = format!("{dockerfile}.dockerignore");
+    let found = [own, ".dockerignore".to_owned()].into_iter().find(|f| root.join(f).is_file());
     let ignore = match &found {
-        Some(file) => Ignore::parse(&fs_err::read_to_string(file)?)?,
+        Some(file) => Ignore::parse(&fs_err::read_to_string(root.join(file))?)
+            .with_context(|| format!("cannot read {file}"))?,
         None => Ignore::default(),
     };
-    let needed = vec![dockerfile.clone(), ".dockerignore".to_owned()];
+    // The daemon applies the same file again.
+    let needed = [Some(dockerfile.clone()), found].into_iter().flatten().collect();
     let files = Files { root: Some(root.to_owned()), ignore, needed, extra };
-    Ok((files.send(), dockerfile))
+    Ok(Sent { pieces: files.send(), dockerfile, remote: None })
+}
+
+/// Whether a context is a Git repository (buildkit's `util/gitutil`).
+fn is_repository(text: &str) -> bool {
+    let path = text.split(['#', '?']).next().unwrap_or_default().trim_end_matches('/');
+    let schemes = ["git://", "git@", "ssh://", "github.com/"];
+    schemes.iter().any(|scheme| text.starts_with(scheme))
+        || text.starts_with("http") && path.ends_with(".git")
 }
 
 /// Name and text of a Dockerfile that is not in the context.
@@ -279,6 +317,16 @@ mod tests {
         let other = tempfile::NamedTempFile::new().unwrap();
         let (name, extra) = dockerfile(root.path(), other.path().to_str()).unwrap();
         assert_eq!((name.as_str(), extra.unwrap().1.len()), (ELSEWHERE, 0));
+    }
+
+    #[test]
+    fn repositories_are_told_from_addresses_of_files() {
+        for text in ["git@h:x.git", "https://h/x.git#main", "github.com/a/b", "git://h/x"] {
+            assert!(is_repository(text), "{text}");
+        }
+        for text in ["https://h/x.tar.gz", "https://h/Dockerfile", ".", "dir.git"] {
+            assert!(!is_repository(text), "{text}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub(crate) mod archives;
 pub(crate) mod build;
+mod checks;
 mod context;
 pub(crate) mod list;
 pub(crate) mod manage;

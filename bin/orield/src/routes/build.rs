@@ -1,20 +1,25 @@
 //! `POST /build`: the classic builder.
 
-use std::num::NonZeroUsize;
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use hyper::Method;
 use oriel_api::Query;
-use oriel_builder::{Build, BuildRequest, BuildSite, NoSecrets, RunOptions};
+use oriel_builder::{Build, BuildError, BuildRequest, BuildSite, Findings, NoSecrets, RunOptions};
+use oriel_distribution::TransferError;
 use oriel_engine::Engine;
 use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::images::emit;
 use super::transfers::{Logins, RegistrySource};
 use super::{build_caches, unknown};
-use crate::http::{Answer, Call, HttpError, body_reader, received, streamed};
+use crate::http::{Answer, Call, HttpError, body_reader, ok, received, streamed, web_reader};
 
 /// Lines of output under way to the client.
 const LINES: usize = 64;
@@ -32,21 +37,35 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
 
 async fn build(call: Call) -> Answer {
     let request = request(&call.query)?;
+    let (checks, remote) = (call.query.flag("check"), call.query.value("remote"));
+    let remote = remote.filter(|address| !address.is_empty()).map(str::to_owned);
     let engine = call.daemon.engine.clone();
     let bases = RegistrySource { transfers: call.daemon.transfers(), logins: Logins::of(&call) };
     let scratch = engine.root().join("tmp");
-    let (feed, mut reader) = body_reader(call.request.into_body());
-    // Both end when the client leaves: the reader fails then.
-    let work = tokio::task::spawn_blocking(move || {
-        fs_err::create_dir_all(&scratch)
-            .map_err(|error| HttpError::new(hyper::StatusCode::INTERNAL_SERVER_ERROR, error))?;
-        Build::prepare(request, &mut reader, &scratch)
-            .map_err(|error| HttpError::of(error.class(), &error))
-    });
-    let ((), prepared) = tokio::join!(feed, work);
-    let prepared = prepared.map_err(|_| {
-        HttpError::new(hyper::StatusCode::INTERNAL_SERVER_ERROR, "reading the context failed")
-    })??;
+    let prepared = match remote {
+        None => {
+            let (feed, mut reader) = body_reader(call.request.into_body());
+            // Both end when the client leaves: the reader fails then.
+            let work =
+                prepare(scratch, move |scratch| Build::prepare(request, &mut reader, scratch));
+            let ((), prepared) = tokio::join!(feed, work);
+            prepared?
+        }
+        Some(address) => {
+            let file = bases.transfers.registries().web_file(&address).await;
+            let (feed, mut reader) = web_reader(file.map_err(TransferError::from)?);
+            let work = prepare(scratch, move |scratch| {
+                Build::prepare_remote(request, &mut reader, scratch)
+            });
+            let (fed, prepared) = tokio::join!(feed, work);
+            // What the server did wrong says more than what was missing then.
+            fed?;
+            prepared?
+        }
+    };
+    if checks {
+        return ok(&found(prepared.findings()));
+    }
     let (sender, lines) = mpsc::channel::<Vec<u8>>(LINES);
     let (builder, caches) = (engine.clone(), call.daemon.caches.clone());
     engine.spawn(async move {
@@ -70,6 +89,34 @@ async fn build(call: Call) -> Answer {
     Ok(streamed("application/json", received(lines).map(|line| Ok(Bytes::from(line)))))
 }
 
+/// Reads a context and its Dockerfile where waiting is allowed.
+async fn prepare(
+    scratch: PathBuf,
+    read: impl FnOnce(&Path) -> Result<Build, BuildError> + Send + 'static,
+) -> Result<Build, HttpError> {
+    let lost = |error| HttpError::new(hyper::StatusCode::INTERNAL_SERVER_ERROR, error);
+    let work = tokio::task::spawn_blocking(move || {
+        fs_err::create_dir_all(&scratch).map_err(|error| lost(error.to_string()))?;
+        read(&scratch).map_err(|error| HttpError::of(error.class(), &error))
+    });
+    work.await.map_err(|_| lost("reading the context failed".to_owned()))?
+}
+
+/// What the checks of a Dockerfile found, as `check=1` answers.
+fn found(findings: &Findings) -> Value {
+    let list = findings.list.iter().map(|finding| {
+        json!({
+            "Rule": finding.rule,
+            "Line": finding.position.line,
+            "Column": finding.position.column,
+            "Source": finding.excerpt,
+            "Message": finding.message,
+            "Advice": finding.advice,
+        })
+    });
+    json!({ "Findings": list.collect::<Vec<_>>(), "Error": findings.error })
+}
+
 fn announce(engine: &Engine, built: &oriel_builder::Built) {
     let id = built.image.to_string();
     for tag in &built.tags {
@@ -79,11 +126,8 @@ fn announce(engine: &Engine, built: &oriel_builder::Built) {
 
 fn request(query: &Query) -> Result<BuildRequest, HttpError> {
     let text = |name: &str| query.value(name).unwrap_or_default().to_owned();
-    if query.non_empty("remote").is_some() {
-        return Err(HttpError::unsupported(
-            "building from a remote context is not supported by this daemon yet: fetch it and \
-             build from the directory",
-        ));
+    if let Some(address) = query.non_empty("remote") {
+        check_remote(address)?;
     }
     if query.value("version") == Some("2") {
         return Err(HttpError::unsupported("BuildKit is not supported by this daemon"));
@@ -123,6 +167,21 @@ fn request(query: &Query) -> Result<BuildRequest, HttpError> {
     })
 }
 
+/// Checks that a remote context can be fetched. The text about what is no address is Docker's.
+fn check_remote(address: &str) -> Result<(), HttpError> {
+    if oriel_builder::is_git(address) || address.starts_with("github.com/") {
+        return Err(HttpError::unsupported(
+            "building from a Git repository is not supported by this daemon: clone it and build \
+             from the directory, or give the address of an archive of it",
+        ));
+    }
+    if !["http://", "https://"].iter().any(|scheme| address.starts_with(scheme)) {
+        let text = format!("remoteURL ({address}) could not be recognized as URL");
+        return Err(HttpError::invalid(text));
+    }
+    Ok(())
+}
+
 /// A parameter that is JSON; empty and `null` are nothing.
 fn parameter<T: Default + DeserializeOwned>(query: &Query, name: &str) -> Result<T, HttpError> {
     let Some(text) = query.non_empty(name) else { return Ok(T::default()) };
@@ -150,8 +209,20 @@ mod tests {
 
     #[test]
     fn what_needs_buildkit_is_refused() {
-        for query in ["version=2", "remote=https://x/y.git", "squash=1", "isolation=hyperv"] {
+        for query in ["version=2", "squash=1", "isolation=hyperv"] {
             assert!(request(&Query::parse(query)).is_err(), "{query}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_archives_and_texts_are_taken_and_repositories_are_not() {
+        for address in
+            ["https://x/y.git", "github.com/x/y", "git%40x:y", "https://x/y.git%23main", "x:y"]
+        {
+            assert!(request(&Query::parse(&format!("remote={address}"))).is_err(), "{address}");
+        }
+        for address in ["https://x/y.tar.gz", "http://x/Dockerfile"] {
+            assert!(request(&Query::parse(&format!("remote={address}"))).is_ok(), "{address}");
         }
     }
 }

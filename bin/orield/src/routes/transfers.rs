@@ -6,13 +6,14 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use hyper::StatusCode;
 use oriel_api::{Line, ProgressDetail};
-use oriel_builder::{BaseSource, Fetched, HostError};
+use oriel_builder::{BaseSource, DescribedImage, Fetched, HostError};
 use oriel_distribution::{
-    Access, Credentials, DistributionError, Pulled, Pushed, Step, Steps, TransferError, Transfers,
+    Access, Credentials, Described, DistributionError, Pulled, Pushed, Step, Steps, TransferError,
+    Transfers,
 };
 use oriel_engine::EngineError;
 use oriel_hcs::Class;
-use oriel_image::{ImageError, Obstacles, Reference};
+use oriel_image::{Descriptor, DiffId, ImageError, Layer, Obstacles, Reference};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
@@ -296,24 +297,34 @@ impl Logins {
     }
 }
 
+/// Runs a transfer of a build, passing on how far it is.
+async fn told<T, F>(
+    output: &mpsc::Sender<Vec<u8>>,
+    work: impl FnOnce(Steps) -> F,
+) -> Result<T, TransferError>
+where
+    F: Future<Output = Result<T, TransferError>>,
+{
+    let (sender, mut steps) = mpsc::channel(STEPS);
+    let forward = async {
+        while let Some(step) = steps.recv().await {
+            // A client that is gone cancels the build elsewhere.
+            let _ = output.send(line(step).to_bytes()).await;
+        }
+    };
+    tokio::join!(work(Steps::new(sender)), forward).0
+}
+
+fn refused(error: TransferError) -> HostError {
+    HostError { class: error.class(), message: chain(&error) }
+}
+
 #[async_trait::async_trait]
 impl BaseSource for RegistrySource {
     async fn pull(&self, name: &Reference, output: mpsc::Sender<Vec<u8>>) -> Result<(), HostError> {
-        let (sender, mut steps) = mpsc::channel(STEPS);
         let credentials = self.logins.for_registry(name);
-        let told = Steps::new(sender);
-        let work = async {
-            let pulled = self.transfers.pull(name, &credentials, &told).await;
-            drop(told);
-            pulled
-        };
-        let forward = async {
-            while let Some(step) = steps.recv().await {
-                // A client that is gone cancels the build elsewhere.
-                let _ = output.send(line(step).to_bytes()).await;
-            }
-        };
-        let (pulled, ()) = tokio::join!(work, forward);
+        let pull = async |steps| self.transfers.pull(name, &credentials, &steps).await;
+        let pulled = told(&output, pull).await;
         match pulled {
             Ok(pulled) => {
                 for line in summary(name, &pulled) {
@@ -321,8 +332,28 @@ impl BaseSource for RegistrySource {
                 }
                 Ok(())
             }
-            Err(error) => Err(HostError { class: error.class(), message: chain(&error) }),
+            Err(error) => Err(refused(error)),
         }
+    }
+
+    async fn describe(&self, name: &Reference) -> Result<DescribedImage, HostError> {
+        let credentials = self.logins.for_registry(name);
+        let Described { config, layers } =
+            self.transfers.look_at(name, &credentials).await.map_err(refused)?;
+        Ok(DescribedImage { config, layers })
+    }
+
+    async fn take_layer(
+        &self,
+        name: &Reference,
+        layer: (DiffId, Descriptor),
+        onto: Vec<Layer>,
+        output: mpsc::Sender<Vec<u8>>,
+    ) -> Result<Layer, HostError> {
+        let credentials = self.logins.for_registry(name);
+        let from = (name, &credentials);
+        let take = async |steps| self.transfers.take_layer(from, layer, onto, &steps).await;
+        told(&output, take).await.map_err(refused)
     }
 
     async fn fetch(&self, url: &str, pieces: mpsc::Sender<Vec<u8>>) -> Result<Fetched, HostError> {

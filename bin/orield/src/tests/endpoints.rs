@@ -292,6 +292,8 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     post("/build", "", Bytes, 200).asked(&[
         ("t", Text, "made:1"),
         ("dockerfile", Text, "Dockerfile"),
+        ("remote", Text, ""),
+        ("check", Flag, "0"),
         ("buildargs", Kind::Json, "{}"),
         ("labels", Kind::Json, "{}"),
         ("memory", Number, "0"),

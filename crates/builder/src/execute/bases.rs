@@ -40,12 +40,28 @@ impl Execution<'_> {
         if !image.config.os.eq_ignore_ascii_case("windows") {
             return Err(BuildError::NotWindows { name: name.to_owned(), os: image.config.os });
         }
+        self.hold(image.id).await?;
         found.insert(name.to_owned(), image.clone());
         Ok(image)
     }
 
     async fn pull(&self, name: &str, step: StepId) -> Result<Image, BuildError> {
         let reference = Reference::parse(name)?.or_latest();
+        let pulled = self.telling(step, |lines| self.site.bases.pull(&reference, lines)).await?;
+        pulled.map_err(|HostError { class, message }| BuildError::NoBase { class, message })?;
+        let found = self.resolve(name).await?;
+        found.ok_or_else(|| ImageError::NoSuchImage { name: name.to_owned() }.into())
+    }
+
+    /// Does something with a registry, passing on how far it is.
+    pub(super) async fn telling<T, F>(
+        &self,
+        step: StepId,
+        work: impl FnOnce(mpsc::Sender<Vec<u8>>) -> F,
+    ) -> Result<Result<T, HostError>, BuildError>
+    where
+        F: Future<Output = Result<T, HostError>>,
+    {
         let (sender, mut lines) = mpsc::channel(PULL_LINES);
         let pass_on = async {
             while let Some(line) = lines.recv().await {
@@ -53,18 +69,14 @@ impl Execution<'_> {
             }
             Ok::<_, BuildError>(())
         };
-        let pulling = async { tokio::join!(self.site.bases.pull(&reference, sender), pass_on) };
-        let (pulled, passed) = tokio::select! {
-            ended = pulling => ended,
+        let (done, passed) = tokio::select! {
+            ended = async { tokio::join!(work(sender), pass_on) } => ended,
             () = self.report.closed() => return Err(BuildError::Cancelled),
         };
-        pulled.map_err(|HostError { class, message }| BuildError::NoBase { class, message })?;
-        passed?;
-        let found = self.resolve(name).await?;
-        found.ok_or_else(|| ImageError::NoSuchImage { name: name.to_owned() }.into())
+        passed.map(|()| done)
     }
 
-    async fn resolve(&self, name: &str) -> Result<Option<Image>, BuildError> {
+    pub(super) async fn resolve(&self, name: &str) -> Result<Option<Image>, BuildError> {
         let name = name.to_owned();
         self.blocking(move |images| match images.resolve(&name) {
             Ok(image) => Ok(Some(image)),

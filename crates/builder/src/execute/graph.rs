@@ -33,10 +33,6 @@ impl Execution<'_> {
         for warning in &plan.warnings {
             self.report.warn(warning.clone()).await?;
         }
-        if !self.request.cache_from.is_empty() {
-            let text = "steps are looked for among those that were built here";
-            self.report.warn(format!("[Warning] --cache-from has no effect: {text}")).await?;
-        }
         for id in (0..plan.globals.len()).map(StepId) {
             self.report.started(id).await?;
             self.report.done(id, None).await?;

@@ -9,7 +9,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use oriel_hcs::{CommandLine as HostCommand, DLL_NOT_FOUND};
-use oriel_image::{ImageId, SandboxFiles};
+use oriel_image::{ImageId, ImageStore, SandboxFiles};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
@@ -38,12 +38,21 @@ struct Wanted {
 
 /// What a mount shows.
 enum What {
-    /// Files, from an image unless that is `None`.
-    Files(Chosen, Option<ImageId>),
+    /// Files.
+    Files(Taken),
     /// A cache, with the files that a new one begins with.
-    Cache { id: String, sharing: Sharing, seed: Option<(Chosen, Option<ImageId>)> },
+    Cache { id: String, sharing: Sharing, seed: Option<Taken> },
     /// Memory.
     Memory { size_bytes: Option<u64> },
+}
+
+/// Files that a mount takes.
+struct Taken {
+    chosen: Chosen,
+    /// The image they are in; `None` for the context.
+    image: Option<ImageId>,
+    /// What they are called in the history.
+    label: String,
 }
 
 /// Mounts, ready for a container, with what has to live as long as that.
@@ -81,11 +90,14 @@ impl Execution<'_> {
         if !self.removes(&result) {
             return result;
         }
-        let removed = self.site.host.remove(&container.id).await;
-        result?;
-        removed?;
-        let RunContainer { id: container, .. } = container;
-        self.report.send(BuildEvent::Removed { step: step.id, container }).await
+        let told = match self.site.host.remove(&container.id).await {
+            Ok(()) => {
+                let RunContainer { id: container, .. } = container;
+                self.report.send(BuildEvent::Removed { step: step.id, container }).await
+            }
+            Err(error) => Err(error.into()),
+        };
+        result.and(told)
     }
 
     /// Whether a container goes. One whose command failed stays, for whoever asks why, unless the
@@ -154,13 +166,13 @@ impl Execution<'_> {
             return Err(BuildError::Command { command: command.to_owned(), code, missing });
         }
         let commit = self.commit(state, record, Some(container.sandbox.clone()));
-        let sandbox = container.sandbox.clone();
-        let finish = move |images: &oriel_image::ImageStore| {
+        let (sandbox, footing) = (container.sandbox.clone(), Arc::clone(&self.footing));
+        let finish = move |images: &ImageStore| {
             if !missing.is_empty() {
                 let sandbox = images.sandbox(&sandbox)?;
                 remove_empty(&images.sandbox_files(&sandbox), &missing)?;
             }
-            Ok(images.commit(&commit)?)
+            Ok(footing.commit(&commit)?)
         };
         state.image = self.blocking(finish).await?;
         Ok(())
@@ -204,10 +216,7 @@ impl Execution<'_> {
             let at = paths::destination(&state.config.working_dir, &target);
             let at = at.map_err(|problem| failed(problem.into()))?.path;
             let what = match flag.kind {
-                MountKind::Bind => {
-                    let (chosen, image) = self.files(source, from.as_ref(), step.id).await?;
-                    What::Files(chosen, image)
-                }
+                MountKind::Bind => What::Files(self.files(source, from.as_ref(), step.id).await?),
                 MountKind::Cache => What::Cache {
                     id: id.unwrap_or_else(|| at.clone()),
                     sharing: flag.sharing,
@@ -249,24 +258,28 @@ impl Execution<'_> {
         source: Option<String>,
         from: Option<&Base>,
         step: StepId,
-    ) -> Result<(Chosen, Option<ImageId>), BuildError> {
+    ) -> Result<Taken, BuildError> {
         let source = source.unwrap_or_else(|| ".".to_owned());
         let image = match from {
             Some(base) => Some(self.begin(base, step).await?.image),
             None => None,
         };
-        let context = Arc::clone(&self.context);
-        let find = move |images: &oriel_image::ImageStore| {
+        let (context, cancelled) = (Arc::clone(&self.context), self.report.probe());
+        let find = move |images: &ImageStore| {
             let sources = [source];
-            let mut found = match image {
-                None => copy::from_context(&context, &sources, Keep::Name).map_err(failed)?,
-                Some(image) => {
-                    reading(images, &image, |files| copy::from_image(files, &sources, Keep::Name))?
-                }
+            let take = |files: Option<&SandboxFiles>| {
+                let found = match files {
+                    None => copy::from_context(&context, &sources, Keep::Name).map_err(failed)?,
+                    Some(files) => copy::from_image(files, &sources, Keep::Name)?,
+                };
+                let label = copy::label(&found, files, &cancelled)?;
+                let [chosen] = <[Chosen; 1]>::try_from(found)
+                    .map_err(|_| failed(TransferError::NothingMatches))?;
+                Ok(Taken { chosen, image, label })
             };
-            match (found.pop(), found.is_empty()) {
-                (Some(chosen), true) => Ok((chosen, image)),
-                _ => Err(failed(TransferError::NothingMatches)),
+            match image {
+                None => take(None),
+                Some(image) => reading(images, &image, |files| take(Some(files))),
             }
         };
         self.blocking(find).await
@@ -289,10 +302,10 @@ impl Execution<'_> {
                     let source = RunMountSource::Memory { size_bytes };
                     mounts.list.push(RunMount { source, target, read_only });
                 }
-                What::Files(chosen, image) => {
+                What::Files(taken) => {
                     let folder = self.folder()?;
                     let place = folder.path().join("files");
-                    self.export(chosen, image, place.clone()).await?;
+                    self.export(taken, place.clone()).await?;
                     mounts.show(place, target, read_only);
                     mounts._folders.push(folder);
                 }
@@ -301,8 +314,8 @@ impl Execution<'_> {
                         held = self.site.caches.take(&id, sharing) => held?,
                         () = self.report.closed() => return Err(BuildError::Cancelled),
                     };
-                    if let Some((chosen, image)) = seed.filter(|_| held.is_new) {
-                        self.export(chosen, image, held.files.clone()).await?;
+                    if let Some(seed) = seed.filter(|_| held.is_new) {
+                        self.export(seed, held.files.clone()).await?;
                     }
                     mounts.show(held.files.clone(), target, read_only);
                     mounts._caches.push(held);
@@ -319,8 +332,7 @@ impl Execution<'_> {
 
     async fn export(
         &self,
-        chosen: Chosen,
-        image: Option<ImageId>,
+        Taken { chosen, image, .. }: Taken,
         to: PathBuf,
     ) -> Result<(), BuildError> {
         let cancelled = self.report.probe();
@@ -348,7 +360,7 @@ impl Mounts {
 fn mounts_text(wanted: &[Wanted]) -> String {
     let texts = wanted.iter().map(|Wanted { what, target, read_only }| {
         let what = match what {
-            What::Files(chosen, image) => copy::label(std::slice::from_ref(chosen), image.as_ref()),
+            What::Files(taken) => taken.label.clone(),
             What::Cache { id, .. } => format!("cache:{id}"),
             What::Memory { .. } => "tmpfs".to_owned(),
         };

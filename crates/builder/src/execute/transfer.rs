@@ -17,6 +17,8 @@ use crate::{
 /// What an instruction takes, chosen and not yet copied.
 struct Taken {
     chosen: Vec<Chosen>,
+    /// How many of them, at the end, were fetched.
+    fetched: usize,
     /// Where it is taken from, when that is an image.
     from: Option<ImageId>,
     /// What it is called in the history.
@@ -35,24 +37,35 @@ impl Execution<'_> {
         let written = self.expand(state, &step.statement, &transfer.destination)?;
         let to = paths::destination(&state.config.working_dir, &written)
             .map_err(|problem| fail(problem.into()))?;
-        let owner = self.owner(state, transfer, step).await?;
-        let Taken { chosen, from, label } = self.take(state, transfer, step).await?;
+        let (owner, flags) = self.owner(state, transfer, step).await?;
+        let Taken { chosen, fetched, from, label } = self.take(state, transfer, step).await?;
+        if chosen.len() > 1 && !to.directory {
+            return Err(fail(TransferError::NotADirectory { keyword }));
+        }
         let written = written.replace('/', "\\");
-        let created_by = format!("{} #(nop) {keyword} {owner}{label} in {written} ", state.shell());
+        let unpack = transfer.unpack.map(|asked| format!("--unpack={asked} ")).unwrap_or_default();
+        let flags = flags + &unpack;
+        let created_by = format!("{} #(nop) {keyword} {flags}{label} in {written} ", state.shell());
         let record = Record { created_by };
         if self.cached(state, &record, step.id).await? {
             return Ok(());
         }
         let commit = self.commit(state, record, None);
         let (kind, cancelled) = (transfer.kind, self.report.probe());
-        let unpacks = transfer.unpack.unwrap_or(kind == TransferKind::Add);
-        let context = Arc::clone(&self.context);
+        // What is fetched is unpacked only when asked for.
+        let (asked, local) = (transfer.unpack, chosen.len() - fetched);
+        let (unpacks, unpacks_fetched) =
+            (asked.unwrap_or(kind == TransferKind::Add), asked.unwrap_or_default());
+        let (context, footing) = (Arc::clone(&self.context), Arc::clone(&self.footing));
         let write = move |images: &ImageStore| {
             let write = |source: Option<&SandboxFiles>| {
-                in_sandbox(images, commit, |files| {
+                in_sandbox((images, &footing), commit, |files| {
                     let (scratch, cancelled) = (context.scratch(), &cancelled);
-                    let writer = Writer { files, source, kind, unpacks, scratch, cancelled };
-                    writer.write(&chosen, &to)
+                    let mut writer =
+                        Writer { files, source, kind, unpacks, owner, scratch, cancelled };
+                    writer.write(&chosen[..local], &to)?;
+                    writer.unpacks = unpacks_fetched;
+                    writer.write(&chosen[local..], &to)
                 })
             };
             match from {
@@ -64,24 +77,29 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// Checks the flags that say whose the files are; returns them as the history has them.
+    /// Whose the files are to be, and the flags that change what is written as the history has
+    /// them.
     async fn owner(
         &self,
         state: &State,
         transfer: &Transfer,
         step: &Step,
-    ) -> Result<String, BuildError> {
+    ) -> Result<(Option<&'static str>, String), BuildError> {
         if transfer.chmod {
             let text = "[Warning] --chmod has no effect: Windows has no modes";
             self.report.note(step.id, text).await?;
         }
-        let Some(account) = &transfer.chown else { return Ok(String::new()) };
+        let mut flags = match transfer.unpack {
+            Some(unpack) => format!("--unpack={unpack} "),
+            None => String::new(),
+        };
+        let Some(account) = &transfer.chown else { return Ok((None, flags)) };
         let account = self.expand(state, &step.statement, account)?;
         let keyword = transfer.kind.keyword();
-        check_account(&account).map_err(|problem| BuildError::Transfer { keyword, problem })?;
-        let text = "[Warning] --chown has no effect: files of images carry no owner yet";
-        self.report.note(step.id, text).await?;
-        Ok(format!("--chown={account} "))
+        let owner = sid_of(&account);
+        let owner = owner.map_err(|problem| BuildError::Transfer { keyword, problem })?;
+        flags.insert_str(0, &format!("--chown={account} "));
+        Ok((Some(owner), flags))
     }
 
     async fn take(
@@ -91,7 +109,8 @@ impl Execution<'_> {
         step: &Step,
     ) -> Result<Taken, BuildError> {
         let keyword = transfer.kind.keyword();
-        let sources = state.expand_all(&step.statement, self.escape, &transfer.sources)?;
+        let statement = &step.statement;
+        let mut sources = state.expand_all(statement, self.escape, &transfer.sources)?;
         let excluded = state.expand_all(&step.statement, self.escape, &transfer.exclude)?;
         let texts = transfer.documents.iter();
         let texts = texts
@@ -104,40 +123,56 @@ impl Execution<'_> {
             Some(base) => Some(self.begin(base, step.id).await?.image),
             None => None,
         };
+        let fetched = match transfer.kind {
+            TransferKind::Copy => Vec::new(),
+            TransferKind::Add => {
+                let checksum = transfer.checksum.as_ref();
+                let checksum = checksum.map(|text| self.expand(state, statement, text));
+                self.fetched(transfer, &mut sources, (statement, checksum.transpose()?)).await?
+            }
+        };
         let keep = if transfer.parents { Keep::Parents } else { Keep::Name };
-        let context = Arc::clone(&self.context);
+        let (context, cancelled) = (Arc::clone(&self.context), self.report.probe());
         self.blocking(move |images| {
             let fail = |problem| BuildError::Transfer { keyword, problem };
-            let mut chosen = match from {
-                _ if sources.is_empty() => Vec::new(),
-                None => copy::from_context(&context, &sources, keep).map_err(fail)?,
-                Some(image) => {
-                    reading(images, &image, |files| copy::from_image(files, &sources, keep))?
-                }
+            let take = |files: Option<&SandboxFiles>| {
+                let chosen = match files {
+                    _ if sources.is_empty() => Vec::new(),
+                    None => copy::from_context(&context, &sources, keep).map_err(fail)?,
+                    Some(files) => copy::from_image(files, &sources, keep)?,
+                };
+                let mut chosen = copy::exclude(chosen, &excluded).map_err(fail)?;
+                chosen.extend(copy::from_texts(&context, texts).map_err(fail)?);
+                let count = fetched.len();
+                chosen.extend(copy::from_web(fetched));
+                let label = copy::label(&chosen, files, &cancelled)?;
+                Ok(Taken { chosen, fetched: count, from, label })
             };
-            chosen = copy::exclude(chosen, &excluded).map_err(fail)?;
-            chosen.extend(copy::from_texts(&context, texts).map_err(fail)?);
-            let label = copy::label(&chosen, from.as_ref());
-            Ok(Taken { chosen, from, label })
+            match from {
+                None => take(None),
+                Some(image) => reading(images, &image, |files| take(Some(files))),
+            }
         })
         .await
     }
 }
 
-/// Accounts that `--chown` may name: Docker's on Windows, by name or by SID.
-fn check_account(account: &str) -> Result<(), TransferError> {
-    const ACCOUNTS: &[&str] = &[
-        "ContainerAdministrator",
-        "ContainerUser",
-        "S-1-5-93-2-1",
-        "S-1-5-93-2-2",
-        "Administrators",
-        "BUILTIN\\Administrators",
-        "User Manager\\ContainerAdministrator",
-        "User Manager\\ContainerUser",
+/// The SID of an account that `--chown` may name: those that every Windows container has, by name
+/// or by SID.
+fn sid_of(account: &str) -> Result<&'static str, TransferError> {
+    const ACCOUNTS: &[(&str, &[&str])] = &[
+        ("S-1-5-93-2-1", &["ContainerAdministrator", "User Manager\\ContainerAdministrator"]),
+        ("S-1-5-93-2-2", &["ContainerUser", "User Manager\\ContainerUser"]),
+        ("S-1-5-32-544", &["Administrators", "BUILTIN\\Administrators"]),
+        ("S-1-5-32-545", &["Users", "BUILTIN\\Users"]),
+        ("S-1-5-18", &["SYSTEM", "NT AUTHORITY\\SYSTEM"]),
+        ("S-1-5-19", &["LOCAL SERVICE", "NT AUTHORITY\\LOCAL SERVICE"]),
+        ("S-1-5-20", &["NETWORK SERVICE", "NT AUTHORITY\\NETWORK SERVICE"]),
+        ("S-1-5-11", &["Authenticated Users", "NT AUTHORITY\\Authenticated Users"]),
+        ("S-1-1-0", &["Everyone"]),
     ];
-    if ACCOUNTS.iter().any(|known| known.eq_ignore_ascii_case(account)) {
-        return Ok(());
-    }
-    Err(TransferError::UnknownAccount { account: account.to_owned() })
+    let same = |name: &str| name.eq_ignore_ascii_case(account);
+    let known = ACCOUNTS.iter().find(|(sid, names)| same(sid) || names.iter().any(|n| same(n)));
+    let unknown = || TransferError::UnknownAccount { account: account.to_owned() };
+    known.map(|(sid, _)| *sid).ok_or_else(unknown)
 }

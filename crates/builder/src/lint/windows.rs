@@ -14,6 +14,14 @@ enum Shell {
     Other,
 }
 
+impl Shell {
+    /// That of a `SHELL`.
+    fn of(words: &[String]) -> Self {
+        let cmd = words.first().is_some_and(|word| program(word) == "cmd");
+        if cmd { Self::Cmd } else { Self::Other }
+    }
+}
+
 /// Commands that cmd does not have. Git and others bring some, so only the ones that come first in
 /// a line, and in the form only Unix has, are taken for a mistake.
 const UNIX: &[&str] = &[
@@ -42,8 +50,7 @@ impl Checker<'_> {
                     Instruction::Env(pairs) => self.path(statement, pairs),
                     Instruction::Shell(words) => {
                         self.powershell(statement, words.first(), nano);
-                        let cmd = words.first().is_some_and(|word| program(word) == "cmd");
-                        shell = if cmd { Shell::Cmd } else { Shell::Other };
+                        shell = Shell::of(words);
                     }
                     Instruction::Run(run) => {
                         self.command(statement, "RUN", &run.command, (nano, shell));

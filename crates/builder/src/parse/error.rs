@@ -23,7 +23,14 @@ pub struct DockerfileError {
     pub problem: Problem,
     /// Where; `None` when it is about the file as a whole.
     pub position: Option<Position>,
-    /// The line of the file at `position`.
+    /// What is shown of the file.
+    shown: Box<Shown>,
+}
+
+/// What an error shows of the file.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Shown {
+    /// The line at the error's place.
     excerpt: String,
     /// Characters that the excerpt leaves out in front.
     cut: usize,
@@ -46,18 +53,18 @@ impl DockerfileError {
             Some(_) => position.column - MAX_EXCERPT / 2,
         };
         let excerpt = excerpt.chars().skip(cut).take(MAX_EXCERPT).collect();
-        Self { problem, position: Some(position), excerpt, cut, file: String::new() }
+        let shown = Box::new(Shown { excerpt, cut, file: String::new() });
+        Self { problem, position: Some(position), shown }
     }
 
     /// An error about the file as a whole.
     pub(crate) fn whole(problem: Problem) -> Self {
-        let (excerpt, file) = (String::new(), String::new());
-        Self { problem, position: None, excerpt, cut: 0, file }
+        Self { problem, position: None, shown: Box::default() }
     }
 
     /// The same error, in a file of this name.
     pub(crate) fn named(mut self, file: &str) -> Self {
-        self.file = file.to_owned();
+        file.clone_into(&mut self.shown.file);
         self
     }
 }
@@ -77,17 +84,17 @@ impl fmt::Display for DockerfileError {
         let Some(Position { line, column }) = self.position else {
             return write!(f, "{}", self.problem);
         };
+        let Shown { excerpt, cut, file } = &*self.shown;
         let gutter = " ".repeat(line.to_string().len());
-        let indent: String = self
-            .excerpt
+        let indent: String = excerpt
             .chars()
-            .take(column.saturating_sub(self.cut + 1))
+            .take(column.saturating_sub(cut + 1))
             .map(|c| if c == '\t' { '\t' } else { ' ' })
             .collect();
-        let file = if self.file.is_empty() { "" } else { &format!("{}, ", self.file) };
+        let file = if file.is_empty() { "" } else { &format!("{file}, ") };
         write!(f, "dockerfile parse error on line {line}: {}", self.problem)?;
         write!(f, "\n{gutter}--> {file}line {line}, column {column}")?;
-        write!(f, "\n{gutter} |\n{line} | {}\n{gutter} | {indent}^", self.excerpt)
+        write!(f, "\n{gutter} |\n{line} | {excerpt}\n{gutter} | {indent}^")
     }
 }
 
@@ -112,8 +119,8 @@ pub enum Problem {
         /// The bound.
         limit: usize,
     },
-    /// More variables and labels than allowed.
-    #[error("the Dockerfile has more than {limit} variables and labels")]
+    /// More variables, labels, volumes and ports than allowed.
+    #[error("the Dockerfile has more than {limit} variables, labels, volumes and ports")]
     TooManyPairs {
         /// The bound.
         limit: usize,
@@ -308,6 +315,12 @@ pub enum Problem {
         /// What is wrong with it.
         reason: Box<str>,
     },
+    /// `EXPOSE` of more ports than there are.
+    #[error("EXPOSE names more than {limit} ports")]
+    TooManyPorts {
+        /// The bound.
+        limit: usize,
+    },
     /// A port that does not parse.
     #[error("invalid containerPort: {port}")]
     BadPort {
@@ -334,6 +347,15 @@ pub enum Problem {
     /// A stage that is not there, or not there yet.
     #[error("invalid from flag value {value}: no earlier stage and no image of that name")]
     UnknownStage {
+        /// The flag's value.
+        value: String,
+    },
+    /// `--from=$STAGE`. The text is Docker's.
+    #[error(
+        "variable expansion is not supported for --from, define a new stage with FROM using ARG \
+         from global scope as a workaround: {value}"
+    )]
+    VariableStage {
         /// The flag's value.
         value: String,
     },

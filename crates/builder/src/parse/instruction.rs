@@ -51,11 +51,12 @@ pub(crate) enum Instruction {
 }
 
 impl Instruction {
-    /// How many variables, arguments or labels it sets.
+    /// How many variables, arguments, labels, volumes or words with ports it adds to an image.
     pub(crate) fn pairs(&self) -> usize {
         match self {
             Self::Env(pairs) | Self::Label(pairs) => pairs.len(),
             Self::Arg(arguments) => arguments.len(),
+            Self::Volume(words) | Self::Expose(words) => words.len(),
             _ => 0,
         }
     }

@@ -1,6 +1,7 @@
 //! The engine on fakes: no root, no network, no Windows.
 
 mod bench;
+mod builds;
 mod copies;
 mod health;
 mod limits;

@@ -17,7 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use oriel_wclayer::Attributes;
+use oriel_wclayer::{Attributes, security};
 use rustix::fs::FileType;
 
 use crate::attributes::{self, OPAQUE};
@@ -252,20 +252,25 @@ impl SandboxFiles {
         Ok(length)
     }
 
-    /// Gives the file or directory `path`, which this sandbox has made or changed, a self-relative
-    /// security descriptor.
+    /// Gives the file or directory `path`, which this sandbox has made or changed, to the account
+    /// `sid`, such as `S-1-5-93-2-2`, as `COPY --chown` does on Windows. Layers carry that; programs
+    /// in containers are shown what Wine makes of the Unix owner.
     ///
     /// # Errors
-    /// [`ImageError::PathNotFound`], also for what only the layers below have.
-    pub fn set_security(&self, path: &str, descriptor: &[u8]) -> Result<(), ImageError> {
+    /// [`ImageError::PathNotFound`], also for what only the layers below have;
+    /// [`ImageError::BadPath`] when `sid` is none.
+    pub fn set_owner(&self, path: &str, sid: &str) -> Result<(), ImageError> {
         let missing = || ImageError::PathNotFound { path: path.to_owned() };
         let place = self.existing(path)?;
-        let (Some(name), Some((0, _)), true) = (&place.name, &place.found, place.parent.upper)
+        let (Some(name), Some((0, stat)), true) = (&place.name, &place.found, place.parent.upper)
         else {
             return Err(missing());
         };
-        attributes::secure(place.parent.dirs[0].named(name), descriptor)
-            .attempt(|| format!("secure {path}"))
+        let directory = disk::kind_of(stat) == FileType::Directory;
+        let owned =
+            security::owned(sid, directory).ok_or_else(|| bad(path, "has no such owner"))?;
+        attributes::secure(place.parent.dirs[0].named(name), &owned)
+            .attempt(|| format!("give {path} to {sid}"))
     }
 
     /// Removes the file or directory tree `path`; nothing there is no error. Links are not

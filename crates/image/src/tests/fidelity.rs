@@ -534,9 +534,11 @@ fn what_is_owned_by_an_account_is_so_in_the_layer() {
     files.create_dir_all(r"C:\data").unwrap();
     files.write_file(r"C:\data\own.txt", &mut &b"x"[..], None).unwrap();
     files.write_file(r"C:\data\other.txt", &mut &b"x"[..], None).unwrap();
-    files.set_security(r"C:\data", &owned(true)).unwrap();
-    files.set_security(r"c:\DATA\own.txt", &owned(false)).unwrap();
-    assert!(files.set_security(r"C:\Windows", &owned(true)).is_err(), "a layer's");
+    for path in [r"C:\data", r"c:\DATA\own.txt"] {
+        files.set_owner(path, "S-1-5-93-2-2").unwrap();
+    }
+    assert!(files.set_owner(r"C:\Windows", "S-1-5-93-2-2").is_err(), "a layer's");
+    assert!(files.set_owner(r"C:\data", "me").is_err());
     let image = fixture.commit(Some("box"), base);
     let found = saved(&fixture, image);
     let of = |name: &str| {

@@ -121,7 +121,8 @@ fn builtins(order: &Order, root: &OwnedFd, users: &UserNamespace) -> Result<(), 
     Ok(())
 }
 
-/// Lays the host's `cexecsvc.exe` over the placeholder that base images contain.
+/// Lays the host's `cexecsvc.exe` over the placeholder that base images contain, and over the
+/// `setx.exe` they may have: it is that program too, see `setx` there.
 fn agent(order: &Order, drive: &Folder, users: &UserNamespace) -> Result<(), SiloError> {
     let missing = || SiloError::Missing {
         file: "Windows\\System32\\cexecsvc.exe".to_owned(),
@@ -132,11 +133,14 @@ fn agent(order: &Order, drive: &Folder, users: &UserNamespace) -> Result<(), Sil
     let place = system.file("cexecsvc.exe").attempt(|| "find cexecsvc.exe".to_owned())?;
     let place = place.ok_or_else(missing)?;
     let path = &order.cexecsvc;
-    let tree = Tree::copy(CWD, path).attempt(|| format!("take up {}", path.display()))?;
-    let attributes = PLAIN.and(Attributes::READ_ONLY);
-    restrict_and_map(&tree, users, attributes)
-        .and_then(|()| tree.attach(place))
-        .attempt(|| format!("mount {} as cexecsvc.exe", path.display()))
+    let lay = |place: OwnedFd| {
+        let tree = Tree::copy(CWD, path)?;
+        restrict_and_map(&tree, users, PLAIN.and(Attributes::READ_ONLY))?;
+        tree.attach(place)
+    };
+    lay(place).attempt(|| format!("mount {} as cexecsvc.exe", path.display()))?;
+    let setx = system.file("setx.exe").attempt(|| "find setx.exe".to_owned())?;
+    setx.map_or(Ok(()), lay).attempt(|| format!("mount {} as setx.exe", path.display()))
 }
 
 /// Maps owners where the file system can; elsewhere (network and FUSE file systems) the container

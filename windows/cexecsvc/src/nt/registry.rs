@@ -346,8 +346,12 @@ impl Key {
 
     /// Sets a string value.
     pub(crate) fn set_text(&self, name: &str, text: &str) -> Result<(), Win32Error> {
-        let data: Vec<u8> = wide(text).iter().flat_map(|unit| unit.to_le_bytes()).collect();
-        self.set(name, REG_SZ, &data)
+        self.set(name, REG_SZ, &data_of(text))
+    }
+
+    /// Sets a string value in which those who read it expand variables.
+    pub(crate) fn set_expanding(&self, name: &str, text: &str) -> Result<(), Win32Error> {
+        self.set(name, REG_EXPAND_SZ, &data_of(text))
     }
 
     /// Sets a 32-bit value.
@@ -386,6 +390,10 @@ impl Root {
 fn win32(status: i32) -> Result<(), Win32Error> {
     // SAFETY: looks a number up.
     if status < 0 { Err(Win32Error(unsafe { RtlNtStatusToDosError(status) })) } else { Ok(()) }
+}
+
+fn data_of(text: &str) -> Vec<u8> {
+    wide(text).iter().flat_map(|unit| unit.to_le_bytes()).collect()
 }
 
 fn text_of(data: &[u8]) -> String {

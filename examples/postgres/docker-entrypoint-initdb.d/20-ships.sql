@@ -1,0 +1,4 @@
+insert into ship values
+    ('Oriel', 12000),
+    ('Bay', 80000);
+
