@@ -6,6 +6,7 @@
 //! What is mounted is looked for in its own directory on the host, in either case.
 
 mod digests;
+mod directory;
 mod mounted;
 mod owner;
 mod pack;
@@ -26,6 +27,7 @@ use crate::error::Attempt;
 use crate::view::View;
 use crate::{ImageError, Sandbox};
 
+pub use directory::{Content, OpenDirectory};
 pub use mounted::FileMount;
 use mounted::{Mounted, is_copied};
 pub use pack::{PathMode, PathStat};
@@ -273,6 +275,11 @@ impl SandboxFiles {
             dir.whiteout(&name).attempt(attempt)?;
         }
         Ok(())
+    }
+
+    /// Whether anything is mounted, or the container runs.
+    fn is_mounted(&self) -> bool {
+        self.live.is_some() || !self.mounts.is_empty()
     }
 
     /// The root of C: as its layers show it.
