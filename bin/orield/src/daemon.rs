@@ -12,7 +12,10 @@ use oriel_builder::BuildCaches;
 use oriel_distribution::{Registries, Transfers};
 use oriel_engine::Engine;
 
-use crate::options::{Live, LogDefaults};
+use crate::{
+    options::{Live, LogDefaults},
+    routes::buildkit::Door,
+};
 
 /// The daemon, as requests see it.
 pub(crate) struct Daemon {
@@ -22,6 +25,8 @@ pub(crate) struct Daemon {
     pub(crate) base_build: tokio::sync::Mutex<()>,
     /// What stays from build to build.
     pub(crate) caches: BuildCaches,
+    /// What BuildKit's clients have open.
+    pub(crate) buildkit: Door,
     /// What holds until the daemon ends.
     pub(crate) fixed: Fixed,
     current: RwLock<Arc<Current>>,
@@ -36,6 +41,8 @@ pub(crate) struct Fixed {
     pub(crate) logs: LogDefaults,
     /// Whether what Docker's daemon on Windows refuses is refused.
     pub(crate) strict: bool,
+    /// Where secrets of builds may be, in memory.
+    pub(crate) secrets: PathBuf,
     /// Name servers of containers that name none.
     pub(crate) dns: Vec<Ipv4Addr>,
 }
@@ -60,7 +67,8 @@ impl Daemon {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
             Ok(()) | Err(_) => {}
         }
-        Ok(Self { engine, base_build: tokio::sync::Mutex::new(()), caches, fixed, current })
+        let base_build = tokio::sync::Mutex::new(());
+        Ok(Self { engine, base_build, caches, buildkit: Door::default(), fixed, current })
     }
 
     /// Where builds unpack their contexts. Nothing there outlives its build.

@@ -10,6 +10,7 @@ mod archives;
 mod build;
 mod build_cache;
 mod builds;
+mod buildx;
 mod cli;
 mod clients;
 mod dockerfiles;
@@ -79,6 +80,7 @@ fn suite(filter: &str) -> Result<bool> {
         warm::CASES,
         builds::CASES,
         build_cache::CASES,
+        buildx::CASES,
         dockerfiles::CASES,
         examples::CASES,
         language::CASES,

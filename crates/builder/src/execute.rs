@@ -17,6 +17,7 @@ mod cache;
 mod fetch;
 mod graph;
 mod run;
+mod secret;
 mod transfer;
 
 pub(crate) use ahead::Ahead;

@@ -112,6 +112,10 @@ pub trait SecretSource: Send + Sync {
     /// The secret of this id; `None` when the client has none. Nobody keeps it for longer than the
     /// step runs.
     async fn secret(&self, id: &str) -> Result<Option<Vec<u8>>, HostError>;
+
+    /// A directory of the host that is in memory and the daemon's own, for files with secrets. It
+    /// is there for as long as this. Asked for only when there is a secret.
+    async fn folder(&self) -> Result<PathBuf, HostError>;
 }
 
 /// What clients of the classic builder send: no secrets.
@@ -122,6 +126,11 @@ pub struct NoSecrets;
 impl SecretSource for NoSecrets {
     async fn secret(&self, _id: &str) -> Result<Option<Vec<u8>>, HostError> {
         Ok(None)
+    }
+
+    async fn folder(&self) -> Result<PathBuf, HostError> {
+        let message = "the classic builder has no secrets".to_owned();
+        Err(HostError { class: Class::Unsupported, message })
     }
 }
 
