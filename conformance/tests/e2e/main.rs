@@ -37,6 +37,7 @@ mod storage;
 mod surface;
 mod terminal;
 mod volumes;
+mod warm;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -75,6 +76,7 @@ fn suite(filter: &str) -> Result<bool> {
         network::CASES,
         networks::CASES,
         build::CASES,
+        warm::CASES,
         builds::CASES,
         build_cache::CASES,
         dockerfiles::CASES,
