@@ -58,8 +58,7 @@ impl BuildHost for Engine {
 
     async fn missing_libraries(&self, container: &str) -> Vec<MissingLibrary> {
         let Ok(container) = self.find(container) else { return Vec::new() };
-        let missing = container.status.borrow().missing.clone();
-        missing
+        container.status.borrow().missing.clone()
     }
 
     async fn remove(&self, container: &str) -> Result<(), HostError> {
