@@ -290,29 +290,24 @@ const PIECES: usize = 16;
 /// A request's body as something that blocking code can read. A body that breaks off is an error,
 /// not an end.
 pub(crate) struct BodyReader {
-    pieces: mpsc::Receiver<Piece>,
+    pieces: mpsc::Receiver<Bytes>,
     rest: Bytes,
     ended: bool,
 }
 
-enum Piece {
-    Data(Bytes),
-    End,
-}
-
 /// Makes a [`BodyReader`], and the future that feeds it, which ends with the body or the reader.
 pub(crate) fn body_reader(mut body: Incoming) -> (impl Future<Output = ()> + Send, BodyReader) {
-    let (sender, reader) = reader();
+    let (sender, reader) = piece_reader();
     let feed = async move {
         while let Some(frame) = body.frame().await {
             let Ok(frame) = frame else { return };
             let Ok(data) = frame.into_data() else { continue };
-            if sender.send(Piece::Data(data)).await.is_err() {
+            if !data.is_empty() && sender.send(data).await.is_err() {
                 return;
             }
         }
         // The reader may have had enough.
-        let _ = sender.send(Piece::End).await;
+        let _ = sender.send(Bytes::new()).await;
     };
     (feed, reader)
 }
@@ -321,21 +316,22 @@ pub(crate) fn body_reader(mut body: Incoming) -> (impl Future<Output = ()> + Sen
 pub(crate) fn web_reader(
     mut file: WebFile,
 ) -> (impl Future<Output = Result<(), HttpError>> + Send, BodyReader) {
-    let (sender, reader) = reader();
+    let (sender, reader) = piece_reader();
     let feed = async move {
         while let Some(data) = file.piece().await.map_err(TransferError::from)? {
-            if sender.send(Piece::Data(data)).await.is_err() {
+            if !data.is_empty() && sender.send(data).await.is_err() {
                 return Ok(());
             }
         }
         // The reader may have had enough.
-        let _ = sender.send(Piece::End).await;
+        let _ = sender.send(Bytes::new()).await;
         Ok(())
     };
     (feed, reader)
 }
 
-fn reader() -> (mpsc::Sender<Piece>, BodyReader) {
+/// The same for pieces that come from elsewhere. An empty one is the end.
+pub(crate) fn piece_reader() -> (mpsc::Sender<Bytes>, BodyReader) {
     let (sender, pieces) = mpsc::channel(PIECES);
     (sender, BodyReader { pieces, rest: Bytes::new(), ended: false })
 }
@@ -344,8 +340,7 @@ impl io::Read for BodyReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.rest.is_empty() && !self.ended {
             match self.pieces.blocking_recv() {
-                Some(Piece::Data(data)) => self.rest = data,
-                Some(Piece::End) => self.ended = true,
+                Some(data) => (self.ended, self.rest) = (data.is_empty(), data),
                 None => {
                     return Err(io::Error::new(
                         io::ErrorKind::UnexpectedEof,

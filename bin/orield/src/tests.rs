@@ -2,6 +2,7 @@
 //! bare HTTP for what the CLI does not show.
 
 mod access;
+mod buildkit;
 mod endpoints;
 mod hostile;
 mod limits;

@@ -17,6 +17,7 @@ use oriel_silo::{SiloHost, SiloPaths};
 use crate::{
     daemon::{Daemon, Fixed},
     options::{Address, Options},
+    routes::buildkit::sweep,
 };
 
 /// Bytes of the database kept in memory: the records of thousands of containers fit, and the
@@ -92,11 +93,14 @@ pub(crate) async fn wire(options: &Options, mut warnings: Vec<String>) -> anyhow
         sandbox_size: options.sandbox_size,
     })
     .await?;
+    let secrets = options.exec_root.join("secrets");
+    sweep(&secrets)?;
     let missing = programs(options).into_iter().filter(|check| check.level != CheckLevel::Ok);
     warnings.extend(missing.map(|check| format!("{}: {}", check.name, check.finding)));
     let fixed = Fixed {
         warnings,
         logs: options.logs.clone(),
+        secrets,
         dns: options.dns.clone(),
         strict: options.strict,
     };

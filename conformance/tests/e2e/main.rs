@@ -10,6 +10,7 @@ mod archives;
 mod build;
 mod build_cache;
 mod builds;
+mod buildx;
 mod cli;
 mod clients;
 mod dockerfiles;
@@ -37,6 +38,7 @@ mod storage;
 mod surface;
 mod terminal;
 mod volumes;
+mod warm;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -75,8 +77,10 @@ fn suite(filter: &str) -> Result<bool> {
         network::CASES,
         networks::CASES,
         build::CASES,
+        warm::CASES,
         builds::CASES,
         build_cache::CASES,
+        buildx::CASES,
         dockerfiles::CASES,
         examples::CASES,
         language::CASES,

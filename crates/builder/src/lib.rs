@@ -19,6 +19,7 @@ mod context;
 mod copy;
 #[cfg(test)]
 mod corpus;
+mod definition;
 mod epoch;
 mod error;
 mod event;
@@ -37,12 +38,13 @@ use std::{collections::BTreeMap, io::Read, num::NonZeroUsize, path::Path};
 
 pub use caches::{BuildCaches, CacheRoom, CacheView};
 pub use configure::apply_changes;
+pub use definition::{Definition, Files};
 pub use error::{BuildError, ContextError, PathError, Place, TransferError};
 pub use event::{BuildEvent, StepId, StepView};
 pub use expand::ExpandError;
 pub use host::{
-    BaseSource, BuildHost, DescribedImage, Fetched, HostError, NoSecrets, RunContainer, RunMount,
-    RunMountSource, RunOptions, RunOutput, RunStep, SecretSource,
+    BaseSource, BuildHost, DescribedImage, ExpectedRun, Fetched, HostError, NoSecrets,
+    RunContainer, RunMount, RunMountSource, RunOptions, RunOutput, RunStep, SecretSource,
 };
 pub use lint::{Finding, Findings};
 use oriel_image::{ImageId, ImageStore, Reference};
@@ -64,6 +66,8 @@ const MAX_IGNORE_BYTES: u64 = 1 << 20;
 pub struct BuildRequest {
     /// Path of the Dockerfile within the context (`dockerfile`); empty means `Dockerfile`.
     pub dockerfile: String,
+    /// The Dockerfile, when it is not taken from the context; its path is a name only then.
+    pub definition: Option<Definition>,
     /// Names for the result (`t`, repeatable).
     pub tags: Vec<String>,
     /// Build arguments (`buildargs`); `None` takes no value from the client's environment.
@@ -141,7 +145,7 @@ impl Build {
     /// # Errors
     /// `Invalid` for a bad request, context or Dockerfile; `Host` when the disk refuses.
     pub fn prepare(
-        request: BuildRequest,
+        mut request: BuildRequest,
         context: &mut dyn Read,
         scratch: &Path,
     ) -> Result<Self, BuildError> {
@@ -149,11 +153,17 @@ impl Build {
         epoch::of(&request)?;
         plan::check_platform(&request.platform).map_err(DockerfileError::whole)?;
         let mut context = Context::unpack(context, scratch)?;
+        let definition = request.definition.take();
         let name = request.dockerfile_name();
-        let text = context
-            .read(name, parse::MAX_DOCKERFILE_BYTES)?
-            .ok_or_else(|| BuildError::NoDockerfile { name: name.to_owned() })?;
-        let ignore = ignored(&context, name)?;
+        let (text, ignore) = match definition {
+            Some(definition) => (definition.text, rules(".dockerignore", &definition.ignore)?),
+            None => {
+                let text = context
+                    .read(name, parse::MAX_DOCKERFILE_BYTES)?
+                    .ok_or_else(|| BuildError::NoDockerfile { name: name.to_owned() })?;
+                (text, ignored(&context, name)?)
+            }
+        };
         context.apply(&ignore);
         let file = parse::parse(name, &text)?;
         let findings = lint::check(&file, &ignore);
@@ -215,11 +225,19 @@ impl Build {
 fn ignored(context: &Context, dockerfile: &str) -> Result<Ignore, BuildError> {
     for file in [format!("{dockerfile}.dockerignore"), ".dockerignore".to_owned()] {
         if let Some(lines) = context.read(&file, MAX_IGNORE_BYTES)? {
-            return Ignore::parse(&String::from_utf8_lossy(&lines))
-                .map_err(|bad| BuildError::BadIgnore { file, line: bad.line, text: bad.text });
+            return rules(&file, &lines);
         }
     }
     Ok(Ignore::default())
+}
+
+/// Reads the rules of an ignore file.
+fn rules(file: &str, lines: &[u8]) -> Result<Ignore, BuildError> {
+    let rules = Ignore::parse(&String::from_utf8_lossy(lines));
+    rules.map_err(|bad| {
+        let file = file.to_owned();
+        BuildError::BadIgnore { file, line: bad.line, text: bad.text }
+    })
 }
 
 /// Reads the names for the result.

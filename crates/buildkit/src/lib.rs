@@ -15,6 +15,8 @@
 //! protobuf skips what it does not know. What a build *is* is none of this crate's business. There
 //! is no interpreter of LLB, BuildKit's own language.
 
+#[cfg(test)]
+mod fake;
 mod grpc;
 pub mod message;
 mod server;

@@ -166,3 +166,75 @@ fn response(reply: Result<Reply, Status>) -> Response<Body> {
     response.headers_mut().insert(header::CONTENT_TYPE, CONTENT_TYPE);
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use hyper_util::rt::TokioIo;
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+    use crate::{
+        fake,
+        message::{Empty, StatusRequest},
+    };
+
+    /// Says a reference once or, to `Many`, twice.
+    struct Echo;
+
+    #[async_trait]
+    impl Service for Echo {
+        async fn answer(&self, call: Call) -> Result<Reply, Status> {
+            let request: StatusRequest = call.read()?;
+            match call.method.as_str() {
+                "/s/One" => Ok(Reply::one(&request)),
+                "/s/Many" => {
+                    let (replies, reply) = Reply::many(2);
+                    assert!(replies.send(&request).await && replies.send(&Empty {}).await);
+                    Ok(reply)
+                }
+                other => Err(Status::unimplemented(format!("unknown method {other}"))),
+            }
+        }
+    }
+
+    async fn asked(method: &str, body: impl Into<Bytes>) -> (Vec<Bytes>, Result<(), Status>) {
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        tokio::spawn(serve(TokioIo::new(ours), Arc::new(Echo), fake::spawner()));
+        fake::call(theirs, method, body).await
+    }
+
+    #[tokio::test]
+    async fn calls_are_answered_with_messages_and_a_status() {
+        let request = framed(&StatusRequest { reference: "abc".into() });
+        let (messages, outcome) = asked("/s/One", request.clone()).await;
+        assert_eq!((messages, outcome), (vec![request.slice(5..)], Ok(())));
+        let (messages, outcome) = asked("/s/Many", request.clone()).await;
+        assert_eq!((messages.len(), outcome), (2, Ok(())));
+        let (messages, outcome) = asked("/s/None", request).await;
+        assert!(messages.is_empty());
+        assert_eq!(outcome, Err(Status::unimplemented("unknown method /s/None")));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_message_is_refused() {
+        let table: [(&'static [u8], Code); 5] = [
+            (b"\0\0\0\0\x02\xff\xff", Code::InvalidArgument),
+            (b"\0\0\0\0\x09ab", Code::Unavailable),
+            (b"\0\xff\xff\xff\xff", Code::ResourceExhausted),
+            (b"\x01\0\0\0\0", Code::Unimplemented),
+            (b"\0", Code::Unavailable),
+        ];
+        for (body, code) in table {
+            let (_, outcome) = asked("/s/One", body).await;
+            assert_eq!(outcome.map_err(|status| status.code), Err(code), "{body:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_http_ends_the_connection() {
+        let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+        let served = tokio::spawn(serve(TokioIo::new(ours), Arc::new(Echo), fake::spawner()));
+        theirs.write_all(&[0xff; 4096]).await.unwrap();
+        assert!(served.await.unwrap().is_err());
+    }
+}

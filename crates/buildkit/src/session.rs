@@ -311,3 +311,67 @@ impl Sessions {
         self.0.sessions.lock().expect("no panic while sessions are looked up")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::fake;
+
+    const SECRET: &str = "/moby.buildkit.secrets.v1.Secrets/GetSecret";
+
+    #[tokio::test]
+    async fn secrets_are_there_or_not() {
+        let session = fake::session(&[SECRET], |mut asked| {
+            async move {
+                let message = asked.messages.next().await?.unwrap_or_default();
+                match decode::<GetSecretRequest>(message)?.id.as_str() {
+                    "token" => {
+                        asked.answers.send(&GetSecretResponse { data: b"s3cret".into() }).await;
+                        Ok(())
+                    }
+                    "denied" => Err(Status::new(Code::PermissionDenied, "not you")),
+                    _ => Err(Status::new(Code::NotFound, "no such secret")),
+                }
+            }
+            .boxed()
+        })
+        .await;
+        assert_eq!(session.secret("token").await, Ok(Some(b"s3cret".to_vec())));
+        assert_eq!(session.secret("other").await, Ok(None));
+        assert_eq!(session.secret("denied").await.unwrap_err().message, "not you");
+        let without = session.credentials("r.example").await.unwrap();
+        assert_eq!((without.username.as_str(), without.secret.as_str()), ("", ""));
+    }
+
+    #[tokio::test]
+    async fn a_session_is_over_when_its_connection_is() {
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        let sessions = Sessions::default();
+        let kept = sessions.clone();
+        let work = tokio::spawn(async move {
+            let io = hyper_util::rt::TokioIo::new(ours);
+            kept.keep(io, ("x".to_owned(), &HeaderMap::new()), fake::spawner()).await
+        });
+        let session = sessions.get("prefix:x").await.unwrap();
+        assert!(!session.supports(SECRET));
+        drop(theirs);
+        session.ended().await;
+        drop(session);
+        // How the connection ended is of no interest.
+        let _ = work.await;
+        assert!(sessions.find("x").is_none());
+    }
+
+    #[test]
+    fn a_session_has_a_name_of_its_own() {
+        let sessions = Sessions::default();
+        let mut headers = HeaderMap::new();
+        assert_eq!(sessions.name(&headers).unwrap_err().code, Code::InvalidArgument);
+        headers.insert(SESSION_ID, "a".repeat(LONGEST_ID + 1).parse().unwrap());
+        assert_eq!(sessions.name(&headers).unwrap_err().code, Code::InvalidArgument);
+        headers.insert(SESSION_ID, "a".parse().unwrap());
+        assert_eq!(sessions.name(&headers).unwrap(), "a");
+    }
+}

@@ -13,24 +13,33 @@
 //! small ones behind it are asked for ahead and wait in memory, up to [`AHEAD`] bytes. That is all
 //! of a context that is here at a time.
 
-use std::collections::{BTreeMap, VecDeque};
+mod entry;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use hyper::{
     HeaderMap,
     header::{HeaderName, HeaderValue},
 };
-use tar::{EntryType, Header};
-use tokio::sync::mpsc;
+use prost::Message;
+use tokio::{sync::mpsc, time::timeout};
 
 use crate::{
-    Session, Status,
-    message::{Packet, PacketKind, Stat},
+    Code, Session, Status,
+    message::{BytesMessage, Packet, PacketKind, Stat},
     session::Conversation,
 };
+use entry::{Kind, header};
 
 /// The method that copies a directory.
 const METHOD: &str = "/moby.filesync.v1.FileSync/DiffCopy";
+
+/// The method that sends an archive.
+const UPLOAD: &str = "/moby.upload.v1.Upload/Pull";
 
 /// Bytes of files behind the front that are asked for ahead.
 const AHEAD: u64 = 4 << 20;
@@ -47,19 +56,11 @@ const LONGEST_PATH: usize = 3 * 32_767;
 /// Most bytes of paths that wait for their content.
 const WAITING_PATHS: usize = 128 << 20;
 
+/// Longest silence of a client: it may look at a million files that it leaves out.
+const SILENCE: Duration = Duration::from_secs(600);
+
 /// Blocks of an archive.
 const BLOCK: usize = 512;
-
-/// Bits of Go's `os.FileMode` that say what a file is.
-mod mode {
-    pub(super) const DIRECTORY: u32 = 1 << 31;
-    pub(super) const LINK: u32 = 1 << 27;
-    pub(super) const SOCKET: u32 = 1 << 24;
-    /// Any of these is no plain file.
-    pub(super) const KIND: u32 =
-        DIRECTORY | LINK | SOCKET | (1 << 26) | (1 << 25) | (1 << 21) | (1 << 19);
-    pub(super) const PERMISSIONS: u32 = 0o777;
-}
 
 /// What to copy.
 #[derive(Clone, Debug, Default)]
@@ -108,29 +109,69 @@ pub enum SyncError {
     },
 }
 
-/// Copies a directory: pieces of a tar archive go to `archive`, the bytes of the archive so far to
-/// `told`. Dropping the future ends the copy.
+/// Copies a directory: pieces of a tar archive go to `archive`, of which an empty one is the end;
+/// the bytes so far are told to `told`. Dropping the future ends the copy.
 ///
 /// # Errors
-/// When the client does not give it all.
+/// When the client does not give it all, or the receiver of the archive is gone.
 pub async fn copy(
     session: &Session,
     wanted: &Wanted,
-    archive: &mpsc::Sender<Bytes>,
+    archive: mpsc::Sender<Bytes>,
     told: impl Fn(u64) + Send,
 ) -> Result<(), SyncError> {
     let directory = &wanted.directory;
     let failed = |status| SyncError::Client { directory: directory.clone(), status };
     let mut stream = session.stream(METHOD, &headers(wanted)).await.map_err(failed)?;
-    let mut copy = Copy { directory, archive, told, sent: 0, list: List::default() };
+    let sink = Sink { directory, archive, told, sent: 0 };
+    let mut copy = Copy { sink, list: List::default() };
     copy.run(&mut stream).await?;
     stream.send(&packet(PacketKind::Finish, 0)).await.map_err(failed)?;
-    while let Some(packet) = stream.next::<Packet>().await.map_err(failed)? {
-        if packet.kind() == PacketKind::Finish {
-            break;
+    let last = next(&mut stream, directory).await?;
+    if last.is_some_and(|packet: Packet| packet.kind() != PacketKind::Finish) {
+        let what = "there is more after the end of the list";
+        return Err(SyncError::Protocol { directory: directory.clone(), what });
+    }
+    copy.sink.write(Bytes::from_static(&[0; 2 * BLOCK])).await?;
+    copy.sink.end().await
+}
+
+/// The same for an archive that the client holds, by its name for it
+/// (`session/upload/uploadprovider`).
+///
+/// # Errors
+/// When the client does not give it all, or the receiver of the archive is gone.
+pub async fn upload(
+    session: &Session,
+    name: &str,
+    archive: mpsc::Sender<Bytes>,
+    told: impl Fn(u64) + Send,
+) -> Result<(), SyncError> {
+    let failed = |status| SyncError::Client { directory: name.to_owned(), status };
+    let path = HeaderValue::from_str(&format!("/{name}"));
+    let path = path.map_err(|_| failed(Status::invalid("the archive's name is none")))?;
+    let host = HeaderValue::from_static("buildkit-session");
+    let headers = [("urlpath", path), ("urlhost", host)];
+    let headers = headers.map(|(name, value)| (HeaderName::from_static(name), value));
+    let mut stream =
+        session.stream(UPLOAD, &headers.into_iter().collect()).await.map_err(failed)?;
+    let mut sink = Sink { directory: name, archive, told, sent: 0 };
+    while let Some(message) = next::<BytesMessage>(&mut stream, name).await? {
+        if !message.data.is_empty() {
+            sink.write(message.data).await?;
         }
     }
-    copy.write(Bytes::from_static(&[0; 2 * BLOCK])).await
+    sink.end().await
+}
+
+/// The next message of a copy.
+async fn next<M: Message + Default>(
+    stream: &mut Conversation,
+    directory: &str,
+) -> Result<Option<M>, SyncError> {
+    let late = |_| Status::new(Code::DeadlineExceeded, "the client has fallen silent");
+    let next = timeout(SILENCE, stream.next()).await.map_err(late).flatten();
+    next.map_err(|status| SyncError::Client { directory: directory.to_owned(), status })
 }
 
 fn packet(kind: PacketKind, id: u32) -> Packet {
@@ -148,7 +189,8 @@ fn headers(wanted: &Wanted) -> HeaderMap {
     ];
     for (name, values) in lists {
         // What a header cannot carry is escaped as in a query, and all its neighbours with it.
-        let plain = values.iter().all(|text| HeaderValue::from_str(text).is_ok());
+        let fits = |text: &String| text.is_ascii() && HeaderValue::from_str(text).is_ok();
+        let plain = values.iter().all(fits);
         for value in values {
             let value = if plain { value.clone() } else { escaped(value) };
             let value = HeaderValue::from_str(&value).expect("visible ASCII");
@@ -178,11 +220,33 @@ fn escaped(text: &str) -> String {
 
 /// A copy under way.
 struct Copy<'a, T> {
+    sink: Sink<'a, T>,
+    list: List,
+}
+
+/// Who takes the archive.
+struct Sink<'a, T> {
     directory: &'a str,
-    archive: &'a mpsc::Sender<Bytes>,
+    archive: mpsc::Sender<Bytes>,
     told: T,
     sent: u64,
-    list: List,
+}
+
+impl<T: Fn(u64) + Send> Sink<'_, T> {
+    async fn write(&mut self, bytes: Bytes) -> Result<(), SyncError> {
+        self.sent += bytes.len() as u64;
+        (self.told)(self.sent);
+        self.pass(bytes).await
+    }
+
+    async fn end(self) -> Result<(), SyncError> {
+        self.pass(Bytes::new()).await
+    }
+
+    async fn pass(&self, bytes: Bytes) -> Result<(), SyncError> {
+        let sent = self.archive.send(bytes).await;
+        sent.map_err(|_| SyncError::Stopped { directory: self.directory.to_owned() })
+    }
 }
 
 /// The files that were told of and are not in the archive yet.
@@ -214,51 +278,24 @@ struct Content {
     is_whole: bool,
 }
 
-/// What a file is.
-enum Kind {
-    Directory,
-    Link,
-    HardLink,
-    File {
-        size: u64,
-    },
-    /// Not worth a word, as in an archive of the command line's.
-    Socket,
-}
-
-impl Kind {
-    fn of(stat: &Stat) -> Result<Self, SyncError> {
-        let wrong = |what| Err(SyncError::File { path: stat.path.clone(), what });
-        match stat.mode & mode::KIND {
-            0 if !stat.link.is_empty() => Ok(Self::HardLink),
-            0 => match u64::try_from(stat.size) {
-                Ok(size) => Ok(Self::File { size }),
-                Err(_) => wrong("it has less than no bytes"),
-            },
-            mode::DIRECTORY => Ok(Self::Directory),
-            mode::LINK => Ok(Self::Link),
-            mode::SOCKET => Ok(Self::Socket),
-            _ => wrong("it is a device or pipe; exclude it in .dockerignore"),
-        }
-    }
-}
-
 impl<T: Fn(u64) + Send> Copy<'_, T> {
     /// Takes packets until all files are in the archive.
     async fn run(&mut self, stream: &mut Conversation) -> Result<(), SyncError> {
         loop {
-            self.ask(stream).await?;
             self.write_front().await?;
+            // What is asked for may be complete at once, such as a directory.
+            while self.ask(stream).await? {
+                self.write_front().await?;
+            }
             if self.list.is_whole && self.list.waiting.is_empty() {
                 return Ok(());
             }
-            let packet = stream.next::<Packet>().await.map_err(|status| self.failed(status))?;
-            let Some(packet) = packet else {
+            let Some(packet) = next::<Packet>(stream, self.sink.directory).await? else {
                 return Err(self.broken("the client ended it before its end"));
             };
             match packet.kind() {
                 PacketKind::Stat => self.list(packet.stat)?,
-                PacketKind::Data => self.data(packet).await?,
+                PacketKind::Data => self.data(packet)?,
                 PacketKind::Error => {
                     let text = String::from_utf8_lossy(&packet.data).into_owned();
                     return Err(self.failed(Status::gone(text)));
@@ -292,8 +329,10 @@ impl<T: Fn(u64) + Send> Copy<'_, T> {
         Ok(())
     }
 
-    /// Asks for the front, and for what is behind it as far as there is room.
-    async fn ask(&mut self, stream: &Conversation) -> Result<(), SyncError> {
+    /// Asks for the front, and for what is behind it as far as there is room. `false` when there
+    /// was nothing to ask for.
+    async fn ask(&mut self, stream: &Conversation) -> Result<bool, SyncError> {
+        let before = self.list.asked;
         while let Some(next) = self.list.waiting.get(self.list.asked) {
             let size = match Kind::of(&next.stat)? {
                 Kind::File { size } => size,
@@ -303,7 +342,7 @@ impl<T: Fn(u64) + Send> Copy<'_, T> {
             let has_room =
                 self.list.asked < ASKED && self.list.asked_bytes.saturating_add(size) <= AHEAD;
             if !is_front && !has_room {
-                return Ok(());
+                break;
             }
             if matches!(Kind::of(&next.stat)?, Kind::File { .. }) {
                 let request = packet(PacketKind::Request, next.id);
@@ -313,11 +352,11 @@ impl<T: Fn(u64) + Send> Copy<'_, T> {
             self.list.asked += 1;
             self.list.asked_bytes = self.list.asked_bytes.saturating_add(size);
         }
-        Ok(())
+        Ok(self.list.asked > before)
     }
 
     /// Takes a piece of a file.
-    async fn data(&mut self, packet: Packet) -> Result<(), SyncError> {
+    fn data(&mut self, packet: Packet) -> Result<(), SyncError> {
         let Some(content) = self.list.ahead.get_mut(&packet.id) else {
             return Err(self.broken("there is content of a file that nobody asked for"));
         };
@@ -349,7 +388,7 @@ impl<T: Fn(u64) + Send> Copy<'_, T> {
                     }
                 }
                 Kind::Socket => {}
-                _ => self.write(header(&stat, &kind)?).await?,
+                _ => self.sink.write(header(&stat, &kind)?).await?,
             }
             self.list.waiting.pop_front();
             self.list.path_bytes -= stat.path.len() + stat.link.len();
@@ -368,7 +407,7 @@ impl<T: Fn(u64) + Send> Copy<'_, T> {
         };
         let (bytes, is_whole) = (content.bytes.split().freeze(), content.is_whole);
         if self.list.front.is_none() {
-            self.write(header(stat, &Kind::File { size })?).await?;
+            self.sink.write(header(stat, &Kind::File { size })?).await?;
         }
         let written = self.list.front.unwrap_or_default() + bytes.len() as u64;
         self.list.front = Some(written);
@@ -376,33 +415,26 @@ impl<T: Fn(u64) + Send> Copy<'_, T> {
             return Err(changed(stat));
         }
         if !bytes.is_empty() {
-            self.write(bytes).await?;
+            self.sink.write(bytes).await?;
         }
         if !is_whole {
             return Ok(false);
         }
         let rest = usize::try_from(size % BLOCK as u64).unwrap_or_default();
         if rest > 0 {
-            self.write(Bytes::from_static(&[0; BLOCK]).slice(rest..)).await?;
+            self.sink.write(Bytes::from_static(&[0; BLOCK]).slice(rest..)).await?;
         }
         self.list.front = None;
         self.list.ahead.remove(&id);
         Ok(true)
     }
 
-    async fn write(&mut self, bytes: Bytes) -> Result<(), SyncError> {
-        self.sent += bytes.len() as u64;
-        (self.told)(self.sent);
-        let sent = self.archive.send(bytes).await;
-        sent.map_err(|_| SyncError::Stopped { directory: self.directory.to_owned() })
-    }
-
     fn failed(&self, status: Status) -> SyncError {
-        SyncError::Client { directory: self.directory.to_owned(), status }
+        SyncError::Client { directory: self.sink.directory.to_owned(), status }
     }
 
     fn broken(&self, what: &'static str) -> SyncError {
-        SyncError::Protocol { directory: self.directory.to_owned(), what }
+        SyncError::Protocol { directory: self.sink.directory.to_owned(), what }
     }
 }
 
@@ -411,36 +443,5 @@ fn changed(stat: &Stat) -> SyncError {
     SyncError::File { path: stat.path.clone(), what }
 }
 
-/// The header of a file in the archive, with those that carry long names.
-fn header(stat: &Stat, kind: &Kind) -> Result<Bytes, SyncError> {
-    let mut header = Header::new_gnu();
-    header.set_mode(stat.mode & mode::PERMISSIONS);
-    header.set_mtime(u64::try_from(stat.modified_nanos / 1_000_000_000).unwrap_or_default());
-    let mut archive = tar::Builder::new(Vec::new());
-    let path = stat.path.trim_start_matches('/');
-    let written = match kind {
-        Kind::File { size } => {
-            header.set_size(*size);
-            archive.append_data(&mut header, path, std::io::empty())
-        }
-        Kind::Directory => {
-            header.set_entry_type(EntryType::Directory);
-            header.set_size(0);
-            archive.append_data(&mut header, format!("{path}/"), std::io::empty())
-        }
-        Kind::Link | Kind::HardLink | Kind::Socket => {
-            header.set_entry_type(match kind {
-                Kind::HardLink => EntryType::Link,
-                _ => EntryType::Symlink,
-            });
-            header.set_size(0);
-            archive.append_link(&mut header, path, &stat.link)
-        }
-    };
-    let what = "its name points out of the directory";
-    written.map_err(|_| SyncError::File { path: stat.path.clone(), what })?;
-    // The end of the archive is not here yet.
-    let mut bytes = archive.into_inner().expect("memory takes all");
-    bytes.truncate(bytes.len() - 2 * BLOCK);
-    Ok(Bytes::from(bytes))
-}
+#[cfg(test)]
+mod tests;

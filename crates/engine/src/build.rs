@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use oriel_builder::{
-    BuildHost, HostError, RunContainer, RunMount, RunMountSource, RunOptions, RunOutput, RunStep,
+    BuildHost, ExpectedRun, HostError, RunContainer, RunMount, RunMountSource, RunOptions,
+    RunOutput, RunStep,
 };
 use oriel_hcs::{Limits, MissingLibrary};
 use oriel_image::RunConfig;
@@ -18,6 +19,16 @@ impl BuildHost for Engine {
     async fn create_run(&self, step: &RunStep) -> Result<RunContainer, HostError> {
         let id = self.create(request(step)?).await?;
         Ok(RunContainer { sandbox: id.clone(), id })
+    }
+
+    fn expect_run(&self, step: &RunStep, after: &RunContainer) -> Option<ExpectedRun> {
+        let after = self.find(&after.id).ok()?;
+        request(step).ok().map(|request| self.expect(request, after))
+    }
+
+    async fn claim_run(&self, expected: ExpectedRun, step: &RunStep) -> Option<RunContainer> {
+        let id = self.claim(expected, request(step).ok()?).await?;
+        Some(RunContainer { sandbox: id.clone(), id })
     }
 
     async fn run(

@@ -41,7 +41,7 @@ async fn build(call: Call) -> Answer {
     let remote = remote.filter(|address| !address.is_empty()).map(str::to_owned);
     let engine = call.daemon.engine.clone();
     let bases = RegistrySource { transfers: call.daemon.transfers(), logins: Logins::of(&call) };
-    let scratch = engine.root().join("tmp");
+    let scratch = call.daemon.scratch();
     let prepared = match remote {
         None => {
             let (feed, mut reader) = body_reader(call.request.into_body());
@@ -117,7 +117,8 @@ fn found(findings: &Findings) -> Value {
     json!({ "Findings": list.collect::<Vec<_>>(), "Error": findings.error })
 }
 
-fn announce(engine: &Engine, built: &oriel_builder::Built) {
+/// Tells of the names that an image was given.
+pub(crate) fn announce(engine: &Engine, built: &oriel_builder::Built) {
     let id = built.image.to_string();
     for tag in &built.tags {
         emit(engine, "tag", &id, tag);
@@ -141,6 +142,7 @@ fn request(query: &Query) -> Result<BuildRequest, HttpError> {
     Engine::check_isolation(&text("isolation"))?;
     Ok(BuildRequest {
         dockerfile: text("dockerfile"),
+        definition: None,
         tags: query.all("t").filter(|tag| !tag.is_empty()).map(str::to_owned).collect(),
         build_args: parameter(query, "buildargs")?,
         labels: parameter(query, "labels")?,

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::http::{Answer, Call, HttpError, ok};
 
 /// BuildKit's word for such a cache.
-const KIND: &str = "exec.cachemount";
+pub(crate) const KIND: &str = "exec.cachemount";
 
 /// What the records of a cache may be chosen by
 /// (moby `daemon/internal/builder-next/builder.go`).
@@ -114,7 +114,8 @@ fn fits(view: &CacheView, filters: &Filters) -> bool {
         && filters.labels(&BTreeMap::new())
 }
 
-fn description(view: &CacheView) -> String {
+/// What a cache is, as people read it.
+pub(crate) fn description(view: &CacheView) -> String {
     format!("cached mount {}", view.id)
 }
 

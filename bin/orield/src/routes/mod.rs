@@ -7,6 +7,7 @@ mod archive;
 mod archives;
 mod build;
 mod build_caches;
+pub(crate) mod buildkit;
 mod containers;
 mod create;
 mod events;

@@ -46,9 +46,7 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
         ("GET", ["distribution", name @ .., "json"]) => {
             super::transfers::inspect(&call, name.join("/")).await
         }
-        ("POST", ["session" | "grpc"]) => Err(HttpError::unsupported(
-            "BuildKit is not supported by this daemon: build without it",
-        )),
+        ("POST", ["session" | "grpc"]) => super::buildkit::dispatch(call, segments),
         _ => unknown(),
     }
 }

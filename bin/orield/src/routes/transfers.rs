@@ -282,6 +282,11 @@ impl Logins {
         text.and_then(oriel_distribution::decode_header).unwrap_or_default()
     }
 
+    /// Those for one registry.
+    pub(crate) fn for_one(domain: &str, credentials: Credentials) -> Self {
+        Self([(domain.to_owned(), credentials)].into())
+    }
+
     /// Those for the registry of `name`.
     fn for_registry(&self, name: &Reference) -> Credentials {
         let wanted: &[&str] = match name.domain() {

@@ -176,8 +176,8 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     get("/distribution/{name}/json", "127.0.0.1:1/none").failing(500),
     get("/plugins", ""),
     get("/plugins/privileges", "").failing(501),
-    post("/session", "", Nothing, 501),
-    post("/grpc", "", Nothing, 501),
+    post("/session", "", Nothing, 400),
+    post("/grpc", "", Nothing, 400),
     get("/containers/json", "").asked(&[
         ("all", Flag, "1"),
         ("limit", Number, "3"),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! wanted ──▶ cache? ──yes──▶ next image
-//!              └─no──▶ mounts: files copied out, caches taken, secrets refused
+//!              └─no──▶ mounts: files copied out, caches taken, secrets fetched
 //!                      container ──▶ command ──▶ empty mount points removed ──▶ commit
 //! ```
 
@@ -13,13 +13,18 @@ use oriel_image::{ImageId, ImageStore, SandboxFiles};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-use super::{Execution, cache::Record, reading};
+use super::{
+    Execution,
+    cache::Record,
+    reading,
+    secret::{self, Secret},
+};
 use crate::{
     BuildError, BuildEvent, ContextError, RunContainer, RunMount, RunMountSource, RunOutput,
     RunStep, StepId, TransferError,
     caches::Held,
     copy::{self, Chosen, Exporter, Keep},
-    parse::{MountFlag, MountKind, Run, Sharing},
+    parse::{MountKind, Run, Sharing},
     paths,
     plan::{Base, Step},
     script::{self, Script},
@@ -44,6 +49,8 @@ enum What {
     Cache { id: String, sharing: Sharing, seed: Option<Taken> },
     /// Memory.
     Memory { size_bytes: Option<u64> },
+    /// A secret of the client.
+    Secret(Secret),
 }
 
 /// Files that a mount takes.
@@ -57,7 +64,7 @@ struct Taken {
 
 /// Mounts, ready for a container, with what has to live as long as that.
 #[derive(Default)]
-struct Mounts {
+pub(super) struct Mounts {
     list: Vec<RunMount>,
     _folders: Vec<TempDir>,
     _caches: Vec<Held>,
@@ -82,9 +89,9 @@ impl Execution<'_> {
         if self.cached(state, &record, step.id).await? {
             return Ok(());
         }
-        let mounts = self.mounts(wanted, &script).await?;
+        let mounts = self.mounts(wanted, &script, step).await?;
         let wish = self.host_step(state, run, script, (arguments, mounts.list.clone()));
-        let container = self.site.host.create_run(&wish).await?;
+        let container = state.ahead.container(self.site.host, (&wish, run)).await?;
         let what = (step.id, command.as_str(), &mounts);
         let result = self.run_container(state, record, &container, what).await;
         if !self.removes(&result) {
@@ -212,7 +219,13 @@ impl Execution<'_> {
                 None => Ok(None),
             };
             let (target, source, id) = (text(&flag.target)?, text(&flag.source)?, text(&flag.id)?);
-            let target = target.unwrap_or_default();
+            let mut target = target.unwrap_or_default();
+            let (mut source, mut id) = (source, id);
+            if flag.kind == MountKind::Secret {
+                let (name, place) = secret::named(id.take(), source.take(), &target);
+                id = Some(name);
+                target = place.unwrap_or(target);
+            }
             let at = paths::destination(&state.config.working_dir, &target);
             let at = at.map_err(|problem| failed(problem.into()))?.path;
             let what = match flag.kind {
@@ -226,30 +239,20 @@ impl Execution<'_> {
                     },
                 },
                 MountKind::Tmpfs => What::Memory { size_bytes: flag.size_bytes },
-                MountKind::Secret | MountKind::Ssh => {
-                    self.no_secret(flag, id, step).await?;
+                MountKind::Secret => {
+                    What::Secret(Secret { id: id.unwrap_or_default(), required: flag.required })
+                }
+                MountKind::Ssh => {
+                    let name = id.unwrap_or_else(|| "default".to_owned());
+                    self.no_secret(name, flag.required, step).await?;
                     continue;
                 }
             };
-            let read_only = flag.read_only.unwrap_or(flag.kind == MountKind::Bind);
+            let is_given = matches!(flag.kind, MountKind::Bind | MountKind::Secret);
+            let read_only = flag.read_only.unwrap_or(is_given);
             all.push(Wanted { what, target: at, read_only });
         }
         Ok(all)
-    }
-
-    /// Secrets and agents are the client's, and the classic builder's clients send none.
-    async fn no_secret(
-        &self,
-        flag: &MountFlag,
-        id: Option<String>,
-        step: &Step,
-    ) -> Result<(), BuildError> {
-        let name = id.unwrap_or_else(|| "default".to_owned());
-        if flag.required {
-            return Err(step.statement.error(crate::Problem::NoSecret { name }).into());
-        }
-        let text = format!("[Warning] {name} is not there: the client sends no secrets");
-        self.report.note(step.id, &text).await
     }
 
     /// The file or directory that a mount takes.
@@ -286,7 +289,12 @@ impl Execution<'_> {
     }
 
     /// Makes what the container is to see.
-    async fn mounts(&self, wanted: Vec<Wanted>, script: &Script) -> Result<Mounts, BuildError> {
+    async fn mounts(
+        &self,
+        wanted: Vec<Wanted>,
+        script: &Script,
+        step: &Step,
+    ) -> Result<Mounts, BuildError> {
         let mut mounts = Mounts::default();
         if !script.files.is_empty() {
             let folder = self.folder()?;
@@ -308,6 +316,9 @@ impl Execution<'_> {
                     self.export(taken, place.clone()).await?;
                     mounts.show(place, target, read_only);
                     mounts._folders.push(folder);
+                }
+                What::Secret(secret) => {
+                    self.show_secret(secret, target, (step, &mut mounts)).await?;
                 }
                 What::Cache { id, sharing, seed } => {
                     let held = tokio::select! {
@@ -350,7 +361,12 @@ impl Execution<'_> {
 }
 
 impl Mounts {
-    fn show(&mut self, source: PathBuf, target: String, read_only: bool) {
+    /// Keeps a directory as long as the container.
+    pub(super) fn keep(&mut self, folder: TempDir) {
+        self._folders.push(folder);
+    }
+
+    pub(super) fn show(&mut self, source: PathBuf, target: String, read_only: bool) {
         self.list.push(RunMount { source: RunMountSource::Host(source), target, read_only });
     }
 }
@@ -363,6 +379,7 @@ fn mounts_text(wanted: &[Wanted]) -> String {
             What::Files(taken) => taken.label.clone(),
             What::Cache { id, .. } => format!("cache:{id}"),
             What::Memory { .. } => "tmpfs".to_owned(),
+            What::Secret(Secret { id, .. }) => format!("secret:{id}"),
         };
         let mode = if *read_only { ":ro" } else { "" };
         format!("--mount={what}:{target}{mode} ")
@@ -407,6 +424,6 @@ fn failed(problem: TransferError) -> BuildError {
     BuildError::Transfer { keyword: "RUN --mount", problem }
 }
 
-fn disk(error: std::io::Error) -> BuildError {
+pub(super) fn disk(error: std::io::Error) -> BuildError {
     BuildError::Context(ContextError::from(error))
 }

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::Read as _,
     num::NonZeroUsize,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
@@ -22,8 +22,8 @@ use tokio::sync::{Barrier, Notify, mpsc};
 
 use crate::{
     BaseSource, Build, BuildCaches, BuildError, BuildHost, BuildRequest, BuildSite, Built,
-    DescribedImage, Fetched, HostError, NoSecrets, RunContainer, RunMountSource, RunOutput,
-    RunStep,
+    DescribedImage, Fetched, HostError, RunContainer, RunMountSource, RunOutput, RunStep,
+    SecretSource,
 };
 
 mod language;
@@ -125,7 +125,11 @@ impl BuildHost for FakeHost {
             state.steps.push(step.clone());
             for mount in &step.mounts {
                 if let RunMountSource::Host(path) = &mount.source {
-                    state.shown.insert(mount.target.clone(), files_below(path));
+                    let shown = match path.is_dir() {
+                        true => files_below(path),
+                        false => vec![fs_err::read_to_string(path).unwrap_or_default()],
+                    };
+                    state.shown.insert(mount.target.clone(), shown);
                 }
             }
             state.steps.len()
@@ -260,6 +264,26 @@ struct World {
     directory: tempfile::TempDir,
     host: FakeHost,
     caches: BuildCaches,
+    secrets: FakeSecrets,
+}
+
+/// Secrets of a client.
+#[derive(Default)]
+struct FakeSecrets {
+    known: BTreeMap<String, String>,
+    folder: PathBuf,
+}
+
+#[async_trait]
+impl SecretSource for FakeSecrets {
+    async fn secret(&self, id: &str) -> Result<Option<Vec<u8>>, HostError> {
+        Ok(self.known.get(id).map(|text| text.clone().into_bytes()))
+    }
+
+    async fn folder(&self) -> Result<PathBuf, HostError> {
+        fs_err::create_dir_all(&self.folder).unwrap();
+        Ok(self.folder.clone())
+    }
 }
 
 impl World {
@@ -288,7 +312,8 @@ impl World {
             meeting: Barrier::new(2),
         };
         let caches = BuildCaches::new(directory.path().join("caches"));
-        Self { directory, host, caches }
+        let secrets = FakeSecrets { folder: directory.path().join("memory"), ..Default::default() };
+        Self { directory, host, caches, secrets }
     }
 
     fn site(&self) -> BuildSite<'_> {
@@ -298,7 +323,7 @@ impl World {
             host: &self.host,
             bases: &self.host,
             caches: &self.caches,
-            secrets: &NoSecrets,
+            secrets: &self.secrets,
             parallel: NonZeroUsize::new(2).unwrap(),
         }
     }
@@ -806,9 +831,36 @@ async fn secrets_that_are_required_fail_the_step_and_others_are_told() {
     let world = World::new();
     let (_, seen) = world.build("FROM nanoserver\nRUN --mount=type=secret,id=k say x", &[]).await;
     assert!(seen.contains("[Warning] k is not there"), "{seen}");
-    let text = "FROM nanoserver\nRUN --mount=type=secret,id=k,required say x";
+    let text = "FROM nanoserver\nRUN --mount=type=secret,id=k,required say y";
     let error = world.fail(text).await.0.to_string();
     assert!(error.contains("line 2: k is required and not there"), "{error}");
+}
+
+#[tokio::test]
+async fn a_secret_is_shown_to_its_step_and_kept_nowhere() {
+    let mut world = World::new();
+    world.secrets.known.insert("token".into(), "s3cret".into());
+    let mounts = "--mount=type=secret,id=token,required";
+    let dockerfile = format!("FROM nanoserver\nRUN {mounts} {mounts},dst=C:/x/.npmrc say x");
+    let (image, seen) = world.build(&dockerfile, &[]).await;
+    let step = world.host.steps().pop().unwrap();
+    for target in ["C:\\run\\secrets\\token", "C:\\x\\.npmrc"] {
+        assert!(step.mounts.iter().any(|mount| mount.target == target && mount.read_only));
+        assert_eq!(world.host.shown(target), ["s3cret"]);
+        assert_eq!(world.read(image, target), None);
+    }
+    assert!(files_below(&world.secrets.folder).is_empty());
+    let image = world.image(image);
+    assert!(!format!("{image:?} {step:?} {seen}").contains("s3cret"));
+    let last = &image.config.history.last().unwrap().created_by;
+    assert!(last.contains("--mount=secret:token:C:\\run\\secrets\\token:ro"), "{last}");
+    // The same step, whatever the secret is, or whether there is one.
+    for secret in [Some("other"), None] {
+        world.secrets.known.clear();
+        world.secrets.known.extend(secret.map(|text| ("token".to_owned(), text.to_owned())));
+        world.build(&dockerfile, &[]).await;
+    }
+    assert_eq!(world.host.steps().len(), 1);
 }
 
 #[tokio::test]

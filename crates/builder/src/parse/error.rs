@@ -329,12 +329,20 @@ pub enum Problem {
     },
     /// A secret or an agent that a step cannot do without.
     #[error(
-        "{name} is required and not there: secrets and agents come with BuildKit, and this is the \
-         classic builder"
+        "{name} is required and not there: give it with --secret id={name},src=FILE, which needs \
+         BuildKit's client (docker buildx build)"
     )]
     NoSecret {
         /// Its id.
         name: String,
+    },
+    /// A secret that is no secret any more.
+    #[error("secret {name} is longer than {limit} bytes")]
+    LongSecret {
+        /// Its id.
+        name: String,
+        /// Most bytes.
+        limit: usize,
     },
     /// Variables that cannot be put in.
     #[error("failed to process {word:?}: {problem}")]

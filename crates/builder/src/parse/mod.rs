@@ -25,7 +25,9 @@ pub use error::{DockerfileError, Position, Problem};
 pub(crate) use healthcheck::{Healthcheck, Probe};
 pub(crate) use here::HereDocument;
 pub(crate) use instruction::{Command, Instruction, Pair, Run, Transfer, TransferKind};
-pub(crate) use mount::{MountFlag, MountKind, Sharing};
+#[cfg(test)]
+pub(crate) use mount::MountFlag;
+pub(crate) use mount::{MountKind, Sharing};
 pub(crate) use words::nearest;
 
 use lines::LogicalLine;

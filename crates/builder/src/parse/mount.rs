@@ -112,7 +112,11 @@ impl MountFlag {
             "sharing" => self.sharing = sharing(&needed()?)?,
             "size" => self.size_bytes = Some(size(&needed()?)?),
             "mode" | "uid" | "gid" => drop(needed()?),
-            "env" => return Err("secrets in variables (env) are not supported".to_owned()),
+            "env" => {
+                return Err(
+                    "secrets in variables (env) are not supported: read the file".to_owned()
+                );
+            }
             _ => {
                 let meant = words::nearest(key, KEYS).map(|key| format!(" (did you mean {key}?)"));
                 return Err(format!("unexpected key '{key}'{}", meant.unwrap_or_default()));
@@ -126,6 +130,10 @@ impl MountFlag {
             matches!(self.kind, MountKind::Bind | MountKind::Cache | MountKind::Tmpfs);
         if needs_target && self.target.is_none() {
             return Err("target is required".to_owned());
+        }
+        let is_named = self.id.is_some() || self.source.is_some() || self.target.is_some();
+        if self.kind == MountKind::Secret && !is_named {
+            return Err("one of id, target required".to_owned());
         }
         if self.size_bytes.is_some() && self.kind != MountKind::Tmpfs {
             return Err("size is for tmpfs only".to_owned());
@@ -216,6 +224,7 @@ mod tests {
             ("target=C:\\x,size=1m", "size is for tmpfs only"),
             ("type=tmpfs,target=C:\\x,from=a", "from is for bind and cache only"),
             ("type=secret,env=TOKEN", "secrets in variables (env) are not supported"),
+            ("type=secret,required", "one of id, target required"),
         ];
         for (text, expected) in table {
             let error = MountFlag::parse(text).unwrap_err();

@@ -318,6 +318,12 @@ pub struct PruneRequest {
     /// Those used last stay, up to so many bytes.
     #[prost(int64, tag = "4")]
     pub keep_bytes: i64,
+    /// So many bytes may stay otherwise.
+    #[prost(int64, tag = "5")]
+    pub most_bytes: i64,
+    /// So many bytes are to be free on the disk.
+    #[prost(int64, tag = "6")]
+    pub free_bytes: i64,
 }
 
 /// Something that stays from build to build.
