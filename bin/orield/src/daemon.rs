@@ -1,6 +1,7 @@
 //! What every request may use.
 
 use std::{
+    io::ErrorKind,
     net::Ipv4Addr,
     path::PathBuf,
     sync::{Arc, RwLock},
@@ -55,15 +56,24 @@ pub(crate) struct Current {
 }
 
 impl Daemon {
-    /// Puts a daemon together.
+    /// Puts a daemon together, and removes what builds left in which an earlier one was killed.
     ///
     /// # Errors
-    /// When the settings of registries are wrong.
+    /// When the settings of registries are wrong, or the disk refuses.
     pub(crate) fn new(engine: Engine, live: Live, fixed: Fixed) -> anyhow::Result<Self> {
         let current = RwLock::new(Arc::new(Current::new(&engine, live)?));
         let caches = BuildCaches::new(engine.root().join("build-cache"));
+        match fs_err::remove_dir_all(scratch(&engine)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+            Ok(()) | Err(_) => {}
+        }
         let base_build = tokio::sync::Mutex::new(());
         Ok(Self { engine, base_build, caches, buildkit: Door::default(), fixed, current })
+    }
+
+    /// Where builds unpack their contexts. Nothing there outlives its build.
+    pub(crate) fn scratch(&self) -> PathBuf {
+        scratch(&self.engine)
     }
 
     /// Settings as they are now.
@@ -87,6 +97,10 @@ impl Daemon {
     }
 }
 
+fn scratch(engine: &Engine) -> PathBuf {
+    engine.root().join("tmp")
+}
+
 impl Current {
     fn new(engine: &Engine, live: Live) -> anyhow::Result<Self> {
         let registries =
@@ -97,3 +111,24 @@ impl Current {
 
 /// Version of the daemon.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+#[cfg(test)]
+mod tests {
+    use oriel_engine::fake::World;
+
+    use super::*;
+    use crate::options::Options;
+
+    #[tokio::test]
+    async fn contexts_of_builds_that_were_killed_go_at_the_start() {
+        let root = tempfile::tempdir().unwrap();
+        let world = World::new(root.path(), tokio::runtime::Handle::current());
+        let engine = Engine::open(world.parts()).await.unwrap();
+        let context = engine.root().join("tmp/build-x");
+        fs_err::create_dir_all(&context).unwrap();
+        fs_err::write(context.join("1"), "text").unwrap();
+        let live = Options::of(&["--group", ""], "").unwrap().live;
+        let daemon = Daemon::new(engine, live, Fixed::default()).unwrap();
+        assert!(!daemon.scratch().exists());
+    }
+}

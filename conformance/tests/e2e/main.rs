@@ -38,6 +38,7 @@ mod storage;
 mod surface;
 mod terminal;
 mod volumes;
+mod warm;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -76,6 +77,7 @@ fn suite(filter: &str) -> Result<bool> {
         network::CASES,
         networks::CASES,
         build::CASES,
+        warm::CASES,
         builds::CASES,
         build_cache::CASES,
         buildx::CASES,

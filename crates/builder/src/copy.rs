@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use oriel_ignore::Pattern;
-use oriel_image::{Digest, FileKind, ImageError, SandboxFiles};
+use oriel_image::{Content, Digest, FileKind, ImageError, OpenDirectory, SandboxFiles};
 
 pub(crate) use export::Exporter;
 
@@ -457,26 +457,59 @@ impl Writer<'_> {
             Tree::File(origin) => self.file(origin, path),
             Tree::Directory(inner) => {
                 let is_new = !self.files.exists(path)?;
-                self.files.create_dir_all(path)?;
+                let mut directory = self.files.open_directory(path)?;
                 if is_new {
                     self.own(path)?;
                 }
-                inner.iter().try_for_each(|(name, tree)| self.tree(tree, &self.below(path, name)?))
+                for (name, tree) in inner {
+                    let below = self.below(path, name)?;
+                    match tree {
+                        Tree::File(origin) => self.write_in(&mut directory, origin, &below)?,
+                        Tree::Directory(_) => self.tree(tree, &below)?,
+                    }
+                }
+                Ok(())
             }
         }
     }
 
-    fn file(&self, origin: &Origin, path: &str) -> Result<(), BuildError> {
+    /// Writes a file that is one of many.
+    fn write_in(
+        &self,
+        directory: &mut OpenDirectory<'_>,
+        origin: &Origin,
+        path: &str,
+    ) -> Result<(), BuildError> {
         if (self.cancelled)() {
             return Err(BuildError::Cancelled);
         }
-        self.files.write_file(path, &mut self.open(origin)?, origin.modified())?;
+        let (_, name) = path.rsplit_once('\\').unwrap_or(("", path));
+        let modified = origin.modified();
+        match origin {
+            Origin::Context(blob) => directory.write(name, Content::Kept(&blob.path), modified)?,
+            Origin::Image(..) => {
+                directory.write(name, Content::Read(&mut self.open(origin)?), modified)?;
+            }
+        }
         self.own(path)
     }
 
     /// Gives what was made to its owner.
     fn own(&self, path: &str) -> Result<(), BuildError> {
         self.owner.map_or(Ok(()), |sid| Ok(self.files.set_owner(path, sid)?))
+    }
+
+    fn file(&self, origin: &Origin, path: &str) -> Result<(), BuildError> {
+        match path.rsplit_once('\\') {
+            Some((parent, _)) if !self.files.is_dir(path)? => {
+                let mut directory = self.files.open_directory(&format!("{parent}\\"))?;
+                self.write_in(&mut directory, origin, path)
+            }
+            _ => {
+                self.files.write_file(path, &mut self.open(origin)?, origin.modified())?;
+                self.own(path)
+            }
+        }
     }
 
     fn open(&self, origin: &Origin) -> Result<Box<dyn Read + '_>, BuildError> {

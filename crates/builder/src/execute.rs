@@ -11,6 +11,7 @@
 //!
 //! A step owns its sandbox or container and removes it before it ends, however it ends.
 
+mod ahead;
 mod bases;
 mod cache;
 mod fetch;
@@ -18,6 +19,8 @@ mod graph;
 mod run;
 mod secret;
 mod transfer;
+
+pub(crate) use ahead::Ahead;
 
 use std::{
     collections::BTreeMap,
@@ -225,7 +228,7 @@ fn in_sandbox(
     let sandbox = images.create_sandbox(&id, &commit.parent, &settings)?;
     let result = change(&images.sandbox_files(&sandbox)).and_then(|()| {
         commit.sandbox = Some(id.clone());
-        Ok(footing.commit(&commit)?)
+        Ok(footing.commit_last(&commit)?)
     });
     let removed = images.remove_sandbox(&id);
     let image = result?;

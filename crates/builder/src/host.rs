@@ -11,7 +11,7 @@
 //!                 └──client gone: the future of `run` is dropped ──▶ remove
 //! ```
 
-use std::{path::PathBuf, time::SystemTime};
+use std::{any::Any, path::PathBuf, time::SystemTime};
 
 use async_trait::async_trait;
 use oriel_hcs::{Class, CommandLine, MissingLibrary};
@@ -27,6 +27,19 @@ pub trait BuildHost: Send + Sync {
     /// Makes a container for one `RUN` instruction and does not start it. The container must be
     /// visible to clients like any other. On error nothing of it is left behind.
     async fn create_run(&self, step: &RunStep) -> Result<RunContainer, HostError>;
+
+    /// Begins to make ready, once the container `after` runs, what a step like this one will need
+    /// that differs in its command and in the layers of its image. Does not wait for it. `None`
+    /// when the host does no such thing.
+    fn expect_run(&self, _step: &RunStep, _after: &RunContainer) -> Option<ExpectedRun> {
+        None
+    }
+
+    /// Makes a container of what was expected, as [`BuildHost::create_run`] would; `None` when that
+    /// is not possible, with nothing left of it.
+    async fn claim_run(&self, _expected: ExpectedRun, _step: &RunStep) -> Option<RunContainer> {
+        None
+    }
 
     /// Starts the container, sends what it prints, and returns its exit code.
     ///
@@ -179,6 +192,9 @@ pub struct RunOptions {
     /// `name:address` pairs for the hosts file (`extrahosts`).
     pub extra_hosts: Vec<String>,
 }
+
+/// What a host makes ready for a step to come; what is in it is the host's. Dropped, it is given up.
+pub struct ExpectedRun(pub Box<dyn Any + Send + Sync>);
 
 /// A container made for one `RUN` instruction.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -43,8 +43,8 @@ pub use error::{BuildError, ContextError, PathError, Place, TransferError};
 pub use event::{BuildEvent, StepId, StepView};
 pub use expand::ExpandError;
 pub use host::{
-    BaseSource, BuildHost, DescribedImage, Fetched, HostError, NoSecrets, RunContainer, RunMount,
-    RunMountSource, RunOptions, RunOutput, RunStep, SecretSource,
+    BaseSource, BuildHost, DescribedImage, ExpectedRun, Fetched, HostError, NoSecrets,
+    RunContainer, RunMount, RunMountSource, RunOptions, RunOutput, RunStep, SecretSource,
 };
 pub use lint::{Finding, Findings};
 use oriel_image::{ImageId, ImageStore, Reference};

@@ -136,8 +136,7 @@ impl Plan {
         check_order(&stages)?;
         let mut stages = needed(stages, target(&request.target)?.as_ref(), &request.target)?;
         add_labels(&mut stages, request, file.escape);
-        let known =
-            |name: &&String| !declared.contains(*name) && !is_proxy(name) && *name != epoch::NAME;
+        let known = |name: &&String| !declared.contains(*name) && !is_predefined(name);
         let unused = request.build_args.keys().filter(known).cloned().collect();
         number(&mut stages, globals.len());
         let escape = file.escape;
@@ -223,6 +222,11 @@ pub(crate) fn is_proxy(name: &str) -> bool {
     PROXIES.iter().any(|proxy| proxy.eq_ignore_ascii_case(name))
 }
 
+/// Whether a build argument means something to the builder itself.
+fn is_predefined(name: &str) -> bool {
+    is_proxy(name) || name == epoch::NAME || name.starts_with("BUILDKIT_")
+}
+
 fn is_from(statement: &Statement) -> bool {
     matches!(statement.instruction, Instruction::From { .. })
 }
@@ -274,7 +278,13 @@ fn expanded(
     arguments: &BTreeMap<String, String>,
     escape: char,
 ) -> Result<String, DockerfileError> {
-    expand::word(word, escape, &|name| arguments.get(name).cloned())
+    // Names have no case on Windows; one that is written the same comes first.
+    let any_case = |name: &str| {
+        let same = |(key, _): &(&String, _)| key.eq_ignore_ascii_case(name);
+        arguments.iter().find(same).map(|(_, value)| value)
+    };
+    let value = |name: &str| arguments.get(name).or_else(|| any_case(name)).cloned();
+    expand::word(word, escape, &value)
         .map_err(|problem| statement.error(Problem::Expansion { word: shortened(word), problem }))
 }
 
@@ -440,7 +450,7 @@ mod tests {
     }
 
     const STAGES: &str = "ARG BASE=nanoserver\nFROM ${BASE}:v1 AS build\nRUN a\nFROM x AS unused\n\
-                          RUN b\nFROM $BASE\nCOPY --from=Build /o /i\nCOPY --from=img /o /i\n";
+                          RUN b\nFROM $base\nCOPY --from=Build /o /i\nCOPY --from=img /o /i\n";
 
     #[test]
     fn stages_the_target_does_not_need_are_dropped() {
@@ -467,7 +477,8 @@ mod tests {
 
     #[test]
     fn build_arguments_reach_from_and_unused_ones_are_told() {
-        let build_args = [("BASE", "other"), ("LOST", "1"), ("http_proxy", "p")];
+        let build_args =
+            [("BASE", "other"), ("LOST", "1"), ("http_proxy", "p"), ("BUILDKIT_INLINE_CACHE", "1")];
         let build_args =
             build_args.map(|(name, value)| (name.to_owned(), Some(value.to_owned()))).into();
         let request = BuildRequest { build_args, ..Default::default() };

@@ -7,6 +7,7 @@ use oriel_image::{Empty, Healthcheck, ImageId, RunConfig};
 
 use crate::{
     BuildRequest, Problem,
+    execute::Ahead,
     expand::{self, ExpandError},
     parse::{self, Command, Pair, Probe},
     plan,
@@ -29,6 +30,8 @@ pub(crate) struct State {
     pub(crate) has_cmd: bool,
     /// Whether a step had to be run, so that none after it can be in the cache.
     pub(crate) busted: bool,
+    /// What comes next, and is ready for that.
+    pub(crate) ahead: Ahead,
 }
 
 /// A command line as an image keeps it.
@@ -49,6 +52,7 @@ impl State {
             arguments: BTreeMap::new(),
             has_cmd: false,
             busted: false,
+            ahead: Ahead::default(),
         }
     }
 

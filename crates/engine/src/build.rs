@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use oriel_builder::{
-    BuildHost, HostError, RunContainer, RunMount, RunMountSource, RunOptions, RunOutput, RunStep,
+    BuildHost, ExpectedRun, HostError, RunContainer, RunMount, RunMountSource, RunOptions,
+    RunOutput, RunStep,
 };
 use oriel_hcs::{Limits, MissingLibrary};
 use oriel_image::RunConfig;
@@ -18,6 +19,16 @@ impl BuildHost for Engine {
     async fn create_run(&self, step: &RunStep) -> Result<RunContainer, HostError> {
         let id = self.create(request(step)?).await?;
         Ok(RunContainer { sandbox: id.clone(), id })
+    }
+
+    fn expect_run(&self, step: &RunStep, after: &RunContainer) -> Option<ExpectedRun> {
+        let after = self.find(&after.id).ok()?;
+        request(step).ok().map(|request| self.expect(request, after))
+    }
+
+    async fn claim_run(&self, expected: ExpectedRun, step: &RunStep) -> Option<RunContainer> {
+        let id = self.claim(expected, request(step).ok()?).await?;
+        Some(RunContainer { sandbox: id.clone(), id })
     }
 
     async fn run(
@@ -47,8 +58,7 @@ impl BuildHost for Engine {
 
     async fn missing_libraries(&self, container: &str) -> Vec<MissingLibrary> {
         let Ok(container) = self.find(container) else { return Vec::new() };
-        let missing = container.status.borrow().missing.clone();
-        missing
+        container.status.borrow().missing.clone()
     }
 
     async fn remove(&self, container: &str) -> Result<(), HostError> {

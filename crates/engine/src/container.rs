@@ -14,8 +14,8 @@ use oriel_hcs::{Compartment, ComputeSystem, Endpoint, EndpointSpec, MissingLibra
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    EngineError, Health, Shared, Spec, State, Time, exec::Exec, logs::LogFiles, output::Output,
-    records::Record, stats::Followers,
+    EngineError, Health, Shared, Spec, State, Time, exec::Exec, logs::LogFiles, networks::Joined,
+    output::Output, records::Record, stats::Followers,
 };
 
 /// A container. The engine's registry owns it; tasks hold it as long as they work on it.
@@ -26,6 +26,7 @@ pub(crate) struct Container {
     pub(crate) operation: tokio::sync::Mutex<()>,
     record: Mutex<Record>,
     live: Mutex<Option<Arc<Live>>>,
+    ready: Mutex<Option<Ready>>,
     health: Mutex<Option<Health>>,
     /// Its output.
     pub(crate) output: Output,
@@ -57,6 +58,14 @@ pub(crate) struct Status {
     pub(crate) missing: Vec<MissingLibrary>,
     /// Whether it is gone.
     pub(crate) removed: bool,
+}
+
+/// A run that was made ready before its container was.
+pub(crate) struct Ready {
+    /// Its networks.
+    pub(crate) joined: Joined,
+    /// Its compute system, in which nothing runs yet.
+    pub(crate) system: Arc<dyn ComputeSystem>,
 }
 
 /// A run under way.
@@ -114,6 +123,7 @@ impl Container {
             operation: tokio::sync::Mutex::new(()),
             record: Mutex::new(record),
             live: Mutex::new(None),
+            ready: Mutex::new(None),
             health: Mutex::new(None),
             output,
             status: watch::Sender::new(status),
@@ -150,6 +160,16 @@ impl Container {
     /// Sets or takes its run.
     pub(crate) fn set_live(&self, live: Option<Arc<Live>>) {
         *self.live.lock().expect("no panic while a run is swapped") = live;
+    }
+
+    /// Gives it a system that waits for its first process.
+    pub(crate) fn set_ready(&self, ready: Ready) {
+        *self.ready.lock().expect("no panic while a system is handed over") = Some(ready);
+    }
+
+    /// Takes that system, when there is one.
+    pub(crate) fn take_ready(&self) -> Option<Ready> {
+        self.ready.lock().expect("no panic while a system is handed over").take()
     }
 
     /// How it is, when it has a health check and has run.

@@ -42,7 +42,7 @@ impl Engine {
     }
 
     /// Takes a name for a container to be, inventing one when none is given.
-    fn claim_name(&self, name: Option<String>, id: &str) -> Result<String, EngineError> {
+    pub(crate) fn claim_name(&self, name: Option<String>, id: &str) -> Result<String, EngineError> {
         let wanted = name.as_deref().map(names::check).transpose()?;
         let mut registry = self.registry();
         let name = match wanted {
@@ -65,22 +65,30 @@ impl Engine {
         &self,
         id: String,
         name: String,
-        mut request: CreateRequest,
+        request: CreateRequest,
     ) -> Result<Record, EngineError> {
-        let images = self.images();
-        let image = images.resolve(&request.image)?;
-        let image_id = image.id.to_string();
-        let wishes = std::mem::take(&mut request.mounts);
-        let mut spec = Spec::settle(&id, &image_id, &image.config.config, request)?;
-        self.settle_networks(&mut spec)?;
-        let declared = spec.run.volumes.keys().map(String::as_str);
-        spec.host.mounts = self.settle_mounts(&id, wishes, declared)?;
+        let (spec, image) = self.settle_spec(&id, request)?;
         let mounts = spec.host.mounts.clone();
-        let made = self.furnish(&id, name, spec, &image.id);
+        let made = self.furnish(&id, name, spec, &image);
         if made.is_err() {
             self.release_volumes(&id, &mounts, Anonymous::Remove);
         }
         made
+    }
+
+    /// Settles what the container `id` is, and its image. Volumes that it needs are made.
+    pub(crate) fn settle_spec(
+        &self,
+        id: &str,
+        mut request: CreateRequest,
+    ) -> Result<(Spec, ImageId), EngineError> {
+        let image = self.images().resolve(&request.image)?;
+        let wishes = std::mem::take(&mut request.mounts);
+        let mut spec = Spec::settle(id, &image.id.to_string(), &image.config.config, request)?;
+        self.settle_networks(&mut spec)?;
+        let declared = spec.run.volumes.keys().map(String::as_str);
+        spec.host.mounts = self.settle_mounts(id, wishes, declared)?;
+        Ok((spec, image.id))
     }
 
     /// Makes what a container has on disk, and its record.
@@ -91,7 +99,18 @@ impl Engine {
         spec: Spec,
         image: &ImageId,
     ) -> Result<Record, EngineError> {
-        let settings = SandboxSettings {
+        self.images().make_sandbox(id, image, &self.sandbox_settings(&spec))?;
+        let record = Record::new(id.to_owned(), name, self.now(), spec);
+        if let Err(error) = self.inner.records.save(&record) {
+            self.discard_files(&record.id);
+            return Err(error);
+        }
+        Ok(record)
+    }
+
+    /// What the sandbox of a container has of its own.
+    pub(crate) fn sandbox_settings(&self, spec: &Spec) -> SandboxSettings {
+        SandboxSettings {
             computer_name: spec.hostname.clone(),
             domain_name: spec.domain_name.clone(),
             account: spec.account().to_owned(),
@@ -99,14 +118,7 @@ impl Engine {
             time_zone: Some(command::variable(&spec.run.env, "TZ").unwrap_or_default()),
             variables: command::pairs(&spec.run.env),
             size: spec.host.sandbox_size.or(self.inner.parts.sandbox_size),
-        };
-        self.images().make_sandbox(id, image, &settings)?;
-        let record = Record::new(id.to_owned(), name, self.now(), spec);
-        if let Err(error) = self.inner.records.save(&record) {
-            self.discard_files(&record.id);
-            return Err(error);
         }
-        Ok(record)
     }
 
     /// Removes what a container has on disk. What cannot be removed now is removed at the next

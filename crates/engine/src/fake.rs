@@ -75,6 +75,14 @@ impl FakeHost {
         self.lock().systems.get(id).map(|system| system.document.clone())
     }
 
+    /// The layers that a system has now.
+    #[must_use]
+    pub fn layers(&self, id: &str) -> Option<Vec<PathBuf>> {
+        let system = self.lock().systems.get(id).cloned()?;
+        let layers = system.layers.lock().expect("no test panics with the lock").clone();
+        Some(layers)
+    }
+
     /// Pauses a system behind the engine's back.
     pub fn pause(&self, id: &str) {
         self.lock().systems.get(id).expect("the system exists").paused.send_replace(true);
@@ -142,6 +150,7 @@ impl ComputeHost for FakeHost {
         let system = Arc::new(FakeSystem {
             id: id.clone(),
             document: document.clone(),
+            layers: Mutex::new(document.layers.clone()),
             host: self.clone(),
             processes: Mutex::default(),
             created: Mutex::default(),
@@ -198,6 +207,7 @@ impl ComputeHost for FakeHost {
 struct FakeSystem {
     id: SystemId,
     document: SystemDocument,
+    layers: Mutex<Vec<PathBuf>>,
     host: FakeHost,
     processes: Mutex<BTreeMap<ProcessId, Arc<FakeProcess>>>,
     created: Mutex<BTreeSet<ProcessId>>,
@@ -382,6 +392,14 @@ impl ComputeSystem for FakeSystem {
     async fn change_registry(&self, changes: Vec<RegistryOperation>) -> Result<(), ComputeError> {
         assert!(!changes.is_empty(), "a change of nothing");
         self.registry.lock().expect("no test panics with the lock").changes.extend(changes);
+        Ok(())
+    }
+
+    async fn change_layers(&self, layers: Vec<PathBuf>) -> Result<(), ComputeError> {
+        assert!(!layers.is_empty(), "a system needs layers");
+        let used = !self.created.lock().expect("no test panics with the lock").is_empty();
+        assert!(!used, "layers of a system change that has had a process");
+        *self.layers.lock().expect("no test panics with the lock") = layers;
         Ok(())
     }
 

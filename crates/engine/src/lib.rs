@@ -47,6 +47,7 @@ mod saved;
 mod shared;
 mod signal;
 mod spec;
+mod standby;
 mod start;
 mod state;
 mod stats;

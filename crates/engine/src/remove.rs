@@ -94,6 +94,9 @@ impl Engine {
         let record = container.record();
         let id = container.id.clone();
         self.blocking(move |engine| engine.inner.records.delete(&id)).await?;
+        if let Some(ready) = container.take_ready() {
+            self.end_ready(&container.id, ready).await;
+        }
         {
             let mut registry = self.registry();
             registry.containers.remove(&container.id);

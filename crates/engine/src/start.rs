@@ -1,12 +1,12 @@
 //! Starting containers.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use oriel_hcs::{ComputeSystem, Process, ProcessId, Registry, SystemId};
 
 use crate::{
     Engine, EngineError, Run, State, Time,
-    container::{Container, Live},
+    container::{Container, Live, Ready},
     document,
     logs::log_unusable,
     networks::Joined,
@@ -88,8 +88,19 @@ impl Engine {
         self.blocking(move |engine| engine.check_mounts(&mounts)).await?;
         let logged = container.clone();
         self.blocking(move |_| logged.output.open_log().map_err(log_unusable)).await?;
-        let joined = self.join_networks(record).await?;
-        let begun = match self.boot_system(record, &personality, &joined).await {
+        let (joined, ready) = match container.take_ready() {
+            Some(Ready { joined, system }) => (joined, Some(system)),
+            None => (self.join_networks(record).await?, None),
+        };
+        let booted = match ready {
+            Some(system) => Ok(system),
+            None => self.boot_system(record, &personality, &joined).await,
+        };
+        let first = match booted {
+            Ok(system) => self.first_process(record, system).await,
+            Err(error) => Err(error),
+        };
+        let begun = match first {
             Ok((system, process)) => {
                 let kept = self.keep_run(container, &system, &joined, pause).await;
                 match kept {
@@ -103,24 +114,40 @@ impl Engine {
             }
             Err(error) => Err(error),
         };
-        if begun.is_err() && joined.compartment.is_some() && !joined.shared {
-            self.leave_networks(&container.id).await;
+        if begun.is_err() {
+            self.leave(&container.id, &joined).await;
         }
         begun
     }
 
-    async fn boot_system(
+    /// Undoes what a run that does not come to be has of networks.
+    pub(crate) async fn leave(&self, id: &str, joined: &Joined) {
+        if joined.compartment.is_some() && !joined.shared {
+            self.leave_networks(id).await;
+        }
+    }
+
+    /// Makes the compute system of a container.
+    pub(crate) async fn boot_system(
         &self,
         record: &Record,
-        personality: &std::path::Path,
+        personality: &Path,
         joined: &Joined,
-    ) -> Result<(Arc<dyn ComputeSystem>, Process), EngineError> {
+    ) -> Result<Arc<dyn ComputeSystem>, EngineError> {
         let id = record.id.clone();
         let sandbox = self.blocking(move |engine| engine.images().sandbox(&id)).await?;
         let mut document = document::system(&record.spec, &sandbox, personality, joined);
         self.inner.parts.pipes.resolve(&mut document)?;
         let system_id = SystemId(record.id.clone());
-        let system = self.inner.parts.host.create(&system_id, &document).await?;
+        Ok(self.inner.parts.host.create(&system_id, &document).await?)
+    }
+
+    /// Creates the first process of a system, which ends when that fails.
+    async fn first_process(
+        &self,
+        record: &Record,
+        system: Arc<dyn ComputeSystem>,
+    ) -> Result<(Arc<dyn ComputeSystem>, Process), EngineError> {
         let parameters = document::init(&record.spec);
         match system.create_process(ProcessId::INIT, &parameters).await {
             Ok(process) => Ok((system, process)),

@@ -107,6 +107,14 @@ pub trait ComputeSystem: Send + Sync {
     /// [`ComputeError::Registry`] names the one that failed; those before it were made.
     async fn change_registry(&self, changes: Vec<RegistryOperation>) -> Result<(), ComputeError>;
 
+    /// Puts other layers below the sandbox, of the same base and topmost first, for a system in
+    /// which no process was created yet: those that come see nothing else. The sandbox's `upper`
+    /// and `work` must not be those that the system has now.
+    ///
+    /// # Errors
+    /// [`ComputeError::Host`]; the system is then fit for nothing but its end.
+    async fn change_layers(&self, layers: Vec<PathBuf>) -> Result<(), ComputeError>;
+
     /// Stops every program where it is; on return none runs. The registry can still be saved and
     /// changed, processes listed, and the system terminated. A program that is to be created or
     /// signalled waits for [`ComputeSystem::resume`]; one that is killed ends then at the latest.

@@ -237,6 +237,16 @@ fn copy(from: impl Attributed, to: impl Attributed) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes `file` as if it had just been made.
+pub(crate) fn clear(file: &File) -> io::Result<()> {
+    for name in ALL.into_iter().chain([ORIGIN]) {
+        disk::remove_xattr(file, name)?;
+    }
+    let root = (rustix::fs::Uid::ROOT, rustix::fs::Gid::ROOT);
+    rustix::fs::fchown(file, Some(root.0), Some(root.1))?;
+    disk::set_mode(file, 0o644)
+}
+
 /// Gives the link `to` what the link `from` has, which it replaces.
 pub(crate) fn copy_link(from: disk::Named<'_>, to: disk::Named<'_>) -> io::Result<()> {
     copy(from, to)?;

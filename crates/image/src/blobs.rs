@@ -19,6 +19,7 @@ use crate::content::{BlobWriter, GZIP_LAYER, LAYER, check};
 use crate::decompress::decompressed;
 use crate::digest::Hasher;
 use crate::error::Attempt;
+use crate::extract::Taken;
 use crate::follow::{Follower, Growing};
 use crate::ingest::{Blob, STRIDE};
 use crate::pipeline::{Meter, split};
@@ -198,12 +199,15 @@ impl ImageStore {
 
     /// Takes in the uncompressed tar `blob` as a layer on top of `parents` (base first), and keeps
     /// it as it is: most layers are never pushed, and compressing costs ten seconds a gigabyte.
+    /// `taken` are the files that it was made of, when they may become those of the layer.
     pub(crate) fn install_plain(
         &self,
         blob: BlobWriter,
         parents: &[Layer],
+        taken: Option<Taken>,
     ) -> Result<Layer, ImageError> {
-        let incoming = self.layers().unpack(blob.reopen()?, parents, &mut |_| ())?;
+        let tar = (blob.reopen()?, taken);
+        let incoming = self.layers().unpack_taking(tar, parents, &mut |_| ())?;
         let (digest, length) = self.content().finish(blob)?;
         let blob = Blob { digest, length, media_type: LAYER.to_owned() };
         self.layers().install(incoming, DiffId(digest), parents, blob)

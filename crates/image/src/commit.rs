@@ -17,6 +17,7 @@ use rustix::fs::FileType;
 use crate::attributes::Known;
 use crate::disk::Dir;
 use crate::error::Attempt;
+use crate::extract::Taken;
 use crate::registry::LayerHives;
 use crate::upper::{Changed, all_in, below_root, changed_in, check_depth};
 use crate::view::View;
@@ -37,12 +38,27 @@ impl ImageStore {
     /// # Errors
     /// [`ImageError::NoSuchImage`], [`ImageError::NoSuchSandbox`], [`ImageError::Hive`].
     pub fn commit(&self, commit: &Commit) -> Result<ImageId, ImageError> {
+        self.commit_keeping(commit, Sources::Stay)
+    }
+
+    /// As [`ImageStore::commit`], for a sandbox that is then removed and that no container had: its
+    /// files become those of the layer, instead of copies.
+    ///
+    /// # Errors
+    /// Those of [`ImageStore::commit`].
+    pub fn commit_last(&self, commit: &Commit) -> Result<ImageId, ImageError> {
+        self.commit_keeping(commit, Sources::Taken)
+    }
+
+    fn commit_keeping(&self, commit: &Commit, sources: Sources) -> Result<ImageId, ImageError> {
         let _recording = self.recording();
         let parent = self.image_by_id(&commit.parent)?;
         let mut layers = parent.layers.clone();
         let mut config = parent.config.clone();
         let layer = match (&commit.sandbox, &commit.registry_change) {
-            (Some(id), _) => Some(self.commit_layer(&self.sandbox(id)?, &layers, commit)?),
+            (Some(id), _) => {
+                Some(self.commit_layer((&self.sandbox(id)?, sources), &layers, commit)?)
+            }
             (None, Some(change)) => Some(self.commit_change(change, &layers, commit)?),
             (None, None) => None,
         };
@@ -107,7 +123,7 @@ impl ImageStore {
         let sandbox = self.create_sandbox(&id, &commit.parent, &settings)?;
         let layer = self
             .change_registry(&sandbox, change)
-            .and_then(|()| self.commit_layer(&sandbox, parents, commit));
+            .and_then(|()| self.commit_layer((&sandbox, Sources::Stay), parents, commit));
         let removed = self.remove_sandbox(&id);
         let layer = layer?;
         removed.map(|()| layer)
@@ -116,7 +132,7 @@ impl ImageStore {
     /// Writes the changes of `sandbox` as a layer on top of `parents` and takes it in.
     fn commit_layer(
         &self,
-        sandbox: &Sandbox,
+        (sandbox, sources): (&Sandbox, Sources),
         parents: &[Layer],
         commit: &Commit,
     ) -> Result<Layer, ImageError> {
@@ -138,8 +154,24 @@ impl ImageStore {
         export.layer(&root, &registry)?;
         let output = export.writer.finish().attempt(attempt)?;
         let blob = output.into_inner().map_err(io::IntoInnerError::into_error).attempt(attempt)?;
-        self.install_plain(blob, parents)
+        let taken = match sources {
+            // The hive in the layer is another than the one in `upper`, if there is one.
+            Sources::Taken if registry.user.is_none() => {
+                Some(Taken::of(&sandbox.path.join("upper")).attempt(attempt)?)
+            }
+            _ => None,
+        };
+        self.install_plain(blob, parents, taken)
     }
+}
+
+/// What becomes of the files that a layer is made of.
+#[derive(Clone, Copy)]
+enum Sources {
+    /// They stay what they are.
+    Stay,
+    /// They become files of the layer.
+    Taken,
 }
 
 /// A name for a sandbox that no container has.

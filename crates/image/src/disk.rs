@@ -145,6 +145,23 @@ impl Dir {
         Ok(fs::linkat(&from.0, target, &self.0, name, AtFlags::empty())?)
     }
 
+    /// Makes `name` another name of `target`, a path of the host, as long as that has at most
+    /// `names` names then; `None`, and nothing made, when it has more, is not there, or the file
+    /// system has none left. Whoever takes files so takes them from nobody else: two that try at once see both.
+    pub(crate) fn take(&self, name: &str, target: &Path, names: u64) -> io::Result<Option<File>> {
+        match fs::linkat(fs::CWD, target, &self.0, name, AtFlags::empty()) {
+            Ok(()) => {}
+            Err(Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        let file = self.read(name)?;
+        if fs::fstat(&file)?.st_nlink <= names {
+            return Ok(Some(file));
+        }
+        fs::unlinkat(&self.0, name, AtFlags::empty())?;
+        Ok(None)
+    }
+
     /// Marks `name` as removed, in overlayfs' way: a character device 0/0.
     pub(crate) fn whiteout(&self, name: &str) -> io::Result<()> {
         Ok(fs::mknodat(&self.0, name, FileType::CharacterDevice, Mode::empty(), 0)?)
@@ -319,6 +336,14 @@ pub(crate) fn set_xattr(node: impl Attributed, name: &str, value: &[u8]) -> io::
 
 /// Largest extended attribute the kernel stores (`XATTR_SIZE_MAX`).
 const XATTR_MAX: usize = 64 * 1024;
+
+/// Removes an extended attribute, if it is there.
+pub(crate) fn remove_xattr(file: &File, name: &str) -> io::Result<()> {
+    match fs::fremovexattr(file, name) {
+        Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
 
 /// Reads an extended attribute; `None` when there is none.
 pub(crate) fn xattr(node: impl Attributed, name: &str) -> Option<Vec<u8>> {

@@ -27,6 +27,27 @@ const BUFFER: usize = 64 * 1024;
 /// Name of a link until it takes another's place; no entry of a layer can have it.
 const REPLACEMENT: &str = ".oriel:link:";
 
+/// The files that a layer was made of, which may become its own: those of `upper` of a sandbox that
+/// nobody uses any more.
+pub(crate) struct Taken {
+    upper: std::path::PathBuf,
+}
+
+impl Taken {
+    /// Those of this directory.
+    pub(crate) fn of(upper: &Path) -> io::Result<Self> {
+        Ok(Self { upper: fs_err::canonicalize(upper)? })
+    }
+
+    /// The file at `path` of the layer.
+    fn file(&self, path: &LayerPath) -> Option<std::path::PathBuf> {
+        (path.root() == Root::Files).then(|| self.upper.join(path.rest()))
+    }
+}
+
+/// Names of a file that may be taken: in the layer, in the sandbox, and where it came from.
+const NAMES_TAKEN: u64 = 3;
+
 /// A layer being extracted.
 pub(crate) struct Extraction {
     /// The layer's directory, then the directories along the current path.
@@ -41,14 +62,16 @@ pub(crate) struct Extraction {
     remembered: u64,
     buffer: Vec<u8>,
     size: u64,
+    taken: Option<Taken>,
 }
 
 /// Extracts `reader` into the empty directory `target`, on top of the layer directories `parents`,
-/// nearest first. Returns the bytes of all files.
+/// nearest first. Files of `taken` are not written again. Returns the bytes of all files.
 pub(crate) fn extract<R: Read>(
     reader: &mut Reader<R>,
     target: &Path,
     parents: &[std::path::PathBuf],
+    taken: Option<Taken>,
 ) -> Result<u64, ImageError> {
     let open = |path: &Path| Dir::open(path).attempt(|| format!("open layer {}", path.display()));
     let below = parents.iter().map(|path| open(path)).collect::<Result<Vec<_>, _>>()?;
@@ -62,6 +85,7 @@ pub(crate) fn extract<R: Read>(
         remembered: 0,
         buffer: vec![0; BUFFER],
         size: 0,
+        taken,
     };
     while let Some(entry) = reader.next_entry().attempt(|| "read a layer".into())? {
         if extraction.size.saturating_add(entry.size()) > Limits::LAYER_BYTES {
@@ -161,9 +185,31 @@ impl Extraction {
     fn file(&mut self, entry: &Entry, data: &mut impl Read) -> io::Result<()> {
         let name = self.enter_parent(&entry.path)?;
         self.top().hide_streams(&name)?;
-        let file = self.write(name, entry, data)?;
+        let file = match self.take_file(&name, entry)? {
+            Some(file) => file,
+            None => self.write(name, entry, data)?,
+        };
         attributes::store(&file, entry)?;
         disk::set_times(&file, &times(entry))
+    }
+
+    /// Makes the file that `entry` was made of the layer's own, if that is possible.
+    fn take_file(&mut self, name: &str, entry: &Entry) -> io::Result<Option<File>> {
+        let found = self.taken.as_ref().and_then(|taken| taken.file(&entry.path));
+        let Some(source) = found.filter(|_| !entry.attributes.contains(Attributes::SPARSE)) else {
+            return Ok(None);
+        };
+        self.top().here.remove(name)?;
+        let Some(file) = self.top().here.take(name, &source, NAMES_TAKEN)? else {
+            return Ok(None);
+        };
+        if file.metadata()?.len() != entry.size() {
+            return Err(io::Error::other("it changed while its layer was made"));
+        }
+        attributes::clear(&file)?;
+        self.top().note(name.to_owned());
+        self.size += entry.size();
+        Ok(Some(file))
     }
 
     /// Wine keeps the streams it makes in files of such names.

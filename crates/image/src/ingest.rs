@@ -11,7 +11,7 @@ use crate::content::{Content, GZIP_LAYER};
 use crate::digest::Hasher;
 use crate::disk::Dir;
 use crate::error::Attempt;
-use crate::extract::extract;
+use crate::extract::{Taken, extract};
 use crate::pipeline::split;
 use crate::{ChainId, DiffId, Digest, ImageError, Layer, Limits};
 
@@ -126,6 +126,16 @@ impl LayerStore {
         parents: &[Layer],
         progress: &mut dyn FnMut(u64),
     ) -> Result<Incoming, ImageError> {
+        self.unpack_taking((input, None), parents, progress)
+    }
+
+    /// The same, with the files that the tar was made of where they may become the layer's.
+    pub(crate) fn unpack_taking(
+        &self,
+        (input, taken): (impl Read, Option<Taken>),
+        parents: &[Layer],
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Incoming, ImageError> {
         let attempt = || "begin a layer".to_owned();
         let directory = tempfile::Builder::new()
             .suffix("-importing")
@@ -135,7 +145,7 @@ impl LayerStore {
         crate::disk::set_mode(handle, 0o755).attempt(attempt)?;
         let parent_directories = self.directories(parents);
         let mut reader = Reader::new(Counted { input, count: 0, told: 0, progress });
-        let size = extract(&mut reader, directory.path(), &parent_directories)?;
+        let size = extract(&mut reader, directory.path(), &parent_directories, taken)?;
         let mut counted = reader.into_inner();
         // The layer is all of the stream, with the padding after the end marker.
         io::copy(&mut counted, &mut io::sink()).attempt(|| "read the end of a layer".into())?;

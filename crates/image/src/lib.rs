@@ -63,7 +63,8 @@ pub use content::{Descriptor, Index, MAX_DOCUMENT, Manifest};
 pub use digest::{ChainId, DiffId, Digest, ImageId};
 pub use error::ImageError;
 pub use files::{
-    Clash, DirectoryItem, FileKind, FileMount, PathMode, PathStat, SandboxFiles, Stat, Unpack,
+    Clash, Content, DirectoryItem, FileKind, FileMount, OpenDirectory, PathMode, PathStat,
+    SandboxFiles, Stat, Unpack,
 };
 pub use follow::Follower;
 pub use lease::Lease;

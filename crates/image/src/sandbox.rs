@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::disk::Dir;
 use crate::error::Attempt;
 use crate::ingest::remove_whole;
 use crate::registry::{self, Settings};
@@ -164,6 +165,39 @@ impl ImageStore {
         })
     }
 
+    /// Puts the sandbox of container `id`, in which nothing was written yet, on top of `image`: from
+    /// now on it is as if it had been made so. Returns `false`, and leaves it as it was, when
+    /// something was written or `image` would have given it another registry.
+    ///
+    /// A system that runs on it still shows the layers it had, and writes where nobody looks.
+    ///
+    /// # Errors
+    /// [`ImageError::NoSuchImage`], [`ImageError::NoSuchSandbox`], [`ImageError::Hive`].
+    pub fn move_sandbox(&self, id: &str, image: &ImageId) -> Result<bool, ImageError> {
+        let attempt = || format!("move the sandbox of {id}");
+        let path = self.sandbox_path(id)?;
+        let _recording = self.recording();
+        let snapshot = self.records().snapshot()?;
+        let found = snapshot.images.get(image);
+        let found = found.ok_or_else(|| ImageError::NoSuchImage { name: image.to_string() })?;
+        let sandbox = self.sandbox(id)?;
+        let record = read_record(&path, id)?;
+        let layers: Vec<_> = found.layers.iter().rev().map(|layer| layer.chain_id).collect();
+        let rendered = self.rendered_registry(&layers, &record.account)?;
+        let upper = Dir::open(&sandbox.path.join("upper")).attempt(attempt)?;
+        let untouched = upper.names().attempt(attempt)?.is_empty();
+        if !untouched || !self.registry_below(&sandbox)?.shows_the_same(&rendered)? {
+            return Ok(false);
+        }
+        let moved = SandboxRecord { image: *image, layers, registry: rendered.name(), ..record };
+        let text = serde_json::to_vec(&moved).attempt(attempt)?;
+        set_aside(&sandbox.path).attempt(attempt)?;
+        let new = path.join(format!("{RECORD}-new"));
+        fs_err::write(&new, text).attempt(attempt)?;
+        fs_err::rename(new, path.join(RECORD)).attempt(attempt)?;
+        Ok(true)
+    }
+
     /// Removes the sandbox of container `id`; there being none is no error.
     ///
     /// # Errors
@@ -225,13 +259,26 @@ impl ImageStore {
 /// Makes what a container finds: an empty `upper`, and the registry of its image.
 fn furnish(inside: &Path, rendered: &Path, settings: &Settings) -> Result<(), ImageError> {
     let attempt = || format!("furnish {}", inside.display());
-    for name in ["upper", "work", "registry"] {
-        fs_err::create_dir_all(inside.join(name)).attempt(attempt)?;
-    }
-    crate::disk::Dir::open(inside)
-        .and_then(|dir| dir.give("upper", CONTAINER_ROOT_UID))
-        .attempt(attempt)?;
+    fs_err::create_dir_all(inside.join("registry")).attempt(attempt)?;
+    make_writable(inside).attempt(attempt)?;
     registry::personalise(rendered, &inside.join("registry"), settings)
+}
+
+/// Makes the directories that overlayfs writes to.
+fn make_writable(inside: &Path) -> io::Result<()> {
+    for name in ["upper", "work"] {
+        fs_err::create_dir_all(inside.join(name))?;
+    }
+    Dir::open(inside)?.give("upper", CONTAINER_ROOT_UID)
+}
+
+/// Makes them anew: two mounts must never share them.
+fn set_aside(inside: &Path) -> io::Result<()> {
+    let aside = tempfile::Builder::new().prefix("aside-").tempdir_in(inside)?.keep();
+    for name in ["upper", "work"] {
+        fs_err::rename(inside.join(name), aside.join(name))?;
+    }
+    make_writable(inside)
 }
 
 /// The account that a setting names.

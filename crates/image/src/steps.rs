@@ -59,7 +59,18 @@ impl Footing {
     /// # Errors
     /// Those of [`ImageStore::commit`].
     pub fn commit(&self, commit: &Commit) -> Result<ImageId, ImageError> {
-        let image = self.store.commit(commit)?;
+        self.stand_on(self.store.commit(commit)?)
+    }
+
+    /// As [`Footing::commit`], for a sandbox as [`ImageStore::commit_last`] wants it. Blocking.
+    ///
+    /// # Errors
+    /// Those of [`ImageStore::commit`].
+    pub fn commit_last(&self, commit: &Commit) -> Result<ImageId, ImageError> {
+        self.stand_on(self.store.commit_last(commit)?)
+    }
+
+    fn stand_on(&self, image: ImageId) -> Result<ImageId, ImageError> {
         match self.add(&image)? {
             true => Ok(image),
             false => Err(ImageError::NoSuchImage { name: image.to_string() }),

@@ -11,8 +11,9 @@ use oriel_hive::{Key, Value, wine};
 use oriel_wclayer::{Attributes, Entry, FileTime, Kind, LayerPath, Reader, Writer};
 
 use crate::{
-    BaseImport, Change, ChangeKind, Commit, Digest, FileKind, ImageConfig, ImageError, ImageId,
-    ImageStore, InUse, Loaded, Reference, RegistryChange, Removed, Sandbox, SandboxSettings,
+    BaseImport, Change, ChangeKind, Commit, Content, Digest, FileKind, ImageConfig, ImageError,
+    ImageId, ImageStore, InUse, Loaded, Reference, RegistryChange, Removed, Sandbox,
+    SandboxSettings,
 };
 
 mod archive;

@@ -106,6 +106,10 @@ const NANOSERVER: &[&str] = &[
     "nsiproxy.sys",
 ];
 
+/// Wine's programs that do nothing and say that it went well: a Dockerfile had better fail at its
+/// first line of PowerShell than go through without any effect.
+const PRETENDERS: &[&str] = &["powershell.exe"];
+
 /// Windows' spelling of directories that Wine writes in small letters.
 const SPELLING: &[&str] = &[
     "Windows",
@@ -233,7 +237,14 @@ fn programs(
         }
         file_of(tree, &format!("Windows/System32/{name}"), Content::File(path.clone()));
     }
+    without_pretenders(tree);
     Ok(())
+}
+
+fn without_pretenders(tree: &mut Tree) {
+    tree.retain(|path, _| {
+        path.last().is_none_or(|name| !PRETENDERS.contains(&name.to_lowercase().as_str()))
+    });
 }
 
 /// Names of nanoserver's files.
@@ -491,5 +502,19 @@ mod tests {
         let (bytes, digest) = output.finish();
         assert_eq!(bytes, b"abc");
         assert!(digest.starts_with("sha256:ba7816bf"), "{digest}");
+    }
+
+    #[test]
+    fn programs_that_only_pretend_are_left_out() {
+        let mut tree = Tree::new();
+        let kept = ["Windows/System32/cmd.exe", "Windows/System32/powershell.dll"];
+        let system = "Windows/System32/WindowsPowerShell/v1.0/PowerShell.exe";
+        for path in kept.into_iter().chain(["Windows/SysWOW64/powershell.exe", system]) {
+            file_of(&mut tree, path, Content::Bytes(Vec::new()));
+        }
+        without_pretenders(&mut tree);
+        let files = tree.iter().filter(|(_, content)| matches!(content, Content::Bytes(_)));
+        let files: Vec<String> = files.map(|(path, _)| path.join("/")).collect();
+        assert_eq!(files, kept);
     }
 }

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Changes whenever this crate would make something else from the same packages.
-const RECIPE: u32 = 6;
+const RECIPE: u32 = 7;
 
 /// Where apt keeps its sources.
 const APT: &str = "/etc/apt";

@@ -34,8 +34,8 @@ const MENDS: [Mend; 2] = [
         from: &[0x4C, 0x0B, 0x84, 0x24, 0xF8, 0, 0, 0],
         to: &[0x4C, 0x8B, 0x84, 0x24, 0xF8, 0, 0, 0],
     },
-    // The check is on block and key: `or %r13, %rbp` becomes `or %ebp, %ebp`, which leaves the block
-    // out and looks at the 32 bits that a key has.
+    // The check is on block and key: `or %r13, %rbp` becomes `or %ebp, %ebp`, which leaves the
+    // block out and looks at the 32 bits that a key has.
     Mend { function: "NtUnlockFile", from: &[0x4C, 0x09, 0xED], to: &[0x40, 0x09, 0xED] },
 ];
 

@@ -74,6 +74,13 @@ impl StateDir {
         self.0.join("document.json")
     }
 
+    /// Writes the order in the place of another.
+    pub(crate) fn replace_order(&self, order: &Order) -> io::Result<()> {
+        let temporary = self.0.join("document.json.new");
+        fs::write(&temporary, serde_json::to_vec(order)?)?;
+        fs::rename(temporary, self.order())
+    }
+
     /// Reads the order.
     pub(crate) fn read_order(&self) -> io::Result<Order> {
         serde_json::from_slice(&fs::read(self.order())?).map_err(io::Error::from)

@@ -31,6 +31,7 @@ const CASES: &[Case] = &[
     ("a_program_runs_and_its_output_and_exit_code_arrive", echo),
     ("exec_runs_beside_the_first_process", exec),
     ("a_long_layer_chain_with_a_whiteout_reads_and_writes", layers),
+    ("layers_of_a_silo_change_before_its_first_program", exchanged),
     ("nothing_of_the_host_is_visible_and_no_privilege_is_left", confined),
     ("a_silo_outlives_its_host_and_no_exit_code_is_lost", outlive),
     ("a_dead_agent_leaves_its_journal", dead_agent),
@@ -46,7 +47,7 @@ const CASES: &[Case] = &[
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
     match arguments.get(1).and_then(|argument| argument.to_str()) {
-        Some(path) if path.starts_with('/') || path == "--probe" => {
+        Some(path) if path.starts_with('/') || ["--probe", "--exchange"].contains(&path) => {
             oriel_silo::agent::main(arguments)
         }
         Some("--list") => ExitCode::SUCCESS,
@@ -277,6 +278,36 @@ fn layers(fixture: &Fixture) -> Result<()> {
     let whiteout = fs::symlink_metadata(upper.join("9.txt"))?;
     ensure!(whiteout.file_type().is_char_device(), "no whiteout");
     ensure!(fs::metadata(volume.join("file.txt"))?.uid() == 0, "the volume is not mapped");
+    scene.assert_nothing_left()
+}
+
+fn exchanged(fixture: &Fixture) -> Result<()> {
+    let scene = fixture.scene("t-exchanged")?;
+    let layer = scene.place.path().join("layer");
+    fs::create_dir_all(layer.join("data"))?;
+    fs::write(layer.join("data/new.txt"), "of the new layer\r\n")?;
+    let system = scene.create()?;
+    let (sandbox, aside) = (&scene.document.sandbox, scene.place.path().join("aside"));
+    fs::create_dir(&aside)?;
+    for name in ["upper", "work"] {
+        fs::rename(sandbox.join(name), aside.join(name))?;
+        fs::create_dir(sandbox.join(name))?;
+    }
+    std::os::unix::fs::chown(sandbox.join("upper"), Some(100_000), Some(100_000))?;
+    let layers = [vec![layer], scene.document.layers.clone()].concat();
+    scene.wait(system.change_layers(layers))??;
+    let line = "cmd /c \"type C:\\data\\new.txt & cd & echo made> made.txt & dir /b C:\\made.txt & \
+                echo twice>> C:\\data\\new.txt\"";
+    let (output, code) = scene.run(&*system, 1, line)?;
+    let lines: Vec<_> = output.lines().map(str::trim_end).collect();
+    ensure!(code == 0 && lines == ["of the new layer", "C:\\", "made.txt"], "{code} {output:?}");
+    let maps = fs::read_to_string(format!("/proc/{}/mountinfo", system.host_pid()))?;
+    let drives = maps.lines().filter(|line| line.contains(" /drive_c ")).count();
+    ensure!(drives == 1, "{drives} drives are mounted:\n{maps}");
+    scene.wait(system.terminate(Registry::Discard))??;
+    ensure!(sandbox.join("upper/made.txt").exists(), "it was written elsewhere");
+    ensure!(fs::read(sandbox.join("upper/data/new.txt"))?.ends_with(b"twice\r\n"), "no copy up");
+    ensure!(fs::read_dir(aside.join("upper"))?.next().is_none(), "the old drive was written to");
     scene.assert_nothing_left()
 }
 

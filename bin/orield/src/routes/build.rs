@@ -41,7 +41,7 @@ async fn build(call: Call) -> Answer {
     let remote = remote.filter(|address| !address.is_empty()).map(str::to_owned);
     let engine = call.daemon.engine.clone();
     let bases = RegistrySource { transfers: call.daemon.transfers(), logins: Logins::of(&call) };
-    let scratch = engine.root().join("tmp");
+    let scratch = call.daemon.scratch();
     let prepared = match remote {
         None => {
             let (feed, mut reader) = body_reader(call.request.into_body());

@@ -79,7 +79,8 @@ impl Execution<'_> {
         let mut state = self.told((stage.id, &stage.from), [&stage.base], begin).await?;
         let triggers = state.config.on_build.take().unwrap_or_default();
         state = self.triggers(state, &triggers, stage).await?;
-        for step in &stage.steps {
+        for (index, step) in stage.steps.iter().enumerate() {
+            state.ahead.look(&stage.steps[index + 1..]);
             let work = self.execute(state, step);
             state = self.told((step.id, &step.statement), step.sources(), work).await?;
         }

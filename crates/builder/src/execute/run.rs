@@ -91,7 +91,7 @@ impl Execution<'_> {
         }
         let mounts = self.mounts(wanted, &script, step).await?;
         let wish = self.host_step(state, run, script, (arguments, mounts.list.clone()));
-        let container = self.site.host.create_run(&wish).await?;
+        let container = state.ahead.container(self.site.host, (&wish, run)).await?;
         let what = (step.id, command.as_str(), &mounts);
         let result = self.run_container(state, record, &container, what).await;
         if !self.removes(&result) {

@@ -8,13 +8,13 @@ use crate::message::Stat;
 
 /// Bits of Go's `os.FileMode` that say what a file is.
 pub(super) mod mode {
-    pub(super) const DIRECTORY: u32 = 1 << 31;
-    pub(super) const LINK: u32 = 1 << 27;
-    pub(super) const SOCKET: u32 = 1 << 24;
+    pub(in crate::sync) const DIRECTORY: u32 = 1 << 31;
+    pub(in crate::sync) const LINK: u32 = 1 << 27;
+    pub(in crate::sync) const SOCKET: u32 = 1 << 24;
     /// Any of these is no plain file.
-    pub(super) const KIND: u32 =
+    pub(in crate::sync) const KIND: u32 =
         DIRECTORY | LINK | SOCKET | (1 << 26) | (1 << 25) | (1 << 21) | (1 << 19);
-    pub(super) const PERMISSIONS: u32 = 0o777;
+    pub(in crate::sync) const PERMISSIONS: u32 = 0o777;
 }
 
 /// What a file is.

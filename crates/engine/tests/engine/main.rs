@@ -8,6 +8,7 @@ mod limits;
 mod networks;
 mod pause;
 mod registry;
+mod standby;
 mod volumes;
 
 use bench::{Bench, request};

@@ -124,7 +124,7 @@ impl ImageStore {
         let mut archive = BufReader::with_capacity(BUFFER, decompressed(input)?);
         io::copy(&mut archive, &mut spool).attempt(|| "read the archive".into())?;
         let blob = if is_layer(&spool)? { spool } else { self.as_layer(&spool)? };
-        let layer = self.install_plain(blob, &[])?;
+        let layer = self.install_plain(blob, &[], None)?;
         let files = self.layers().directory(layer.chain_id);
         let windows = LayerPath::below(Root::Files, "Windows/System32/ntdll.dll");
         let windows = windows.attempt(|| "name a file".into())?;

@@ -6,7 +6,9 @@
 //! What is mounted is looked for in its own directory on the host, in either case.
 
 mod digests;
+mod directory;
 mod mounted;
+mod owner;
 mod pack;
 mod unpack;
 
@@ -16,7 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use oriel_wclayer::{Attributes, security};
+use oriel_wclayer::Attributes;
 use rustix::fs::FileType;
 
 use crate::attributes::{self, OPAQUE};
@@ -25,6 +27,7 @@ use crate::error::Attempt;
 use crate::view::View;
 use crate::{ImageError, Sandbox};
 
+pub use directory::{Content, OpenDirectory};
 pub use mounted::FileMount;
 use mounted::{Mounted, is_copied};
 pub use pack::{PathMode, PathStat};
@@ -250,27 +253,6 @@ impl SandboxFiles {
         Ok(length)
     }
 
-    /// Gives the file or directory `path`, which this sandbox has made or changed, to the account
-    /// `sid`, such as `S-1-5-93-2-2`, as `COPY --chown` does on Windows. Layers carry that; programs
-    /// in containers are shown what Wine makes of the Unix owner.
-    ///
-    /// # Errors
-    /// [`ImageError::PathNotFound`], also for what only the layers below have;
-    /// [`ImageError::BadPath`] when `sid` is none.
-    pub fn set_owner(&self, path: &str, sid: &str) -> Result<(), ImageError> {
-        let missing = || ImageError::PathNotFound { path: path.to_owned() };
-        let place = self.existing(path)?;
-        let (Some(name), Some((0, stat)), true) = (&place.name, &place.found, place.parent.upper)
-        else {
-            return Err(missing());
-        };
-        let directory = disk::kind_of(stat) == FileType::Directory;
-        let owned =
-            security::owned(sid, directory).ok_or_else(|| bad(path, "has no such owner"))?;
-        attributes::secure(place.parent.dirs[0].named(name), &owned)
-            .attempt(|| format!("give {path} to {sid}"))
-    }
-
     /// Removes the file or directory tree `path`; nothing there is no error. Links are not
     /// followed.
     ///
@@ -293,6 +275,11 @@ impl SandboxFiles {
             dir.whiteout(&name).attempt(attempt)?;
         }
         Ok(())
+    }
+
+    /// Whether anything is mounted, or the container runs.
+    fn is_mounted(&self) -> bool {
+        self.live.is_some() || !self.mounts.is_empty()
     }
 
     /// The root of C: as its layers show it.

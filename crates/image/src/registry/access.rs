@@ -141,7 +141,7 @@ impl ImageStore {
     }
 
     /// The registry that a container got, but for its settings.
-    fn registry_below(&self, sandbox: &Sandbox) -> Result<Rendered, ImageError> {
+    pub(crate) fn registry_below(&self, sandbox: &Sandbox) -> Result<Rendered, ImageError> {
         match self.registry().entry(&self.sandbox_entry(&sandbox.id)?) {
             Some(rendered) => Ok(rendered),
             None => self.rendered_registry(&self.sandbox_chain(&sandbox.id)?, &sandbox.account),

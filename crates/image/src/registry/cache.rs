@@ -37,6 +37,21 @@ impl Rendered {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
+    /// Whether a container gets the same registry from both.
+    pub(crate) fn shows_the_same(&self, other: &Self) -> Result<bool, ImageError> {
+        let attempt = || "compare cached registries".to_owned();
+        if self.path == other.path {
+            return Ok(true);
+        }
+        for file in FILES.into_iter().chain([settings::ZONES]) {
+            let [own, others] = [self, other].map(|entry| fs_err::read(entry.path.join(file)));
+            if own.attempt(attempt)? != others.attempt(attempt)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// How it differs from what the layers store.
     pub(super) fn shape(&self) -> Result<Shape, ImageError> {
         let path = self.path.join(SHAPE);

@@ -150,7 +150,7 @@ fn sections(text: &[u8]) -> &[u8] {
 
 /// File of a rendered registry with its time zones, each a key with what containers get of it: the
 /// registry itself is too long to be read for each.
-const ZONES: &str = "zones.reg";
+pub(super) const ZONES: &str = "zones.reg";
 
 /// Writes the time zones of `machine` beside its rendered registry.
 pub(super) fn keep_zones(machine: &Key, rendered: &Path) -> Result<(), ImageError> {

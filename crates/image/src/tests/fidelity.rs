@@ -174,7 +174,7 @@ fn listed(entries: &Entries) -> Vec<String> {
 fn extract_on(layer: &Entries, below: &[&Path]) -> Result<tempfile::TempDir, ImageError> {
     let target = tempfile::tempdir().unwrap();
     let below: Vec<_> = below.iter().map(|path| path.to_path_buf()).collect();
-    crate::extract::extract(&mut Reader::new(&written(layer)[..]), target.path(), &below)?;
+    crate::extract::extract(&mut Reader::new(&written(layer)[..]), target.path(), &below, None)?;
     Ok(target)
 }
 

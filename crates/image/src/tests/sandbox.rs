@@ -176,3 +176,74 @@ fn a_container_keeps_the_registry_it_was_made_with() {
     fixture.store.collect().unwrap();
     assert!(!old.exists());
 }
+
+#[test]
+fn an_untouched_sandbox_moves_to_an_image_with_the_same_registry() {
+    let (fixture, base) = Fixture::with_base();
+    let store = &fixture.store;
+    let made = fixture.sandbox("c1", &base);
+    let files = store.sandbox_files(&made);
+    files.write_file(r"C:\app.txt", &mut &b"new"[..], None).unwrap();
+    let image = fixture.commit(Some("c1"), base);
+    let waiting = fixture.sandbox("c2", &base);
+    assert!(store.move_sandbox("c2", &image).unwrap());
+    let moved = store.sandbox("c2").unwrap();
+    assert_eq!((moved.layers.len(), moved.image), (2, image));
+    assert_eq!(text(store, &moved, r"C:\app.txt"), "new");
+    let like = fixture.sandbox("c3", &image);
+    for file in ["system.reg", "user.reg", "userdef.reg"] {
+        let read = |of: &Sandbox| fs_err::read(of.path.join("registry").join(file)).unwrap();
+        assert_eq!(read(&moved), read(&like), "{file}");
+    }
+    // What the system below it goes on to write is in nobody's way.
+    fs_err::write(waiting.path.join("upper/late.txt"), "").unwrap();
+    assert!(!store.move_sandbox("c2", &base).unwrap(), "something was written");
+}
+
+#[test]
+fn a_sandbox_stays_where_another_registry_would_be() {
+    let (fixture, base) = Fixture::with_base();
+    let store = &fixture.store;
+    let made = fixture.sandbox("c1", &base);
+    edit(&made, "system.reg", &wine::Branch::Machine, |root| {
+        root.get_or_create(r"Software\Oriel").unwrap().set_value(Value::sz("Greeting", "hi"));
+    });
+    let image = fixture.commit(Some("c1"), base);
+    fixture.sandbox("c2", &base);
+    assert!(!store.move_sandbox("c2", &image).unwrap());
+    assert_eq!(store.sandbox("c2").unwrap().image, base);
+}
+
+#[test]
+fn a_directory_takes_a_file_that_nobody_else_has_and_gives_it_to_the_layer() {
+    use std::os::unix::fs::MetadataExt as _;
+    let (fixture, base) = Fixture::with_base();
+    let kept = fixture.directory.path().join("kept");
+    fs_err::write(&kept, "content").unwrap();
+    let inode = fs_err::metadata(&kept).unwrap().ino();
+    let sandbox = fixture.sandbox("c1", &base);
+    let files = fixture.store.sandbox_files(&sandbox);
+    let mut directory = files.open_directory(r"C:\app").unwrap();
+    for name in ["a.txt", "b.txt"] {
+        directory.write(name, Content::Kept(&kept), None).unwrap();
+    }
+    directory.write("B.TXT", Content::Read(&mut &b"other"[..]), None).unwrap();
+    let upper = sandbox.path.join("upper/app");
+    assert_eq!(fs_err::metadata(upper.join("a.txt")).unwrap().ino(), inode);
+    assert_eq!(fs_err::metadata(upper.join("b.txt")).unwrap().nlink(), 1, "a copy");
+    assert!(!upper.join("B.TXT").exists());
+    let image = fixture.store.commit_last(&commit_of(Some("c1"), base)).unwrap();
+    fixture.store.remove_sandbox("c1").unwrap();
+    fs_err::remove_file(&kept).unwrap();
+    let after = fixture.sandbox("c2", &image);
+    let file = fs_err::metadata(after.layers[0].join("app/a.txt")).unwrap();
+    assert_eq!((file.ino(), file.nlink(), file.mode() & 0o777), (inode, 1, 0o644));
+    assert_eq!((file.uid(), file.gid()), (sandbox_owner(), sandbox_owner()));
+    assert_eq!(text(&fixture.store, &after, r"C:\app\a.txt"), "content");
+    assert_eq!(text(&fixture.store, &after, r"C:\app\b.txt"), "other");
+}
+
+/// Who owns what this process makes.
+fn sandbox_owner() -> u32 {
+    rustix::process::geteuid().as_raw()
+}

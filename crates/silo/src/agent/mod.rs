@@ -32,18 +32,26 @@ const FIRST_OTHER_DESCRIPTOR: i32 = 3;
 /// First argument that makes the agent answer a question instead of launching.
 pub(crate) const PROBE: &str = "--probe";
 
+/// First argument that makes the agent change the layers of a silo instead of launching.
+pub(crate) const EXCHANGE: &str = "--exchange";
+
 /// Runs `oriel-agent`. Its only argument (after the program's name) is the state directory of the
 /// silo to launch; or `--probe DIRECTORY`, to find out whether owners of files there can be
-/// mapped. Must be called while the process has one thread. Returns in two processes: in the
+/// mapped; or `--exchange STATE-DIRECTORY`, to give a silo the drive that its order now has. Must be called while the process has one thread. Returns in two processes: in the
 /// launcher when the silo has a pid 1, and in pid 1 when the silo has ended.
 #[must_use]
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<_> = arguments.into_iter().skip(1).collect();
     let result = match arguments.as_slice() {
         [word, directory] if word == PROBE => crate::launch::probe(Path::new(directory)),
+        [word, state] if word == EXCHANGE => {
+            crate::launch::exchange_drive(&StateDir::at(PathBuf::from(state)))
+        }
         [state] => run(StateDir::at(PathBuf::from(state))),
         _ => {
-            complain("usage: oriel-agent STATE-DIRECTORY | --probe DIRECTORY");
+            complain(
+                "usage: oriel-agent STATE-DIRECTORY | --probe DIRECTORY | --exchange STATE-DIRECTORY",
+            );
             return ExitCode::from(2);
         }
     };

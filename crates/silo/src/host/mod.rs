@@ -5,6 +5,7 @@
 //! crash left half made is removed by [`ComputeHost::clean`], which needs the name only.
 
 mod check;
+mod exchange;
 mod link;
 mod loader;
 mod pipes;
@@ -14,6 +15,7 @@ mod system;
 
 use std::{
     io,
+    path::PathBuf,
     process::Stdio,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -62,6 +64,11 @@ impl SiloHost {
             .ok_or_else(|| host_error("use the name of the system", &"it is not a plain name"))
     }
 
+    /// What a silo is reached by, besides its link.
+    fn parts(&self, state: &StateDir) -> (StateDir, PathBuf) {
+        (state.clone(), self.paths.agent.clone())
+    }
+
     async fn boot(
         &self,
         id: &SystemId,
@@ -87,7 +94,7 @@ impl SiloHost {
         };
         let (of, place, starter) = (id.clone(), state.clone(), link.execution_agent);
         blocking(move || enclose(&of, &place, starter)).await?;
-        Ok(Arc::new(SiloSystem::new(id.clone(), state.clone(), link)?))
+        Ok(Arc::new(SiloSystem::new(id.clone(), self.parts(state), link)?))
     }
 
     fn order(&self, id: &SystemId, state: &StateDir, document: &SystemDocument) -> io::Result<()> {
@@ -172,7 +179,7 @@ impl ComputeHost for SiloHost {
         match Link::connect(id, &state).await? {
             Some(Greeting::Hello(mut link)) => {
                 let processes = link.take_processes();
-                let system = SiloSystem::new(id.clone(), state, link)?;
+                let system = SiloSystem::new(id.clone(), self.parts(&state), link)?;
                 Ok(OpenedSystem { system: Some(Arc::new(system)), processes })
             }
             Some(Greeting::Refused(_)) | None => link::from_journal(id, &state),

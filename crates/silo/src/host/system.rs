@@ -21,7 +21,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{blocking, host_error, link::Link, loader, registry, remains};
+use super::{blocking, exchange, host_error, link::Link, loader, registry, remains};
 use crate::{
     SiloError,
     job::{self, Disk, Freezer, Place, Roots},
@@ -48,6 +48,8 @@ pub(super) struct SiloSystem {
     state: StateDir,
     pid: u32,
     sandbox: PathBuf,
+    /// The program that changes its drive.
+    agent: PathBuf,
     /// Where its cgroups are.
     place: Place,
     link: Link,
@@ -65,7 +67,11 @@ pub(super) struct SiloSystem {
 
 impl SiloSystem {
     /// The silo at the other end of `link`.
-    pub(super) fn new(id: SystemId, state: StateDir, link: Link) -> Result<Self, ComputeError> {
+    pub(super) fn new(
+        id: SystemId,
+        (state, agent): (StateDir, PathBuf),
+        link: Link,
+    ) -> Result<Self, ComputeError> {
         let failed = |error| host_error("find the silo", &error);
         let process = state.process().map_err(failed)?;
         let pid = process.ok_or_else(|| ComputeError::SystemGone { id: id.clone() })?.pid;
@@ -78,6 +84,7 @@ impl SiloSystem {
             state,
             pid,
             sandbox,
+            agent,
             place,
             link,
             programs: Arc::default(),
@@ -273,6 +280,10 @@ impl ComputeSystem for SiloSystem {
     async fn change_registry(&self, changes: Vec<RegistryOperation>) -> Result<(), ComputeError> {
         let parts = registry::pieces(&self.id, &changes)?;
         self.ask_registry(parts, Message::ChangeRegistry).await
+    }
+
+    async fn change_layers(&self, layers: Vec<PathBuf>) -> Result<(), ComputeError> {
+        exchange::layers(&self.state, &self.agent, layers).await
     }
 
     async fn pause(&self) -> Result<(), ComputeError> {

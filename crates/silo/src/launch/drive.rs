@@ -29,16 +29,25 @@ const BUILTINS: [(&str, &str); 2] = [
 
 /// Mounts the prefix, C:, the builtin modules, the Windows-side agent and the document's mounts.
 pub(super) fn mount(order: &Order, root: &OwnedFd, users: &UserNamespace) -> Result<(), SiloError> {
-    let sandbox = &order.document.sandbox;
-    let tree = Tree::copy(CWD, sandbox)
-        .attempt(|| format!("take up the sandbox {}", sandbox.display()))?;
-    tree.restrict(PLAIN).attempt(|| "restrict the sandbox".to_owned())?;
-    attach(&tree, CWD, "sandbox")?;
+    sandbox(order)?;
     let prefix = Tree::copy(CWD, Path::new("sandbox/registry"))
         .attempt(|| "take up the registry".to_owned())?;
     attach(&prefix, root, "prefix")?;
-    overlay(order, users)?;
     builtins(order, root, users)?;
+    drive(order, users)
+}
+
+/// Builds C: alone, on an empty stage, and returns it with what is mounted in it.
+pub(super) fn alone(order: &Order, users: &UserNamespace) -> Result<Tree, SiloError> {
+    sandbox(order)?;
+    fs::create_dir("root/drive_c").attempt(|| "set up the stage".to_owned())?;
+    drive(order, users)?;
+    Tree::copy_recursive(CWD, Path::new("root/drive_c")).attempt(|| "take up drive C:".to_owned())
+}
+
+/// Mounts C:, the Windows-side agent and the document's mounts.
+fn drive(order: &Order, users: &UserNamespace) -> Result<(), SiloError> {
+    overlay(order, users)?;
     let drive = Folder::open(Path::new("root/drive_c")).attempt(|| "open drive C:".to_owned())?;
     agent(order, &drive, users)?;
     guest::mount(&order.document.mounts, &drive, users)?;
@@ -46,6 +55,15 @@ pub(super) fn mount(order: &Order, root: &OwnedFd, users: &UserNamespace) -> Res
         write_protect()?;
     }
     Ok(())
+}
+
+/// Shows the sandbox on the stage.
+fn sandbox(order: &Order) -> Result<(), SiloError> {
+    let sandbox = &order.document.sandbox;
+    let tree = Tree::copy(CWD, sandbox)
+        .attempt(|| format!("take up the sandbox {}", sandbox.display()))?;
+    tree.restrict(PLAIN).attempt(|| "restrict the sandbox".to_owned())?;
+    attach(&tree, CWD, "sandbox")
 }
 
 /// Refuses writes on C:. What is mounted below it is not concerned, so its mount points have been

@@ -13,11 +13,13 @@
 
 mod drive;
 mod etc;
+mod exchange;
 mod folder;
 mod guest;
 mod network;
 mod root;
 
+pub(crate) use exchange::exchange_drive;
 pub(crate) use root::MOUNTS_PRELOAD;
 mod sandbox;
 
@@ -232,6 +234,11 @@ fn attach(tree: &Tree, root: impl AsFd, path: &str) -> Result<(), SiloError> {
         rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NOFOLLOW;
     let place = rustix::fs::openat(root, path, flags, rustix::fs::Mode::empty())
         .attempt(|| format!("open the mount point {path}"))?;
+    attach_at(tree, &place, path)
+}
+
+/// Attaches `tree` to `place`, which is `path`.
+fn attach_at(tree: &Tree, place: &OwnedFd, path: &str) -> Result<(), SiloError> {
     tree.attach(place).attempt(|| format!("mount on {path}"))
 }
 

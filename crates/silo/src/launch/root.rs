@@ -63,14 +63,7 @@ pub(super) fn build(
     stage: &Path,
     users: &UserNamespace,
 ) -> Result<OwnedFd, SiloError> {
-    fs::create_dir_all(stage).attempt(|| "make the stage".to_owned())?;
-    let small = [("size", "16777216"), ("mode", "0755")];
-    let floor = tmpfs(&small, PLAIN)?;
-    attach(&floor, CWD, &stage.to_string_lossy())?;
-    chdir(stage).attempt(|| "enter the stage".to_owned())?;
-    for directory in ["skeleton", "personality", "root", "sandbox", "layers"] {
-        fs::create_dir(directory).attempt(|| "set up the stage".to_owned())?;
-    }
+    enter(stage)?;
     skeleton(order)?;
     personality(&order.document.personality, users)?;
     let root = Folder::pin(Path::new("root")).attempt(|| "open the root".to_owned())?;
@@ -79,6 +72,19 @@ pub(super) fn build(
     scratch(&root)?;
     drive::mount(order, &root, users)?;
     Ok(root)
+}
+
+/// Makes `stage` the working directory, with nothing on it but places.
+pub(super) fn enter(stage: &Path) -> Result<(), SiloError> {
+    fs::create_dir_all(stage).attempt(|| "make the stage".to_owned())?;
+    let small = [("size", "16777216"), ("mode", "0755")];
+    let floor = tmpfs(&small, PLAIN)?;
+    attach(&floor, CWD, &stage.to_string_lossy())?;
+    chdir(stage).attempt(|| "enter the stage".to_owned())?;
+    for directory in ["skeleton", "personality", "root", "sandbox", "layers"] {
+        fs::create_dir(directory).attempt(|| "set up the stage".to_owned())?;
+    }
+    Ok(())
 }
 
 fn tmpfs(options: &[(&str, &str)], attributes: Attributes) -> Result<Tree, SiloError> {

@@ -57,7 +57,7 @@ pub(super) async fn run(
         job,
         progress: Progress::new(&job.request.reference),
         session: session.clone(),
-        scratch: daemon.engine.root().join("tmp"),
+        scratch: daemon.scratch(),
     };
     tokio::select! {
         built = one.run(inputs) => built,

@@ -77,24 +77,24 @@ impl Execution<'_> {
             let lease = self.site.images.lease();
             let layer = match made.empty_layer {
                 true => None,
-                false => {
-                    let taken = self.layer_of(source, &below, step).await?;
-                    if taken.is_none() {
-                        // The last lease to end removes files.
-                        self.blocking(move |_| Ok(drop(lease))).await?;
-                        continue;
-                    }
-                    taken
-                }
+                false => self.layer_of(source, &below, step).await?,
             };
+            let lacking = layer.is_none() && !made.empty_layer;
             let (made, run, footing) =
                 (made.clone(), state.config.clone(), Arc::clone(&self.footing));
             let adopt = move |images: &ImageStore| {
+                // It ends here, for the last one to end removes files.
+                let _lease = lease;
+                if lacking {
+                    return Ok(None);
+                }
                 let image = images.adopt(&parent, made, layer, &run)?;
-                drop(lease);
                 Ok(footing.add(&image)?.then_some(image))
             };
-            return self.blocking(adopt).await;
+            let image = self.blocking(adopt).await?;
+            if image.is_some() {
+                return Ok(image);
+            }
         }
         Ok(None)
     }
