@@ -6,7 +6,7 @@
 //!                      container ──▶ command ──▶ empty mount points removed ──▶ commit
 //! ```
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use oriel_hcs::{CommandLine as HostCommand, DLL_NOT_FOUND};
 use oriel_image::{ImageId, ImageStore, SandboxFiles};
@@ -80,7 +80,8 @@ impl Execution<'_> {
         let script = script::script(state, run).map_err(|problem| step.statement.error(problem))?;
         let wanted = self.wanted(state, run, step).await?;
         let arguments = state.visible_arguments();
-        let command = [mounts_text(&wanted), script.text.clone()].concat();
+        let network = if run.no_network { "--network=none " } else { "" };
+        let command = [network.to_owned(), mounts_text(&wanted), script.text.clone()].concat();
         let created_by = match arguments.as_slice() {
             [] => command.clone(),
             list => format!("|{} {} {command}", list.len(), list.join(" ")),
@@ -304,6 +305,7 @@ impl Execution<'_> {
             mounts.show(folder.path().to_owned(), script::DIRECTORY.to_owned(), true);
             mounts._folders.push(folder);
         }
+        let mut caches = self.caches(&wanted).await?;
         for Wanted { what, target, read_only } in wanted {
             match what {
                 What::Memory { size_bytes } => {
@@ -320,20 +322,40 @@ impl Execution<'_> {
                 What::Secret(secret) => {
                     self.show_secret(secret, target, (step, &mut mounts)).await?;
                 }
-                What::Cache { id, sharing, seed } => {
-                    let held = tokio::select! {
-                        held = self.site.caches.take(&id, sharing) => held?,
-                        () = self.report.closed() => return Err(BuildError::Cancelled),
-                    };
-                    if let Some(seed) = seed.filter(|_| held.is_new) {
-                        self.export(seed, held.files.clone()).await?;
+                What::Cache { id, seed, .. } => {
+                    let held = caches.get_mut(&id).ok_or(BuildError::Lost)?;
+                    let is_new = std::mem::take(&mut held.is_new);
+                    let files = held.files.clone();
+                    if let Some(seed) = seed.filter(|_| is_new) {
+                        self.export(seed, files.clone()).await?;
                     }
-                    mounts.show(held.files.clone(), target, read_only);
-                    mounts._caches.push(held);
+                    mounts.show(files, target, read_only);
                 }
             }
         }
+        mounts._caches = caches.into_values().collect();
         Ok(mounts)
+    }
+
+    /// Takes the caches of a step, each once and in the order of their ids: steps that run side by
+    /// side and name them in other orders would wait for each other without end.
+    async fn caches(&self, wanted: &[Wanted]) -> Result<BTreeMap<String, Held>, BuildError> {
+        let mut sharings = BTreeMap::new();
+        for Wanted { what, .. } in wanted {
+            if let What::Cache { id, sharing, .. } = what {
+                let strictest = sharings.entry(id).or_insert(*sharing);
+                *strictest = (*strictest).max(*sharing);
+            }
+        }
+        let mut caches = BTreeMap::new();
+        for (id, sharing) in sharings {
+            let held = tokio::select! {
+                held = self.site.caches.take(id, sharing) => held?,
+                () = self.report.closed() => return Err(BuildError::Cancelled),
+            };
+            caches.insert(id.clone(), held);
+        }
+        Ok(caches)
     }
 
     fn folder(&self) -> Result<TempDir, BuildError> {

@@ -585,7 +585,7 @@ async fn stages_run_side_by_side_and_are_read_one_after_the_other() {
 #[tokio::test]
 async fn no_more_steps_run_at_a_time_than_allowed() {
     let world = World::new();
-    let stage = |n: usize| format!("FROM nanoserver AS s{n}\nRUN say {n} & say x & say y\n");
+    let stage = |n: usize| format!("FROM nanoserver AS s{n}\nRUN meet & say {n}\n");
     let copies: String = (0..6).map(|n| format!("COPY --from=s{n} C:/Users C:/u{n}\n")).collect();
     let stages: String = (0..6).map(stage).collect();
     world.build(&format!("{stages}FROM nanoserver\n{copies}"), &[]).await;
@@ -811,6 +811,32 @@ async fn a_command_sees_what_is_mounted_and_the_image_does_not_keep_it() {
     let (other, _) = world.build(dockerfile, &[("app/x/main.c", "changed")]).await;
     assert_ne!(other, image);
     assert_eq!(world.caches.list().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn steps_that_lock_the_same_caches_do_not_wait_for_each_other_without_end() {
+    let world = World::new();
+    let lock =
+        |id: &str, at: &str| format!("--mount=type=cache,id={id},target=C:\\{at},sharing=locked");
+    let (a, b) = (lock("a", "1"), lock("b", "2"));
+    let again = lock("a", "3").replace("locked", "shared");
+    let dockerfile = format!(
+        "# escape=`\nFROM nanoserver AS x\nRUN {a} {b} say 1\nRUN {a} {b} say 2\n\
+         FROM nanoserver\nRUN {b} {a} {again} say 3\nRUN {b} {a} say 4\n\
+         COPY --from=x C:\\Windows\\System32\\cmd.exe C:\\\n"
+    );
+    world.build(&dockerfile, &[]).await;
+    let views = world.caches.list().unwrap();
+    assert_eq!(views.iter().map(|view| view.uses).collect::<Vec<_>>(), [4, 4]);
+    assert!(views.iter().all(|view| !view.in_use));
+}
+
+#[tokio::test]
+async fn a_network_is_part_of_what_a_step_is_known_by() {
+    let world = World::new();
+    let (open, _) = world.build("FROM nanoserver\nRUN say hi\n", &[]).await;
+    let (closed, seen) = world.build("FROM nanoserver\nRUN --network=none say hi\n", &[]).await;
+    assert!(open != closed && !seen.contains("Using cache"), "{seen}");
 }
 
 #[tokio::test]

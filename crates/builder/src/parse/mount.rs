@@ -44,8 +44,8 @@ pub(crate) enum MountKind {
     Ssh,
 }
 
-/// Who may have a cache at the same time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Who may have a cache at the same time; the strictest is the greatest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Sharing {
     /// Everybody.
     #[default]
