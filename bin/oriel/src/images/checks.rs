@@ -65,8 +65,8 @@ mod tests {
             "Source":"  WORKDIR app","Message":"Relative workdir","Advice":"write C:\\app"}],
             "Error":false}"#;
         let Findings { findings } = serde_json::from_str(answer).unwrap();
-        let text = "Dockerfile:12:3: WorkdirRelativePath: Relative workdir\n   |\n12 |   WORKDIR app\n   \
-                    = write C:\\app\n\n";
+        let text = "Dockerfile:12:3: WorkdirRelativePath: Relative workdir\n   |\n\
+                    12 |   WORKDIR app\n   = write C:\\app\n\n";
         assert_eq!(findings[0].text("Dockerfile"), text);
     }
 }

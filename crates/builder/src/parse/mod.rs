@@ -39,8 +39,8 @@ pub(crate) const MAX_DOCKERFILE_BYTES: u64 = 4 << 20;
 /// Most instructions. Each is an image of its own; real files have less than a hundred.
 const MAX_INSTRUCTIONS: usize = 10_000;
 
-/// Most variables, arguments, labels, volumes and words with ports of a file. Each is looked through whenever one is looked
-/// for.
+/// Most variables, arguments, labels, volumes and words with ports of a file. All of them are
+/// looked through whenever one is looked for.
 const MAX_PAIRS: usize = 4096;
 
 /// A Dockerfile, parsed.

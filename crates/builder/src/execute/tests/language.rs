@@ -165,7 +165,8 @@ async fn arguments_of_the_platform_are_there_when_declared() {
     let world = World::new();
     let dockerfile = "FROM --platform=$BUILDPLATFORM nanoserver\nARG TARGETARCH TARGETOS=x\n\
                       ARG BUILDPLATFORM\nARG TARGETVARIANT\n\
-                      LABEL a=$TARGETARCH-$TARGETOS-$BUILDPLATFORM-$TARGETVARIANT-$TARGETPLATFORM\n";
+                      LABEL a=$TARGETARCH-$TARGETOS-$BUILDPLATFORM-$TARGETVARIANT-\
+                      $TARGETPLATFORM\n";
     let (image, _) = world.build(dockerfile, &[]).await;
     let labels = world.image(image).config.config.labels;
     assert_eq!(labels["a"], "amd64-x-windows/amd64--");
