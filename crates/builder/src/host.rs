@@ -193,7 +193,8 @@ pub struct RunOptions {
     pub extra_hosts: Vec<String>,
 }
 
-/// What a host makes ready for a step to come; what is in it is the host's. Dropped, it is given up.
+/// What a host makes ready for a step to come; what is in it is the host's. Dropped, it is given
+/// up.
 pub struct ExpectedRun(pub Box<dyn Any + Send + Sync>);
 
 /// A container made for one `RUN` instruction.

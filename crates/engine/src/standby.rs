@@ -106,7 +106,7 @@ impl Engine {
         if answer.send(Some(id.clone())).is_err()
             && let Err(error) = self.remove(&id, true).await
         {
-            tracing::warn!(container.id = id, error = %error, "cannot remove an unwanted container");
+            tracing::warn!(container.id = id, error = %error, "cannot remove what is unwanted");
         }
     }
 

@@ -147,7 +147,8 @@ impl Dir {
 
     /// Makes `name` another name of `target`, a path of the host, as long as that has at most
     /// `names` names then; `None`, and nothing made, when it has more, is not there, or the file
-    /// system has none left. Whoever takes files so takes them from nobody else: two that try at once see both.
+    /// system has none left. Whoever takes files so takes them from nobody else: two that try at
+    /// once see both.
     pub(crate) fn take(&self, name: &str, target: &Path, names: u64) -> io::Result<Option<File>> {
         match fs::linkat(fs::CWD, target, &self.0, name, AtFlags::empty()) {
             Ok(()) => {}

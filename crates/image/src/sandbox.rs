@@ -165,8 +165,8 @@ impl ImageStore {
         })
     }
 
-    /// Puts the sandbox of container `id`, in which nothing was written yet, on top of `image`: from
-    /// now on it is as if it had been made so. Returns `false`, and leaves it as it was, when
+    /// Puts the sandbox of container `id`, in which nothing was written yet, on top of `image`:
+    /// from now on it is as if it had been made so. Returns `false`, and leaves it as it was, when
     /// something was written or `image` would have given it another registry.
     ///
     /// A system that runs on it still shows the layers it had, and writes where nobody looks.

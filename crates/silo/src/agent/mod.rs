@@ -37,8 +37,9 @@ pub(crate) const EXCHANGE: &str = "--exchange";
 
 /// Runs `oriel-agent`. Its only argument (after the program's name) is the state directory of the
 /// silo to launch; or `--probe DIRECTORY`, to find out whether owners of files there can be
-/// mapped; or `--exchange STATE-DIRECTORY`, to give a silo the drive that its order now has. Must be called while the process has one thread. Returns in two processes: in the
-/// launcher when the silo has a pid 1, and in pid 1 when the silo has ended.
+/// mapped; or `--exchange STATE-DIRECTORY`, to give a silo the drive that its order now has. Must
+/// be called while the process has one thread. Returns in two processes: in the launcher when the
+/// silo has a pid 1, and in pid 1 when the silo has ended.
 #[must_use]
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<_> = arguments.into_iter().skip(1).collect();
@@ -49,9 +50,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         [state] => run(StateDir::at(PathBuf::from(state))),
         _ => {
-            complain(
-                "usage: oriel-agent STATE-DIRECTORY | --probe DIRECTORY | --exchange STATE-DIRECTORY",
-            );
+            complain("usage: oriel-agent [--exchange] STATE-DIRECTORY | --probe DIRECTORY");
             return ExitCode::from(2);
         }
     };

@@ -6,9 +6,9 @@
 //! enter the silo's mounts              └──▶   /drive_c, in the place of the old
 //! ```
 //!
-//! What runs there already, wineserver and the execution agent, has its working directory on the old
-//! drive, which goes when they do. Neither opens anything by it, and each program that comes gets
-//! its directory by a path.
+//! What runs there already, wineserver and the execution agent, has its working directory on the
+//! old drive, which goes when they do. Neither opens anything by it, and each program that comes
+//! gets its directory by a path.
 
 use std::{fs::File, path::Path};
 
