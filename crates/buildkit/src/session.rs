@@ -321,23 +321,21 @@ mod tests {
 
     const SECRET: &str = "/moby.buildkit.secrets.v1.Secrets/GetSecret";
 
+    async fn answer(mut asked: fake::Asked) -> Result<(), Status> {
+        let message = asked.messages.next().await?.unwrap_or_default();
+        match decode::<GetSecretRequest>(message)?.id.as_str() {
+            "token" => {
+                asked.answers.send(&GetSecretResponse { data: b"s3cret".into() }).await;
+                Ok(())
+            }
+            "denied" => Err(Status::new(Code::PermissionDenied, "not you")),
+            _ => Err(Status::new(Code::NotFound, "no such secret")),
+        }
+    }
+
     #[tokio::test]
     async fn secrets_are_there_or_not() {
-        let session = fake::session(&[SECRET], |mut asked| {
-            async move {
-                let message = asked.messages.next().await?.unwrap_or_default();
-                match decode::<GetSecretRequest>(message)?.id.as_str() {
-                    "token" => {
-                        asked.answers.send(&GetSecretResponse { data: b"s3cret".into() }).await;
-                        Ok(())
-                    }
-                    "denied" => Err(Status::new(Code::PermissionDenied, "not you")),
-                    _ => Err(Status::new(Code::NotFound, "no such secret")),
-                }
-            }
-            .boxed()
-        })
-        .await;
+        let session = fake::session(&[SECRET], |asked| answer(asked).boxed()).await;
         assert_eq!(session.secret("token").await, Ok(Some(b"s3cret".to_vec())));
         assert_eq!(session.secret("other").await, Ok(None));
         assert_eq!(session.secret("denied").await.unwrap_err().message, "not you");

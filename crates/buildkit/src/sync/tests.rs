@@ -1,3 +1,5 @@
+//! Directories of clients, sent as BuildKit's clients send them, those that mean harm included.
+
 use std::{collections::BTreeMap, io::Read as _};
 
 use futures_util::FutureExt as _;

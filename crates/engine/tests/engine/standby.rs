@@ -1,5 +1,7 @@
 //! Containers of build steps that are made ready while the step before runs.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+
 use oriel_builder::{BuildHost as _, ExpectedRun, RunContainer, RunOptions, RunStep};
 use oriel_hcs::CommandLine;
 use tokio::sync::mpsc;
