@@ -78,7 +78,7 @@ fn from_registry(daemon: &mut Daemon) -> Result<Outcome> {
 
 fn reproducible(daemon: &mut Daemon) -> Result<Outcome> {
     let dockerfile = "FROM nanoserver\nENV A=1\nWORKDIR /app\nCOPY text.txt docs ./\n\
-        COPY --chown=ContainerUser docs C:/docs/\nCMD cmd\n";
+        COPY --chown=ContainerUser docs C:/docs/\nCMD [\"cmd\"]\n";
     let root = tempfile::Builder::new().prefix("oriel-epoch-").tempdir()?;
     let other = another(daemon, root.path())?;
     let mut images = Vec::new();
