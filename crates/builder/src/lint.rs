@@ -146,5 +146,11 @@ impl<'a> Checker<'a> {
     }
 }
 
+/// A path in quotes, with its backslashes as they stand in the file.
+fn quoted(path: &str) -> String {
+    let shown = path.chars().map(|c| if c.is_control() { ' ' } else { c });
+    format!("\"{}\"", shown.collect::<String>())
+}
+
 #[cfg(test)]
 mod tests;

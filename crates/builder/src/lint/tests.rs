@@ -128,7 +128,7 @@ fn traps_of_windows_are_found() {
         assert_eq!(&found(&format!("{NANO}\n{rest}")), expected, "{rest}");
     }
     let told = message("FROM a\nWORKDIR C:\\app");
-    assert_eq!(told, r#"\ is the escape character here, so "C:\\app" means "C:app""#);
+    assert_eq!(told, r#"\ is the escape character here, so "C:\app" means "C:app""#);
     assert_eq!(found("# escape=`\nFROM a\nWORKDIR C:\\app\nCOPY a C:\\app\\\nRUN b"), [""; 0]);
 }
 

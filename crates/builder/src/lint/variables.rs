@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Checker, rules};
+use super::{Checker, quoted, rules};
 use crate::{
     expand,
     parse::{Command, Instruction, Statement, nearest},
@@ -120,8 +120,8 @@ impl Checker<'_> {
             Instruction::Workdir(path) => {
                 if !scope.placed && is_relative(path) {
                     let text = format!(
-                        "Relative workdir {path:?} can have unexpected results if the base image \
-                         changes"
+                        "Relative workdir {} can have unexpected results if the base image changes",
+                        quoted(path)
                     );
                     self.add(&rules::WORKDIR_RELATIVE_PATH, statement, text);
                 }

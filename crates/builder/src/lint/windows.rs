@@ -1,7 +1,7 @@
 //! Checks of what goes wrong on Windows only: separators that escape, shells that are not there,
 //! installers that wait for a click.
 
-use super::{Checker, rules, variables};
+use super::{Checker, quoted, rules, variables};
 use crate::{
     expand,
     parse::{Command, Instruction, Pair, Statement},
@@ -71,8 +71,9 @@ impl Checker<'_> {
     fn line_ends(&mut self) {
         for statement in &self.file.statements {
             if let Some(path) = &statement.swallowed {
+                let path = quoted(path);
                 let text = format!(
-                    "The backslash at the end of {path:?} makes the next line part of this one"
+                    "The backslash at the end of {path} makes the next line part of this one"
                 );
                 self.add(&rules::BACKSLASH_AT_LINE_END, statement, text);
             }
@@ -88,7 +89,8 @@ impl Checker<'_> {
             let keep = |name: &str| Some(format!("${name}"));
             let Ok(read) = expand::word(word, '\\', &keep) else { continue };
             if has_drive(word) && !has_drive(&read) {
-                let text = format!("\\ is the escape character here, so {word:?} means {read:?}");
+                let (word, read) = (quoted(word), quoted(&read));
+                let text = format!("\\ is the escape character here, so {word} means {read}");
                 self.add(&rules::BACKSLASH_IS_ESCAPE, statement, text);
             }
         }
@@ -166,7 +168,7 @@ impl Checker<'_> {
             let mut words = lower.split_whitespace();
             let built_in = words.next().is_some_and(|first| BUILT_IN.contains(&first));
             if let Some(path) = words.find(|word| is_forward(word)).filter(|_| built_in) {
-                let text = format!("cmd takes the slashes of {path:?} for switches");
+                let text = format!("cmd takes the slashes of {} for switches", quoted(path));
                 self.add(&rules::FORWARD_SLASH_PATH, statement, text);
             }
         }
