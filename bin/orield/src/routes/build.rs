@@ -28,9 +28,9 @@ pub(crate) async fn dispatch(call: Call, method: &Method, segments: &[&str]) -> 
     match (method.as_str(), segments) {
         ("POST", []) => build(call).await,
         ("POST", ["prune"]) => build_caches::prune(&call).await,
-        ("POST", ["cancel"]) => {
-            Err(HttpError::unsupported("BuildKit is not supported by this daemon"))
-        }
+        ("POST", ["cancel"]) => Err(HttpError::unsupported(
+            "a build ends when its client leaves; there is no other way",
+        )),
         _ => unknown(),
     }
 }
@@ -131,13 +131,18 @@ fn request(query: &Query) -> Result<BuildRequest, HttpError> {
         check_remote(address)?;
     }
     if query.value("version") == Some("2") {
-        return Err(HttpError::unsupported("BuildKit is not supported by this daemon"));
+        return Err(HttpError::unsupported(
+            "version 2 of POST /build is not supported by this daemon: with buildx the client uses \
+             /grpc and /session, without it version 1",
+        ));
     }
     if query.flag("squash") {
         return Err(HttpError::invalid("squash is only supported with experimental mode"));
     }
     if query.non_empty("outputs").is_some_and(|outputs| outputs != "null" && outputs != "[]") {
-        return Err(HttpError::unsupported("'outputs' needs BuildKit, which is not supported"));
+        return Err(HttpError::unsupported(
+            "'outputs' is not supported by this daemon: results become images here",
+        ));
     }
     Engine::check_isolation(&text("isolation"))?;
     Ok(BuildRequest {
