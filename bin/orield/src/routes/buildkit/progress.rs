@@ -85,7 +85,10 @@ impl Progress {
                 self.log(step, STDERR, format!("{text}\n").into_bytes())
             }
             BuildEvent::Progress { step, line } => self.fetched(step, &line),
-            BuildEvent::Warning { text } => self.warning(&text),
+            BuildEvent::Warning { text } => {
+                // The client says itself what it is.
+                self.warning(text.strip_prefix("[Warning] ").unwrap_or(&text))
+            }
             BuildEvent::Running { .. }
             | BuildEvent::Removed { .. }
             | BuildEvent::Finished { .. } => StatusResponse::default(),
