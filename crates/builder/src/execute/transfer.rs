@@ -43,8 +43,6 @@ impl Execution<'_> {
             return Err(fail(TransferError::NotADirectory { keyword }));
         }
         let written = written.replace('/', "\\");
-        let unpack = transfer.unpack.map(|asked| format!("--unpack={asked} ")).unwrap_or_default();
-        let flags = flags + &unpack;
         let created_by = format!("{} #(nop) {keyword} {flags}{label} in {written} ", state.shell());
         let record = Record { created_by };
         if self.cached(state, &record, step.id).await? {

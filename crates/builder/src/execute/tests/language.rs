@@ -62,6 +62,9 @@ async fn an_archive_of_the_web_is_unpacked_only_when_asked_for() {
     let (image, _) = world.build(&add("--unpack=false"), &context).await;
     assert!(world.read(image, r"C:\x\inner.txt").is_none());
     assert!(world.read(image, r"C:\x\local.tar").is_some());
+    let history = world.image(image).config.history;
+    let told: usize = history.iter().map(|h| h.created_by.matches("--unpack=false ").count()).sum();
+    assert_eq!(told, 1);
 }
 
 #[tokio::test]
