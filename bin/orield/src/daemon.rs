@@ -3,12 +3,13 @@
 use std::{
     io::ErrorKind,
     net::Ipv4Addr,
+    num::NonZeroUsize,
     path::PathBuf,
     sync::{Arc, RwLock},
 };
 
 use anyhow::Context as _;
-use oriel_builder::BuildCaches;
+use oriel_builder::{BaseSource, BuildCaches, BuildSite, SecretSource};
 use oriel_distribution::{Registries, Transfers};
 use oriel_engine::Engine;
 
@@ -74,6 +75,22 @@ impl Daemon {
     /// Where builds unpack their contexts. Nothing there outlives its build.
     pub(crate) fn scratch(&self) -> PathBuf {
         scratch(&self.engine)
+    }
+
+    /// What a build works with, where base images and secrets are the client's.
+    pub(crate) fn build_site<'a>(
+        &'a self,
+        bases: &'a dyn BaseSource,
+        secrets: &'a dyn SecretSource,
+    ) -> BuildSite<'a> {
+        BuildSite {
+            images: self.engine.images().clone(),
+            host: &self.engine,
+            bases,
+            caches: &self.caches,
+            secrets,
+            parallel: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        }
     }
 
     /// Settings as they are now.

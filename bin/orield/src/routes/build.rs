@@ -1,15 +1,12 @@
 //! `POST /build`: the classic builder.
 
-use std::{
-    num::NonZeroUsize,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use hyper::Method;
 use oriel_api::Query;
-use oriel_builder::{Build, BuildError, BuildRequest, BuildSite, Findings, NoSecrets, RunOptions};
+use oriel_builder::{Build, BuildError, BuildRequest, Findings, NoSecrets, RunOptions};
 use oriel_distribution::TransferError;
 use oriel_engine::Engine;
 use serde::de::DeserializeOwned;
@@ -39,7 +36,6 @@ async fn build(call: Call) -> Answer {
     let request = request(&call.query)?;
     let (checks, remote) = (call.query.flag("check"), call.query.value("remote"));
     let remote = remote.filter(|address| !address.is_empty()).map(str::to_owned);
-    let engine = call.daemon.engine.clone();
     let bases = RegistrySource { transfers: call.daemon.transfers(), logins: Logins::of(&call) };
     let scratch = call.daemon.scratch();
     let prepared = match remote {
@@ -67,19 +63,11 @@ async fn build(call: Call) -> Answer {
         return ok(&found(prepared.findings()));
     }
     let (sender, lines) = mpsc::channel::<Vec<u8>>(LINES);
-    let (builder, caches) = (engine.clone(), call.daemon.caches.clone());
-    engine.spawn(async move {
-        let images = builder.images().clone();
-        let site = BuildSite {
-            images,
-            host: &builder,
-            bases: &bases,
-            caches: &caches,
-            secrets: &NoSecrets,
-            parallel: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
-        };
+    let daemon = call.daemon.clone();
+    call.daemon.engine.spawn(async move {
+        let site = daemon.build_site(&bases, &NoSecrets);
         match prepared.run_classic(site, sender.clone()).await {
-            Ok(built) => announce(&builder, &built),
+            Ok(built) => announce(&daemon.engine, &built),
             Err(error) => {
                 // The client may have gone, which is then the reason.
                 let _ = sender.send(error.line()).await;

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -11,9 +10,7 @@ use std::{
     time::Duration,
 };
 
-use oriel_builder::{
-    Build, BuildError, BuildRequest, BuildSite, Built, ContextError, Definition, Files,
-};
+use oriel_builder::{Build, BuildError, BuildRequest, Built, ContextError, Definition, Files};
 use oriel_buildkit::{
     Code, Session, Status,
     message::{BridgeSolveRequest, SolveRequest, StatusResponse, Vertex},
@@ -295,14 +292,8 @@ impl One<'_> {
         self.daemon.engine.spawn(async move {
             let transfers = daemon.transfers();
             let bases = Bases { transfers, session: session.clone() };
-            let site = BuildSite {
-                images: daemon.engine.images().clone(),
-                host: &daemon.engine,
-                bases: &bases,
-                caches: &daemon.caches,
-                secrets: &Secrets::new(session, &daemon.fixed.secrets),
-                parallel: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
-            };
+            let secrets = Secrets::new(session, &daemon.fixed.secrets);
+            let site = daemon.build_site(&bases, &secrets);
             let built = build.run(site, sender).await;
             if let Ok(built) = &built {
                 build::announce(&daemon.engine, built);
