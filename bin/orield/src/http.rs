@@ -295,6 +295,12 @@ pub(crate) struct BodyReader {
     ended: bool,
 }
 
+/// Most bytes taken from a client that is refused, as Go's `net/http` does.
+const LEFT_OVER: usize = 256 << 10;
+
+/// Longest wait for them.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// Makes a [`BodyReader`], and the future that feeds it, which ends with the body or the reader.
 pub(crate) fn body_reader(mut body: Incoming) -> (impl Future<Output = ()> + Send, BodyReader) {
     let (sender, reader) = piece_reader();
@@ -303,6 +309,8 @@ pub(crate) fn body_reader(mut body: Incoming) -> (impl Future<Output = ()> + Sen
             let Ok(frame) = frame else { return };
             let Ok(data) = frame.into_data() else { continue };
             if !data.is_empty() && sender.send(data).await.is_err() {
+                // Whether all of it came in time makes no difference.
+                let _ = timeout(PATIENCE, discard(body)).await;
                 return;
             }
         }
@@ -310,6 +318,18 @@ pub(crate) fn body_reader(mut body: Incoming) -> (impl Future<Output = ()> + Sen
         let _ = sender.send(Bytes::new()).await;
     };
     (feed, reader)
+}
+
+/// Takes the rest of a body that nobody reads, if it is short: a client that is refused while it
+/// still sends would see a broken connection and not the answer.
+async fn discard(mut body: Incoming) {
+    let mut left = LEFT_OVER;
+    while let Some(Ok(frame)) = body.frame().await {
+        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+        if left == 0 {
+            return;
+        }
+    }
 }
 
 /// The same for a file of the web; the future tells why the file broke off.
